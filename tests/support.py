@@ -1,0 +1,155 @@
+"""Real collectors for tests: started as processes on free loopback ports, asked by SQL, stopped by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+READY_SECONDS = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(*arguments: str | Path, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's commands as a user would and capture what it prints."""
+    command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **options)
+
+
+def wait_until(condition: Any, seconds: float = 20.0, pause: float = 0.05) -> Any:
+    """The condition's first truthy answer; fails with its last answer when the time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {condition!r} answered {answer!r}")
+        time.sleep(pause)
+
+
+def get_json(url: str) -> tuple[int, Any]:
+    """Status and JSON body of a GET; status 0 where nothing listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read() or b"null")
+    except OSError:
+        return 0, None
+
+
+@dataclass
+class Collector:
+    """A running `otlp-collector serve` and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    grpc_port: int
+    http_port: int
+    admin_port: int
+    log: Path
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    def sql(self, statement: str) -> list[dict[str, Any]]:
+        """Rows of one SELECT through the product's own command."""
+        answer = run("otlp-collector", "sql", statement, "--data-dir", self.data_dir, "--json")
+        assert answer.returncode == 0, answer.stderr
+        rows: list[dict[str, Any]] = json.loads(answer.stdout)
+        return rows
+
+    def wait_for_spans(self, count: int, seconds: float = 20.0) -> None:
+        """Wait until the lake holds this many spans in all."""
+        wait_until(lambda: self.sql("SELECT count(*) AS n FROM spans")[0]["n"] >= count, seconds, 0.2)
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor, as the kernel's out-of-memory killer would."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code, which must come within the promised 10 s (2 s more for a busy machine)."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(12)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            if self.process.poll() is not None:
+                raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.log.read_text()}")
+            return get_json(f"{self.admin}/readyz")[0] == 200
+
+        wait_until(ready, READY_SECONDS)
+
+
+def start_collector(
+    data_dir: Path, *arguments: str, config: str = "", ports: tuple[int, int, int] | None = None
+) -> Collector:
+    """Start a collector on free ports and wait until it says that it is ready."""
+    grpc_port, http_port, admin_port = ports or (free_port(), free_port(), free_port())
+    log = data_dir.parent / f"{data_dir.name}.log"
+    command = [str(BIN / "otlp-collector"), "serve", "--data-dir", str(data_dir)]
+    command += ["--grpc-endpoint", f"127.0.0.1:{grpc_port}", "--http-endpoint", f"127.0.0.1:{http_port}"]
+    command += ["--admin-endpoint", f"127.0.0.1:{admin_port}", *arguments]
+    if config:
+        path = data_dir.parent / f"{data_dir.name}.yaml"
+        path.write_text(config)
+        command += ["--config", str(path)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "SPANLEDGER_"))}
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    collector = Collector(process, data_dir, grpc_port, http_port, admin_port, log)
+    try:
+        collector.wait_ready()
+    except BaseException:
+        process.kill()
+        process.wait(10)
+        raise
+    return collector
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, *arguments: str, config: str = "") -> Iterator[Collector]:
+    """A collector for the length of a with-block, stopped however the block ends."""
+    collector = start_collector(data_dir, *arguments, config=config)
+    try:
+        yield collector
+    finally:
+        collector.stop()
