@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 import pytest
+from grpc import Compression as GrpcCompression
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -19,9 +20,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from grpc import Compression as GrpcCompression
 
-from tests.support import Collector
+from tests.support import Collector, wait_until
 
 SPANS = 60
 START = 1_795_000_000_123_456_789
@@ -96,8 +96,6 @@ def wait_for_service(collector: Collector, service: str, count: int) -> list[dic
         nonlocal rows
         rows = collector.sql(f"SELECT * FROM spans WHERE service_name = '{service}'")
         return len(rows) >= count
-
-    from tests.support import wait_until
 
     wait_until(arrived)
     return rows
