@@ -1,0 +1,311 @@
+"""The configuration: one frozen, typed model, and how it comes together from flags, environment and YAML.
+
+A value is looked for in that order. Scalar options have all three names: ``limits.max_spans`` in YAML is the flag
+``--limits-max-spans`` and the variable ``SPANLEDGER_LIMITS_MAX_SPANS``; structured keys are YAML only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from collector import config_values as values
+from semconv.settings import CONTENT_CLASSES, AccountPlan, AccountRule, Keep, Settings
+
+PlanTier = Literal["api", "pro", "max_5x", "max_20x", "plus", "team", "enterprise", "local"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+Size = Annotated[int, BeforeValidator(values.parse_size), Field(gt=0)]
+MemoryLimit = Annotated[str, BeforeValidator(values.check_memory_limit)]
+Endpoint = Annotated[str, AfterValidator(values.check_endpoint)]
+Count = Annotated[int, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
+
+# The plans that an account may have on a usage-billed contract.
+_USAGE_BILLED_PLANS: Final = ("team", "enterprise")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. ``str()`` is one line: where, the key, what is allowed."""
+
+
+class RuleBroken(ValueError):  # noqa: N818 - never seen outside: ``load_config`` turns it into a ConfigError
+    """A rule over several keys is broken; ``key`` is the one to change."""
+
+    def __init__(self, key: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class KeepConfig(Section):
+    spans: Keep = Field("all", description="Which spans are stored.")
+    logs: Keep = Field("genai", description="Which log records are stored.")
+    metrics: Keep = Field("genai", description="Which metric points are stored.")
+
+
+class CaptureConfig(Section):
+    prompts: bool = Field(False, description="Store the text of prompts.")
+    completions: bool = Field(False, description="Store the text of completions.")
+    tool_inputs: bool = Field(False, description="Store the arguments of tool calls.")
+    tool_outputs: bool = Field(False, description="Store the results of tool calls.")
+
+
+class LimitsConfig(Section):
+    max_request_bytes: Size = Field(64 << 20, description="Largest protobuf request, decompressed.")
+    max_json_bytes: Size = Field(16 << 20, description="Largest JSON request, decompressed.")
+    max_spans: Count = Field(50_000, description="Most spans, log records or points in one request.")
+    max_nodes: Count = Field(2_000_000, description="Most values in one request.")
+    max_depth: Count = Field(32, description="Deepest nesting of a value.")
+    max_inflight_bytes: Size = Field(
+        1 << 30, description="Budget for requests being handled, as their cost in memory."
+    )
+    max_value_bytes: Size = Field(64 << 10, description="Longer texts are cut, with a note.")
+
+
+class SpoolConfig(Section):
+    max_bytes: Size | None = Field(
+        None, description="Bound of the spool; default min(4 GiB, 20 % of free space)."
+    )
+
+
+class LoaderConfig(Section):
+    max_batch_spans: Count = Field(20_000, description="Spans in one commit at most.")
+    max_wait_seconds: float = Field(1.0, gt=0, le=60, description="Longest wait for a batch to fill.")
+    threads: Count = Field(2, description="Threads of the loader's database.")
+    memory_limit: MemoryLimit = Field("512MB", description="Memory of the loader's database.")
+
+
+class SqlConfig(Section):
+    time_limit_seconds: float = Field(300.0, gt=0, description="Longest run of one query.")
+    memory_limit: MemoryLimit = Field("1GB", description="Memory of one query.")
+
+
+class HttpConfig(Section):
+    trace_paths: tuple[Annotated[str, Field(pattern="^/[^ ?#]*$")], ...] = (
+        "/v1/traces",
+        "/api/public/otel/v1/traces",
+    )
+
+
+class Token(Section):
+    """A bearer token, and what it binds its sender to."""
+
+    name: Text
+    token: Annotated[str, AfterValidator(values.check_token)] | None = Field(None, repr=False)
+    token_file: Path | None = None
+    billing_account: Text | None = None
+    tenant: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.token is None) == (self.token_file is None):
+            raise ValueError("a token comes from exactly one of token and token_file")
+        return self
+
+    def secret(self) -> str:
+        """The token itself; a file is read anew at each call. Raises ConfigError."""
+        if self.token is not None:
+            return self.token
+        path = Path(str(self.token_file)).expanduser()
+        try:
+            return values.check_token(path.read_text(encoding="utf-8").strip())
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(f"{path}: token_file of token {self.name!r}: {reason}") from None
+
+
+class AccountMatch(Section):
+    """Conditions on a record, all of which must hold."""
+
+    provider: Text | None = None
+    service: Text | None = None
+    user: Text | None = None
+    attributes: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _some_condition(self) -> Self:
+        if not (self.provider or self.service or self.user or self.attributes):
+            raise ValueError("match needs at least one of provider, service, user and attributes")
+        return self
+
+
+class Account(Section):
+    """Which records an account pays for, and the plan it is on; several entries of one name are its history."""
+
+    name: Text
+    match: AccountMatch | None = None
+    plan_tier: PlanTier | None = None
+    since: dt.date | None = None
+    usage_billed: bool = False
+
+    @model_validator(mode="after")
+    def _plan(self) -> Self:
+        if self.usage_billed and self.plan_tier not in _USAGE_BILLED_PLANS:
+            raise ValueError("usage_billed can be declared for plan_tier team or enterprise only")
+        if self.since and not self.plan_tier:
+            raise ValueError("since is the first day of a plan and needs plan_tier")
+        return self
+
+
+class Dimension(Section):
+    attribute: Text
+
+
+class ScheduledRun(Section):
+    """One analyzer at the times of a cron expression, read in the configured time zone."""
+
+    analyzer: Text
+    cron: Annotated[str, AfterValidator(values.check_cron)]
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """``$XDG_DATA_HOME/spanledger``, else ``~/.local/share/spanledger`` (XDG Base Directory Specification)."""
+    base = environ.get("XDG_DATA_HOME", "")
+    # The specification has relative paths ignored.
+    root = Path(base) if base.startswith("/") else Path("~/.local/share").expanduser()
+    return root / "spanledger"
+
+
+class Config(Section):
+    """Everything a deployment can set. Build it with ``load_config``; ``model_dump(mode="json")`` round-trips."""
+
+    data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
+        default_factory=default_data_dir, description="Where everything is stored."
+    )
+    grpc_endpoint: Endpoint = Field("127.0.0.1:4317", description="OTLP/gRPC listens here.")
+    http_endpoint: Endpoint = Field("127.0.0.1:4318", description="OTLP/HTTP listens here.")
+    admin_endpoint: Endpoint = Field("127.0.0.1:4320", description="Health and metrics are served here.")
+    insecure_no_auth: bool = Field(False, description="Listen beyond this machine without tokens.")
+    timezone: Annotated[str, AfterValidator(values.check_timezone)] = Field(
+        "UTC", description="What days, budgets and cron expressions mean."
+    )
+    log_level: LogLevel = Field("info", description="Least severe log lines to print.")
+    default_plan_tier: PlanTier | None = Field(None, description="Plan of accounts that declare none.")
+    keep: KeepConfig = KeepConfig()
+    capture: CaptureConfig = CaptureConfig()
+    limits: LimitsConfig = LimitsConfig()
+    spool: SpoolConfig = SpoolConfig()
+    loader: LoaderConfig = LoaderConfig()
+    sql: SqlConfig = SqlConfig()
+    http: HttpConfig = HttpConfig()
+    tokens: tuple[Token, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    dimensions: dict[Annotated[str, AfterValidator(values.check_dimension_name)], Dimension] = Field(
+        default_factory=dict
+    )
+    schedule: tuple[ScheduledRun, ...] = ()
+    analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _check_ports(self)
+        _check_exposure(self)
+        _check_names(self)
+        _check_analyzers(self)
+        return self
+
+    def secrets(self) -> dict[str, Token]:
+        """Every bearer token with the entry it belongs to; reads the token files. Raises ConfigError."""
+        found: dict[str, Token] = {}
+        for token in self.tokens:
+            other = found.setdefault(token.secret(), token)
+            if other is not token:
+                raise ConfigError(f"tokens: {other.name!r} and {token.name!r} have the same token")
+        return found
+
+    def semconv_settings(self) -> Settings:
+        """The part that parsing and meaning depend on."""
+        return Settings(
+            capture=frozenset(name for name in CONTENT_CLASSES if getattr(self.capture, name)),
+            keep_spans=self.keep.spans,
+            keep_logs=self.keep.logs,
+            keep_metrics=self.keep.metrics,
+            max_value_bytes=self.limits.max_value_bytes,
+            account_rules=tuple(
+                AccountRule(account.name, **account.match.model_dump())
+                for account in self.accounts
+                if account.match
+            ),
+            account_plans=tuple(
+                AccountPlan(account.name, account.plan_tier, account.since, account.usage_billed)
+                for account in self.accounts
+                if account.plan_tier
+            ),
+            default_plan_tier=self.default_plan_tier,
+            dimensions={name: dimension.attribute for name, dimension in self.dimensions.items()},
+        )
+
+
+_ENDPOINTS: Final = ("grpc_endpoint", "http_endpoint", "admin_endpoint")
+
+
+def _check_ports(config: Config) -> None:
+    taken: dict[int, str] = {}
+    for name in _ENDPOINTS:
+        _, port = values.split_endpoint(getattr(config, name))
+        if port and taken.setdefault(port, name) != name:
+            raise RuleBroken((name,), f"port {port} is already the port of {taken[port]}; give each its own")
+
+
+def _check_exposure(config: Config) -> None:
+    for name in _ENDPOINTS:
+        if not (values.is_loopback(getattr(config, name)) or config.tokens or config.insecure_no_auth):
+            raise RuleBroken(
+                (name,),
+                f"{getattr(config, name)} can be reached from other machines; configure tokens, "
+                "listen on 127.0.0.1, or say --insecure-no-auth",
+            )
+
+
+def _check_names(config: Config) -> None:
+    tokens: set[str] = set()
+    for index, token in enumerate(config.tokens):
+        if token.name in tokens:
+            raise RuleBroken(
+                ("tokens", index, "name"), f"{token.name!r} is there already; give each token its own"
+            )
+        tokens.add(token.name)
+    plans: set[tuple[str, dt.date | None]] = set()
+    for index, account in enumerate(config.accounts):
+        plan = (account.name, account.since)
+        if account.plan_tier and plan in plans:
+            raise RuleBroken(
+                ("accounts", index, "since"),
+                f"account {account.name!r} has two plans from one day on; give one a date",
+            )
+        if account.plan_tier:
+            plans.add(plan)
+
+
+def _check_analyzers(config: Config) -> None:
+    scheduled = [(("schedule", index, "analyzer"), run.analyzer) for index, run in enumerate(config.schedule)]
+    for key, name in [*scheduled, *((("analyzers", name), name) for name in config.analyzers)]:
+        from analyzers import registry  # only a config that names one pays for it
+
+        registry.discover()
+        try:
+            registry.get(name)
+        except registry.UnknownAnalyzer as error:
+            raise RuleBroken(key, str(error)) from None
+
+
+def load_config(
+    path: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """The effective configuration. ``path`` None means SPANLEDGER_CONFIG, else no file; ``overrides`` are flags by
+    option name (``limits_max_spans``), None = not given. Raises ConfigError."""
+    from collector.config_load import load
+
+    return load(path, overrides or {}, os.environ if environ is None else environ)
