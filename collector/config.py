@@ -1,7 +1,7 @@
 """The configuration: one frozen, typed model, and how it comes together from flags, environment and YAML.
 
-A value is looked for in that order. Scalar options have all three names: ``limits.max_spans`` in YAML is the flag
-``--limits-max-spans`` and the variable ``SPANLEDGER_LIMITS_MAX_SPANS``; structured keys are YAML only.
+A value is looked for in that order. Scalar options have all three names: ``limits.max_spans`` in YAML is the
+flag ``--limits-max-spans`` and the variable ``SPANLEDGER_LIMITS_MAX_SPANS``; structured keys are YAML only.
 """
 
 from __future__ import annotations
@@ -47,46 +47,46 @@ class Section(BaseModel):
 
 
 class KeepConfig(Section):
-    spans: Keep = Field("all", description="Which spans are stored.")
-    logs: Keep = Field("genai", description="Which log records are stored.")
-    metrics: Keep = Field("genai", description="Which metric points are stored.")
+    spans: Keep = Field(default="all", description="Which spans are stored.")
+    logs: Keep = Field(default="genai", description="Which log records are stored.")
+    metrics: Keep = Field(default="genai", description="Which metric points are stored.")
 
 
 class CaptureConfig(Section):
-    prompts: bool = Field(False, description="Store the text of prompts.")
-    completions: bool = Field(False, description="Store the text of completions.")
-    tool_inputs: bool = Field(False, description="Store the arguments of tool calls.")
-    tool_outputs: bool = Field(False, description="Store the results of tool calls.")
+    prompts: bool = Field(default=False, description="Store the text of prompts.")
+    completions: bool = Field(default=False, description="Store the text of completions.")
+    tool_inputs: bool = Field(default=False, description="Store the arguments of tool calls.")
+    tool_outputs: bool = Field(default=False, description="Store the results of tool calls.")
 
 
 class LimitsConfig(Section):
-    max_request_bytes: Size = Field(64 << 20, description="Largest protobuf request, decompressed.")
-    max_json_bytes: Size = Field(16 << 20, description="Largest JSON request, decompressed.")
-    max_spans: Count = Field(50_000, description="Most spans, log records or points in one request.")
-    max_nodes: Count = Field(2_000_000, description="Most values in one request.")
-    max_depth: Count = Field(32, description="Deepest nesting of a value.")
+    max_request_bytes: Size = Field(default=64 << 20, description="Largest protobuf request, decompressed.")
+    max_json_bytes: Size = Field(default=16 << 20, description="Largest JSON request, decompressed.")
+    max_spans: Count = Field(default=50_000, description="Most spans, log records or points in one request.")
+    max_nodes: Count = Field(default=2_000_000, description="Most values in one request.")
+    max_depth: Count = Field(default=32, description="Deepest nesting of a value.")
     max_inflight_bytes: Size = Field(
-        1 << 30, description="Budget for requests being handled, as their cost in memory."
+        default=1 << 30, description="Budget for requests being handled, as their cost in memory."
     )
-    max_value_bytes: Size = Field(64 << 10, description="Longer texts are cut, with a note.")
+    max_value_bytes: Size = Field(default=64 << 10, description="Longer texts are cut, with a note.")
 
 
 class SpoolConfig(Section):
     max_bytes: Size | None = Field(
-        None, description="Bound of the spool; default min(4 GiB, 20 % of free space)."
+        default=None, description="Bound of the spool; default min(4 GiB, 20 % of free space)."
     )
 
 
 class LoaderConfig(Section):
-    max_batch_spans: Count = Field(20_000, description="Spans in one commit at most.")
-    max_wait_seconds: float = Field(1.0, gt=0, le=60, description="Longest wait for a batch to fill.")
-    threads: Count = Field(2, description="Threads of the loader's database.")
-    memory_limit: MemoryLimit = Field("512MB", description="Memory of the loader's database.")
+    max_batch_spans: Count = Field(default=20_000, description="Spans in one commit at most.")
+    max_wait_seconds: float = Field(default=1.0, gt=0, le=60, description="Longest wait for a batch to fill.")
+    threads: Count = Field(default=2, description="Threads of the loader's database.")
+    memory_limit: MemoryLimit = Field(default="512MB", description="Memory of the loader's database.")
 
 
 class SqlConfig(Section):
-    time_limit_seconds: float = Field(300.0, gt=0, description="Longest run of one query.")
-    memory_limit: MemoryLimit = Field("1GB", description="Memory of one query.")
+    time_limit_seconds: float = Field(default=300.0, gt=0, description="Longest run of one query.")
+    memory_limit: MemoryLimit = Field(default="1GB", description="Memory of one query.")
 
 
 class HttpConfig(Section):
@@ -100,7 +100,7 @@ class Token(Section):
     """A bearer token, and what it binds its sender to."""
 
     name: Text
-    token: Annotated[str, AfterValidator(values.check_token)] | None = Field(None, repr=False)
+    token: Annotated[str, AfterValidator(values.check_token)] | None = Field(default=None, repr=False)
     token_file: Path | None = None
     billing_account: Text | None = None
     tenant: str = ""
@@ -139,7 +139,7 @@ class AccountMatch(Section):
 
 
 class Account(Section):
-    """Which records an account pays for, and the plan it is on; several entries of one name are its history."""
+    """Which records an account pays for, and its plan; several entries of one name are a history."""
 
     name: Text
     match: AccountMatch | None = None
@@ -169,7 +169,7 @@ class ScheduledRun(Section):
 
 
 def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_DATA_HOME/spanledger``, else ``~/.local/share/spanledger`` (XDG Base Directory Specification)."""
+    """``$XDG_DATA_HOME/spanledger``, else ``~/.local/share/spanledger`` (XDG Base Directory)."""
     base = environ.get("XDG_DATA_HOME", "")
     # The specification has relative paths ignored.
     root = Path(base) if base.startswith("/") else Path("~/.local/share").expanduser()
@@ -177,20 +177,20 @@ def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 class Config(Section):
-    """Everything a deployment can set. Build it with ``load_config``; ``model_dump(mode="json")`` round-trips."""
+    """Everything a deployment can set, from ``load_config``. ``model_dump(mode="json")`` round-trips."""
 
     data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
         default_factory=default_data_dir, description="Where everything is stored."
     )
-    grpc_endpoint: Endpoint = Field("127.0.0.1:4317", description="OTLP/gRPC listens here.")
-    http_endpoint: Endpoint = Field("127.0.0.1:4318", description="OTLP/HTTP listens here.")
-    admin_endpoint: Endpoint = Field("127.0.0.1:4320", description="Health and metrics are served here.")
-    insecure_no_auth: bool = Field(False, description="Listen beyond this machine without tokens.")
+    grpc_endpoint: Endpoint = Field(default="127.0.0.1:4317", description="Where OTLP/gRPC listens.")
+    http_endpoint: Endpoint = Field(default="127.0.0.1:4318", description="Where OTLP/HTTP listens.")
+    admin_endpoint: Endpoint = Field(default="127.0.0.1:4320", description="Where health and metrics are.")
+    insecure_no_auth: bool = Field(default=False, description="Listen beyond this machine without tokens.")
     timezone: Annotated[str, AfterValidator(values.check_timezone)] = Field(
-        "UTC", description="What days, budgets and cron expressions mean."
+        default="UTC", description="What days, budgets and cron expressions mean."
     )
-    log_level: LogLevel = Field("info", description="Least severe log lines to print.")
-    default_plan_tier: PlanTier | None = Field(None, description="Plan of accounts that declare none.")
+    log_level: LogLevel = Field(default="info", description="Least severe log lines to print.")
+    default_plan_tier: PlanTier | None = Field(default=None, description="Plan of undeclared accounts.")
     keep: KeepConfig = KeepConfig()
     capture: CaptureConfig = CaptureConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -290,7 +290,7 @@ def _check_names(config: Config) -> None:
 def _check_analyzers(config: Config) -> None:
     scheduled = [(("schedule", index, "analyzer"), run.analyzer) for index, run in enumerate(config.schedule)]
     for key, name in [*scheduled, *((("analyzers", name), name) for name in config.analyzers)]:
-        from analyzers import registry  # only a config that names one pays for it
+        from analyzers import registry  # noqa: PLC0415 - only a config that names one pays for it
 
         registry.discover()
         try:
@@ -304,8 +304,11 @@ def load_config(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
-    """The effective configuration. ``path`` None means SPANLEDGER_CONFIG, else no file; ``overrides`` are flags by
-    option name (``limits_max_spans``), None = not given. Raises ConfigError."""
-    from collector.config_load import load
+    """The effective configuration.
+
+    ``path`` None means the file that SPANLEDGER_CONFIG names, else none; ``overrides`` are flags by option
+    name (``limits_max_spans``), None = not given. Raises ConfigError.
+    """
+    from collector.config_load import load  # noqa: PLC0415 - it builds on the model above
 
     return load(path, overrides or {}, os.environ if environ is None else environ)

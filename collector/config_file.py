@@ -17,7 +17,7 @@ _REFERENCE: Final = re.compile(r"\$\{env:(?P<name>[^}:]*)(?P<fallback>:-[^}]*)?(
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class FileProblem(ValueError):
+class ConfigFileError(ValueError):
     """The file cannot be used. ``str()`` is one sentence that begins with where."""
 
 
@@ -38,21 +38,21 @@ class Document:
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Document:
-    """Parse the file. Raises FileProblem: not readable, not YAML, a key twice, a variable that is not set."""
+    """Parse the file. Raises ConfigFileError: not readable, not YAML, a key twice, a variable not set."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise FileProblem(f"{path}: cannot read the config file: {reason}") from None
+        raise ConfigFileError(f"{path}: cannot read the config file: {reason}") from None
     document = Document(path, {})
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         values = None if root is None else _Builder(loader, document, environ).build(root, ())
     except yaml.YAMLError as error:
-        raise FileProblem(_syntax(path, error)) from None
+        raise ConfigFileError(_syntax(path, error)) from None
     if values is not None and not isinstance(values, dict):
-        raise FileProblem(f"{path}: the config file must hold a mapping of keys to values")
+        raise ConfigFileError(f"{path}: the config file must hold a mapping of keys to values")
     document.values.update(values or {})
     return document
 
@@ -96,15 +96,17 @@ class _Builder:
         for key_node, _ in node.value:
             if key_node.value in seen:
                 line = key_node.start_mark.line + 1
-                raise FileProblem(
+                raise ConfigFileError(
                     f"{self.document.path}:{line}: the key {key_node.value!r} stands here twice"
                 )
             if isinstance(key_node.value, str):
                 seen.add(key_node.value)
 
     def _expand(self, text: str, path: KeyPath) -> str | None:
-        """The text with its references replaced. It stays text (a token of digits must not turn into a number);
-        the model converts it where a number is wanted. A value that is one empty reference is no value."""
+        """The text with its references replaced; a value that is one empty reference is no value.
+
+        It stays text (a token of digits must not turn into a number): the model converts it where it must.
+        """
         expanded = _REFERENCE.sub(lambda match: self._lookup(match, path), text)
         return None if expanded == "" and _REFERENCE.fullmatch(text) else expanded
 
@@ -112,7 +114,7 @@ class _Builder:
         name, fallback = match["name"], match["fallback"]
         if not _NAME.fullmatch(name) or match["rest"]:
             problem = f"{match[0]} is not a reference; write ${{env:NAME}} or ${{env:NAME:-default}}"
-            raise FileProblem(f"{self.document.where(path)}: {problem}")
+            raise ConfigFileError(f"{self.document.where(path)}: {problem}")
         if value := self.environ.get(name):
             return value
         if fallback is not None:
@@ -120,4 +122,4 @@ class _Builder:
         if name in self.environ:
             return ""
         problem = f"the environment variable {name} is not set; set it or write ${{env:{name}:-default}}"
-        raise FileProblem(f"{self.document.where(path)}: {problem}")
+        raise ConfigFileError(f"{self.document.where(path)}: {problem}")

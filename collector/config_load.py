@@ -15,13 +15,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from collector.config import Config, ConfigError, RuleBroken
-from collector.config_file import Document, FileProblem, KeyPath, read
+from collector.config_file import ConfigFileError, Document, KeyPath, read
 
 PREFIX: Final = "SPANLEDGER_"
 # Variables with our prefix that are not options of the configuration.
 _OTHER_VARIABLES: Final = frozenset({"SPANLEDGER_CONFIG"})
-# Above this likeness (difflib's ratio) a variable is a misspelt option. Below it is somebody else's: Kubernetes gives
-# every pod SPANLEDGER_SERVICE_HOST and the like where a Service is called spanledger.
+# Above this likeness (difflib's ratio) a variable is a misspelt option. Below it is somebody else's:
+# Kubernetes gives every pod SPANLEDGER_SERVICE_HOST and the like where a Service is called spanledger.
 _MISSPELT: Final = 0.88
 
 
@@ -72,7 +72,7 @@ def load(path: Path | str | None, overrides: Mapping[str, Any], environ: Mapping
     chosen = path or environ.get("SPANLEDGER_CONFIG")
     try:
         document = read(Path(chosen), environ) if chosen else None
-    except FileProblem as error:
+    except ConfigFileError as error:
         raise ConfigError(str(error)) from None
     sources = _Sources(document)
     sources.add_environment(environ)

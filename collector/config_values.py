@@ -1,4 +1,4 @@
-"""Values of the configuration that need more than a type: sizes, endpoints, zones, cron expressions, names."""
+"""Values of the configuration that need more than a type: sizes, endpoints, zones, cron, names."""
 
 from __future__ import annotations
 
@@ -26,26 +26,23 @@ _CALLS_TABLE: Final = re.compile(r"CREATE TABLE calls \((.*?)\n\);", re.DOTALL)
 MINIMUM_TOKEN_LENGTH: Final = 16
 
 # What `otlp-analyze cost --by` already calls something else; a dimension of that name could not be asked for.
-GROUPING_NAMES: Final = frozenset(
-    "day week month hour model provider service environment agent session user".split()
-)
+GROUPING_NAMES: Final = frozenset({"day", "model", "service", "environment", "agent", "session", "user"})
 
-# DuckDB 1.5.5, `SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'`: a column of such a
-# name could only be queried in quotes.
-RESERVED_WORDS: Final = frozenset(
-    """
+# DuckDB 1.5.5, `SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'`: a column of
+# such a name could only be queried in quotes.
+_RESERVED: Final = """
     all analyse analyze and any array as asc asymmetric both case cast check collate column constraint
     create default deferrable desc describe distinct do else end except false fetch for foreign from
     group having in initially intersect into lambda lateral leading limit not null offset on only or
     order pivot pivot_longer pivot_wider placing primary qualify references returning select show some
     summarize symmetric table then to trailing true union unique unpivot using variadic when where
     window with
-    """.split()
-)
+"""
+RESERVED_WORDS: Final = frozenset(_RESERVED.split())
 
 
 def parse_size(value: object) -> int:
-    """Bytes out of 1048576, "64MiB" (powers of 1024) or "512MB" (powers of 1000). ValueError says what is allowed."""
+    """Bytes out of 1048576, "64MiB" (powers of 1024) or "512MB" (powers of 1000). ValueError otherwise."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -64,7 +61,7 @@ def check_memory_limit(value: object) -> str:
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """("127.0.0.1", 4317) out of "127.0.0.1:4317"; an IPv6 address stands in brackets. ValueError otherwise."""
+    """("127.0.0.1", 4317) out of "127.0.0.1:4317"; IPv6 in brackets. ValueError otherwise."""
     match = _ENDPOINT.fullmatch(endpoint)
     if match is None or int(match["port"]) > 65535:
         raise ValueError(
@@ -98,10 +95,10 @@ def check_timezone(name: str) -> str:
 
 
 def check_cron(expression: str) -> str:
-    from cronsim import CronSim, CronSimError  # only a config with a schedule pays for it
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only a config with a schedule pays for it
 
     try:
-        next(CronSim(expression, dt.datetime(2026, 1, 1)))  # noqa: DTZ001 - any date will do
+        next(CronSim(expression, dt.datetime(2026, 1, 1)))
     except (CronSimError, StopIteration):
         raise ValueError(
             'a cron expression has five fields (minute hour day month weekday), such as "15 6 * * 1-5"'
@@ -131,7 +128,7 @@ def call_columns() -> frozenset[str]:
 def check_dimension_name(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(
-            "a dimension becomes a column: lower-case letters, digits and _, not starting with a digit, at most 63"
+            "a dimension becomes a column: lower-case letters, digits and _, at most 63, no digit first"
         )
     if name in RESERVED_WORDS:
         raise ValueError("a dimension cannot be named like a reserved word of SQL")
