@@ -1,0 +1,65 @@
+"""What an analyzer hands back: typed columns, rows, and what a reader must know beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["text", "date", "count", "usd", "ratio", "milliseconds"]
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``name`` is what programs read, ``label`` what people read; ``kind`` gives the unit."""
+
+    name: str
+    label: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing worth acting on. ``finding_id`` is stable across runs; no renderer may drop the caveats."""
+
+    finding_id: str
+    title: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "finding_id": self.finding_id,
+            "title": self.title,
+            "evidence": dict(self.evidence),
+            "caveats": list(self.caveats),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``rows`` and ``totals`` follow ``columns``; totals stand apart so that nobody adds them to the rows.
+
+    Money is Decimal, tokens and counts int, ratios 0 to 1; None is unknown. ``notes`` qualify the figures and
+    belong beside them wherever they are shown.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    totals: tuple[Row, ...] = ()
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """The shape of ``--json`` and of ``runs.result``: rows as objects, column name -> value."""
+        return {
+            "columns": [{"name": c.name, "label": c.label, "kind": c.kind} for c in self.columns],
+            "rows": [self._named(row) for row in self.rows],
+            "totals": [self._named(row) for row in self.totals],
+            "notes": list(self.notes),
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+    def _named(self, row: Row) -> dict[str, object]:
+        return dict(zip((column.name for column in self.columns), row, strict=True))

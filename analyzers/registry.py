@@ -1,0 +1,83 @@
+"""Which analyzers there are: every module of this package that registers a function."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import duckdb
+
+import analyzers
+from analyzers.finding import Report
+from analyzers.window import Window
+
+Settings: TypeAlias = Mapping[str, object]
+Function: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Window, Settings], Report]
+
+_registered: dict[str, Analyzer] = {}
+
+
+class UnknownAnalyzer(LookupError):  # noqa: N818 - the name says what is the case
+    """No analyzer of that name; the message lists those there are."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BadSetting(ValueError):  # noqa: N818 - as above
+    """A setting that the analyzer does not have, or a value it cannot use; says what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analyzer:
+    """A pure function of (connection that sees ``calls``, window, settings), under its name."""
+
+    name: str
+    help: str
+    settings: tuple[str, ...]
+    function: Function
+
+    def check(self, settings: Iterable[str]) -> None:
+        """Raises BadSetting for a name that this analyzer does not have."""
+        for setting in settings:
+            if setting not in self.settings:
+                allowed = ", ".join(self.settings) or "none"
+                raise BadSetting(f"analyzer {self.name} has no setting {setting!r}; allowed: {allowed}")
+
+    def run(self, connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
+        """Raises BadSetting before anything is read."""
+        self.check(settings)
+        return self.function(connection, window, settings)
+
+
+def register(name: str, *, help: str, settings: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+    """Makes the decorated function the analyzer ``name``, with the settings it reads."""
+
+    def add(function: Function) -> Function:
+        if name in _registered:
+            raise ValueError(f"two analyzers are called {name!r}")
+        _registered[name] = Analyzer(name, help, settings, function)
+        return function
+
+    return add
+
+
+def discover() -> dict[str, Analyzer]:
+    """All analyzers by name, in order of name. Imports the package's modules, once per process."""
+    for module in pkgutil.iter_modules(analyzers.__path__):
+        importlib.import_module(f"{analyzers.__name__}.{module.name}")
+    return dict(sorted(_registered.items()))
+
+
+def get(name: str) -> Analyzer:
+    """Raises UnknownAnalyzer, which names the nearest and lists all."""
+    known = discover()
+    if name in known:
+        return known[name]
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    raise UnknownAnalyzer(f"no analyzer {name!r}; {hint}there are: {', '.join(known)}")

@@ -1,0 +1,98 @@
+"""The stretch of time that an analyzer looks at, and how people write it down."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+ALLOWED: Final = (
+    "a length of time such as 30m, 24h, 7d or 4w, or an ISO date or time such as 2026-03-01T09:00Z"
+)
+_LENGTH: Final = re.compile(r"(\d+)([mhdw])", re.ASCII)
+_UNITS: Final = {
+    "m": dt.timedelta(minutes=1),
+    "h": dt.timedelta(hours=1),
+    "d": dt.timedelta(days=1),
+    "w": dt.timedelta(weeks=1),
+}
+
+
+class BadWindow(ValueError):  # noqa: N818 - the name says what is the case
+    """A window that cannot be read or is empty by definition; the message says what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open, ``start <= start_time < end``, both aware; ``timezone`` says when days begin."""
+
+    start: dt.datetime
+    end: dt.datetime
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        """Raises BadWindow where the end does not come after the start."""
+        if self.start >= self.end:
+            raise BadWindow(
+                f"the window ends ({iso(self.end)}) before or where it starts ({iso(self.start)})"
+            )
+
+    def parameters(self) -> dict[str, dt.datetime]:
+        """``$start`` and ``$end`` for a comparison with the lake's times, which are UTC without an offset."""
+        return {"start": naive_utc(self.start), "end": naive_utc(self.end)}
+
+    def __str__(self) -> str:
+        zone = ZoneInfo(self.timezone)
+        start, end = (f"{edge.astimezone(zone):%Y-%m-%d %H:%M}" for edge in (self.start, self.end))
+        return f"{start} to {end} ({self.timezone})"
+
+
+def naive_utc(moment: dt.datetime) -> dt.datetime:
+    """The lake's form of an aware time."""
+    return moment.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def iso(moment: dt.datetime) -> str:
+    """ISO 8601 in UTC with a Z, as all our JSON has it."""
+    return naive_utc(moment).isoformat() + "Z"
+
+
+def parse_length(text: str) -> dt.timedelta:
+    """``24h`` -> 24 hours; a day is 24 hours. Raises BadWindow."""
+    match = _LENGTH.fullmatch(text.strip())
+    if match is None:
+        raise BadWindow(f"{text!r} is not a length of time such as 30m, 24h, 7d or 4w")
+    try:
+        return int(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        raise BadWindow(f"{text!r} is longer than the calendar") from None
+
+
+def parse_moment(text: str, before: dt.datetime, timezone: str) -> dt.datetime:
+    """A length of time counts back from ``before``; a time without offset is local. Raises BadWindow."""
+    try:
+        if _LENGTH.fullmatch(text.strip()):
+            return before.astimezone(dt.UTC) - parse_length(text)
+        moment = dt.datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise BadWindow(f"{text!r} is not a time; allowed: {ALLOWED}") from None
+
+
+def parse_window(since: str, until: str | None, now: dt.datetime, timezone: str) -> Window:
+    """``since`` as a length of time counts back from the window's end, which is ``now`` unless given."""
+    end = now.astimezone(dt.UTC) if until is None else parse_moment(until, now, timezone)
+    return Window(parse_moment(since, end, timezone), end, timezone)
+
+
+def whole_days(count: int, before: dt.datetime, timezone: str) -> Window:
+    """The last ``count`` calendar days of ``timezone`` that were over at ``before``."""
+    zone = ZoneInfo(timezone)
+    last = before.astimezone(zone).date()
+    return Window(_midnight(last - dt.timedelta(days=count), zone), _midnight(last, zone), timezone)
+
+
+def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
