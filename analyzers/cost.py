@@ -198,13 +198,13 @@ def _without_usage(totals: list[_Figures]) -> Iterable[str]:
 def _duplicates(totals: list[_Figures]) -> Iterable[str]:
     suspects = sum(total.possible_duplicates for total in totals)
     if suspects:
-        yield f"{suspects} calls may be second reports of a call that is counted already; both are counted"
+        yield f"{suspects} of {_calls(totals)} calls may be second reports of another; all are counted"
 
 
 def _cache(totals: list[_Figures]) -> Iterable[str]:
     silent = sum(total.calls_without_cache for total in totals)
     if silent and any(total.cache_share is not None for total in totals):
-        yield f"{silent} calls do not say what they read from the cache: cache shares are lower bounds"
+        yield f"{silent} of {_calls(totals)} calls do not mention their cache: cache shares are lower bounds"
 
 
 def _calls(totals: list[_Figures]) -> int:

@@ -50,8 +50,8 @@ def undeclared_plans(connection: duckdb.DuckDBPyConnection, window: Window) -> t
         return ()
     calls = sum(count for _, count in accounts)
     return (
-        f"{calls} calls have no declared plan: their list price is not counted as spend. "
-        f"Declare the plan you have ({', '.join(PLANS)}) in the configuration, as in: {_declaration(accounts)}",
+        f"calls without a declared plan: {calls}; their list price is not counted as spend. "
+        f"Declare the plan in the configuration (one of {', '.join(PLANS)}), as in: {_declaration(accounts)}",
     )
 
 
