@@ -1,0 +1,253 @@
+"""The spool: accepted requests rest here, on disk, from before their OK until the lake has them.
+
+``Spool`` is the writing side (one process, one event loop); ``read_records``, ``resynchronise`` and ``free``
+are the loader's. Requests that wait at the same time share one fdatasync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from collector.spool_files import (
+    Position,
+    SpoolDamaged,
+    SpoolError,
+    SpoolFailed,
+    SpoolFull,
+    bytes_on_disk,
+    cut_torn_tail,
+    free,
+    read_records,
+    resynchronise,
+    segments,
+)
+from collector.spool_format import Record, encoded_size
+from collector.spool_segment import SegmentWriter, sync_directory
+
+__all__ = [
+    "Position",
+    "Record",
+    "Spool",
+    "SpoolDamaged",
+    "SpoolError",
+    "SpoolFailed",
+    "SpoolFull",
+    "free",
+    "read_records",
+    "resynchronise",
+]
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+# A segment is left this long after its first record, so that loaded bodies are unlinked within seconds.
+SEGMENT_SECONDS: Final = 5.0
+# min(4 GiB, 20 % of the free space), the default of the interface.
+_MAX_BYTES: Final = 4 * 1024**3
+_SHARE_OF_FREE: Final = 0.2
+# Bounds what one sync makes its first waiter wait for.
+_GROUP_BYTES: Final = 16 * 1024 * 1024
+_RECOUNT_SECONDS: Final = 0.2
+_PROBE_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 5.0
+
+State = Literal["ok", "full", "failed"]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    record: Record
+    size: int
+    durable: asyncio.Future[None]
+
+
+class Spool:
+    """A bounded, durable queue of requests in ``directory``; open it with ``Spool.open``."""
+
+    def __init__(
+        self, directory: Path, writer: SegmentWriter, max_bytes: int, segment_seconds: float
+    ) -> None:
+        self.directory = directory
+        self.max_bytes = max_bytes
+        self.torn_bytes = 0  # cut at start-up
+        self.failure: str | None = None  # why the disk refused last; None = it takes data
+        self.on_durable: Callable[[Position], None] = lambda _position: None
+        self._segment_seconds = segment_seconds
+        self._writer = writer
+        self._worker = ThreadPoolExecutor(1, "spool")
+        self._durable = writer.position
+        self._pending: deque[_Waiting] = deque()
+        self._queued_bytes = 0
+        self._committing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._on_disk = bytes_on_disk(directory)
+        self._counted_at = time.monotonic()
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        max_bytes: int | None = None,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_seconds: float = SEGMENT_SECONDS,
+    ) -> Spool:
+        """Open or create the spool, cut a torn tail and start a new segment. Blocks; raises OSError."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_directory(directory.parent)
+        torn = _cut_last(directory)
+        bound = _default_bound(directory) if max_bytes is None else max_bytes
+        spool = cls(directory, SegmentWriter(directory, segment_bytes), bound, segment_seconds)
+        spool.torn_bytes = torn
+        return spool
+
+    @property
+    def durable(self) -> Position:
+        """Everything before this is on disk."""
+        return self._durable
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes on disk and waiting to get there; what the loader freed is seen within 200 ms."""
+        if time.monotonic() - self._counted_at > _RECOUNT_SECONDS:
+            self.recount()
+        return self._on_disk + self._queued_bytes
+
+    @property
+    def state(self) -> State:
+        if self.failure is not None:
+            return "failed"
+        return "full" if self.used_bytes >= self.max_bytes else "ok"
+
+    def recount(self) -> None:
+        """Count the bytes on disk now, after segments were freed."""
+        self._on_disk = bytes_on_disk(self.directory)
+        self._counted_at = time.monotonic()
+
+    async def append(self, record: Record) -> None:
+        """Return once ``record`` is durable.
+
+        Raises SpoolFull or SpoolFailed; after SpoolFailed the record may still be found by the loader.
+        """
+        size = encoded_size(record)
+        self._admit(size)
+        waiting = _Waiting(record, size, asyncio.get_running_loop().create_future())
+        self._pending.append(waiting)
+        self._queued_bytes += size
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_pending())
+        await waiting.durable
+
+    async def close(self) -> None:
+        """Finish what is waiting, then close; safe twice."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._committing is not None:
+            await self._committing
+        await asyncio.gather(*self._chores)
+        self._writer.close()
+        self._worker.shutdown()
+
+    def _admit(self, size: int) -> None:
+        if self._closed:
+            raise SpoolFailed("it is closed", _RETRY_SECONDS)
+        if self.used_bytes + size > self.max_bytes:
+            raise SpoolFull(_RETRY_SECONDS)
+
+    async def _commit_pending(self) -> None:
+        try:
+            while self._pending:
+                await self._commit(self._take_group())
+        finally:
+            self._committing = None
+
+    def _take_group(self) -> list[_Waiting]:
+        group = [self._pending.popleft()]
+        size = group[0].size
+        while self._pending and size + self._pending[0].size <= _GROUP_BYTES:
+            group.append(self._pending.popleft())
+            size += group[-1].size
+        return group
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        """Write one group and answer every one of its waiters."""
+        loop = asyncio.get_running_loop()
+        error: SpoolFailed | None = None
+        try:
+            position = await loop.run_in_executor(self._worker, self._writer.write, [w.record for w in group])
+        except Exception as cause:  # of any kind: a waiter without an answer would hang its client
+            error = self._failed(cause)
+        else:
+            self._advance(position)
+            self._on_disk += sum(waiting.size for waiting in group)
+        self._queued_bytes -= sum(waiting.size for waiting in group)
+        for waiting in group:
+            _answer(waiting.durable, error)
+
+    def _advance(self, position: Position) -> None:
+        started = position[0] != self._durable[0] or self._durable[1] == 0
+        self._durable, self.failure = position, None
+        if started and position[1] > 0:
+            self._set_timer(self._segment_seconds, self._leave_segment)
+        # Not called from here: whatever it raises must not keep a waiter from its answer.
+        asyncio.get_running_loop().call_soon(self.on_durable, position)
+
+    def _failed(self, cause: Exception) -> SpoolFailed:
+        self.failure = str(cause)
+        self._set_timer(_PROBE_SECONDS, self._probe)
+        return SpoolFailed(self.failure, _RETRY_SECONDS)
+
+    async def _leave_segment(self) -> None:
+        await self._on_writer(self._writer.start_segment)
+
+    async def _probe(self) -> None:
+        if self.failure is not None:
+            await self._on_writer(self._writer.probe)
+
+    async def _on_writer(self, job: Callable[[], Position]) -> None:
+        try:
+            self._advance(await asyncio.get_running_loop().run_in_executor(self._worker, job))
+        except OSError as cause:
+            self._failed(cause)
+
+    def _set_timer(self, delay: float, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(delay, self._start_chore, chore)
+
+    def _start_chore(self, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.create_task(chore())
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def _cut_last(directory: Path) -> int:
+    old = segments(directory)
+    try:
+        return cut_torn_tail(directory, old[-1]) if old else 0
+    except OSError:
+        return 0  # unreadable here is unreadable for the loader, which reports it; accepting goes on
+
+
+def _answer(future: asyncio.Future[None], error: SpoolFailed | None) -> None:
+    if future.done():
+        return  # its client went away
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _default_bound(directory: Path) -> int:
+    usable = shutil.disk_usage(directory).free + bytes_on_disk(directory)
+    return min(_MAX_BYTES, int(usable * _SHARE_OF_FREE))
