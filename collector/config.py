@@ -180,7 +180,8 @@ class Config(Section):
     """Everything a deployment can set, from ``load_config``. ``model_dump(mode="json")`` round-trips."""
 
     data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
-        default_factory=default_data_dir, description="Where everything is stored."
+        default_factory=default_data_dir,
+        description="Where everything is stored; default ~/.local/share/spanledger.",
     )
     grpc_endpoint: Endpoint = Field(default="127.0.0.1:4317", description="Where OTLP/gRPC listens.")
     http_endpoint: Endpoint = Field(default="127.0.0.1:4318", description="Where OTLP/HTTP listens.")

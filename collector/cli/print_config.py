@@ -1,0 +1,46 @@
+"""otlp-collector print-config"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from collector.cli.options import all_config_options, json_option, load
+from collector.cli.render import json_text
+from collector.config import Config
+
+EPILOG = """\b
+Examples:
+  otlp-collector print-config
+  otlp-collector print-config --config collector.yaml --json
+"""
+
+MASK: Final = "****"
+
+
+@click.command(epilog=EPILOG)
+@all_config_options()
+@json_option
+def command(config_path: Path | None, as_json: bool, **flags: Any) -> None:
+    """Show the effective configuration, as YAML: defaults, file, environment and flags brought together.
+
+    Tokens are shown as ****.
+    """
+    values = masked(load(config_path, flags))
+    if as_json:
+        click.echo(json_text(values, indent="  "))
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def masked(config: Config) -> dict[str, Any]:
+    """Every key with its effective value, the secrets hidden."""
+    values = config.model_dump(mode="json")
+    for token in values["tokens"]:
+        if token["token"] is not None:
+            token["token"] = MASK
+    return values

@@ -1,0 +1,199 @@
+"""How rows are printed: as a table for people, as JSON or CSV for programs. No value is ever cut.
+
+Values are Python's: int, Decimal, float, bool, str, bytes, datetime (naive = UTC), date, time, timedelta,
+UUID, None, and lists and dicts of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import itertools
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+Row = Sequence[Any]
+
+# Narrower than this per column a table is unreadable, and every row is printed as a block of lines instead.
+_LEAST_COLUMN: Final = 9
+# Where there is no terminal there is no width to fit into.
+_NO_WIDTH: Final = 1_000_000
+# A spreadsheet runs a cell that begins so as a formula (OWASP, CSV Injection).
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it, but for Decimal, which ``json_text`` writes with its exact digits."""
+    if value is None or isinstance(value, bool | int | str | Decimal):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> str | float:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _special_float(value)
+    if isinstance(value, dt.datetime):
+        return iso_time(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    return str(value)
+
+
+def iso_time(moment: dt.datetime) -> str:
+    """ISO 8601 in UTC with a Z; a time without a zone is UTC, as all times of the lake are."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return aware.astimezone(dt.UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def _special_float(value: float) -> str:
+    """As protobuf's JSON mapping writes what JSON has no number for."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def json_text(value: Any, indent: str | None = None, _level: str = "\n") -> str:
+    """``value`` as JSON; a Decimal is a number with exactly its digits (``json`` cannot write one).
+
+    ``indent`` puts the items of the outer mappings and lists on lines of their own.
+    """
+    value = plain(value)
+    inner = _level + (indent or "")
+    if isinstance(value, Decimal):
+        return format(value, "f") if value.is_finite() else f'"{value}"'
+    if isinstance(value, dict):
+        colon = ": " if indent else ":"
+        items = [_quoted(key) + colon + json_text(item, indent, inner) for key, item in value.items()]
+        return _bracketed("{", items, "}", indent, _level)
+    if isinstance(value, list):
+        items = [json_text(item, indent, inner) for item in value]
+        return _bracketed("[", items, "]", indent, _level)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _bracketed(opening: str, items: list[str], closing: str, indent: str | None, level: str) -> str:
+    if not indent or not items:
+        return opening + ",".join(items) + closing
+    inner = level + indent
+    return opening + inner + f",{inner}".join(items) + level + closing
+
+
+def write_json(columns: Sequence[str], rows: Iterable[Row], stream: TextIO) -> None:
+    """One array of objects, column name -> value, a row a line."""
+    names = [_quoted(name) for name in columns]
+    stream.write("[")
+    for number, row in enumerate(rows):
+        cells = ",".join(f"{name}:{json_text(value)}" for name, value in zip(names, row, strict=True))
+        stream.write((",\n" if number else "") + "{" + cells + "}")
+    stream.write("]\n")
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Row], stream: TextIO) -> None:
+    """RFC 4180 with a header line. NULL is an empty cell, an empty text a quoted one.
+
+    Text that a spreadsheet would run as a formula gets a ' before it; numbers stay as they are.
+    """
+    for row in itertools.chain([columns], rows):
+        stream.write(",".join(map(_cell, row)) + "\r\n")
+
+
+def _cell(value: Any) -> str:
+    value = plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        text = f"'{value}" if value.startswith(_FORMULA) else value
+        special = not text or any(character in text for character in ',"\r\n')
+        return '"' + text.replace('"', '""') + '"' if special else text
+    text = json_text(value)
+    return '"' + text.replace('"', '""') + '"' if isinstance(value, dict | list) else text
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A console on the stream (default stdout): colours on a terminal only, none where NO_COLOR is set."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    plain_text = bool(os.environ.get("NO_COLOR"))
+    width = None if stream.isatty() else _NO_WIDTH
+    return Console(file=stream, width=width, color_system=None if plain_text else "auto", highlight=False)
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Row], stream: TextIO | None = None) -> None:
+    """A table with numbers to the right; on a terminal too narrow for it, a block of lines per row."""
+    target = console(stream)
+    printed = list(rows)
+    if len(columns) * _LEAST_COLUMN > target.width:
+        _write_blocks(columns, printed, target)
+    else:
+        _write_grid(columns, printed, target)
+
+
+def _write_grid(columns: Sequence[str], rows: list[Row], target: Console) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for position, name in enumerate(columns):
+        numeric = any(_is_number(row[position]) for row in rows)
+        table.add_column(_safe(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_shown(value) for value in row])
+    target.print(table)
+
+
+def _write_blocks(columns: Sequence[str], rows: list[Row], target: Console) -> None:
+    from rich.table import Table
+
+    for number, row in enumerate(rows, start=1):
+        target.print(f"row {number}", style="bold")
+        block = Table.grid(padding=(0, 2))
+        block.add_column(overflow="fold")
+        block.add_column(overflow="fold")
+        for name, value in zip(columns, row, strict=True):
+            block.add_row(_safe(name), _shown(value))
+        target.print(block)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> Text:
+    from rich.text import Text
+
+    if value is None:
+        return Text("NULL", style="dim")
+    value = plain(value)
+    # Without colours only the quotes tell this text from a NULL.
+    return _safe('"NULL"' if value == "NULL" else value if isinstance(value, str) else json_text(value))
+
+
+def _safe(text: str) -> Text:
+    """The text with control characters written out: telemetry must not drive the reader's terminal."""
+    from rich.text import Text
+
+    return Text("".join(c if c in "\n\u3000\xa0" or c.isprintable() else _escaped(c) for c in text))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
