@@ -190,7 +190,7 @@ def _take(file: BinaryIO, size: int) -> bytes:
 def _behind(data: bytes, offset: int) -> int:
     """Where to search on: behind the record at ``offset`` where its header still says how long it is.
 
-    A body is the sender's: searched needlessly, it could pass its own bytes off as a record of another tenant.
+    A body is the sender's: searched needlessly, it could pass its bytes off as a record of another tenant.
     """
     try:
         return offset + decode_header(data[offset : offset + FIXED.size]).record_size

@@ -135,7 +135,7 @@ def test_more_buffers_than_one_system_call_takes(tmp_path: Path) -> None:
 def test_a_write_cut_short_by_the_kernel_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """pwritev may take fewer bytes than it was given, ending inside any buffer: nothing is lost or doubled."""
+    """pwritev may take fewer bytes than it was given, inside any buffer: nothing is lost or doubled."""
     real = os.pwritev
 
     def seven_bytes(fd: int, views: list[memoryview], offset: int) -> int:
