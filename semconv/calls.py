@@ -17,10 +17,10 @@ The result depends on the set of records alone, never on the order or the batche
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Final
 
 from semconv.columns import CLAIMED
+from semconv.sqltext import literal, quoted, sql_text
 
 # Two records of different traces can only be one call when they start within this time of each other. It bounds
 # the search for partners, so that a server which draws its ids from 999 numbers does not join all its traces.
@@ -38,7 +38,7 @@ _READ_FOR_RESOLUTION_ONLY: Final = {"total_tokens", "stream"}
 # The process that sent the record: service.instance.id where sent, else all that the resource says.
 _RESOURCE: Final = (
     "CASE WHEN role IN ('llm', 'embeddings')"
-    " THEN coalesce(resource_attributes ->> 'service.instance.id', resource_attributes) END"
+    " THEN coalesce(resource_attributes ->> 'service.instance.id', resource_attributes::VARCHAR) END"
 )
 
 # Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
@@ -73,11 +73,6 @@ def partner_traces_sql(stored_spans: str) -> str:
     )
 
 
-def sql_text(name: str) -> str:
-    """The text of a .sql file of this package."""
-    return resources.files("semconv").joinpath(name).read_text(encoding="utf-8")
-
-
 def _dimension_columns(dimensions: Mapping[str, str]) -> dict[str, str]:
     """Per dimension the record's own value and, of lower rank, its resource's."""
     columns: dict[str, str] = {}
@@ -85,13 +80,3 @@ def _dimension_columns(dimensions: Mapping[str, str]) -> dict[str, str]:
         columns[quoted(name)] = f"attributes ->> {literal(key)}"
         columns[quoted(f"resource_{name}")] = f"resource_attributes ->> {literal(key)}"
     return columns
-
-
-def literal(text: str) -> str:
-    """`text` as a string literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quoted(name: str) -> str:
-    """`name` as a quoted identifier of SQL."""
-    return '"' + name.replace('"', '""') + '"'
