@@ -12,12 +12,10 @@ from typing import Final
 import orjson
 
 from collector.backfill.jsontext import JsonCursor
-from collector.backfill.parts import WHOLE_BYTES, Chunk, Malformed, Pack, Rejected, TooLarge
+from collector.backfill.parts import DEFAULT_SIZES, Chunk, Malformed, Pack, Rejected, Sizes, TooLarge
 from collector.backfill.spill import Spill
 from semconv.settings import Signal
 
-# Lines up to here are requests as they stand; the JSON limit of a live request (16 MiB).
-LINE_BYTES: Final = 16 << 20
 _DETECTION_LINES: Final = 100
 
 
@@ -56,7 +54,8 @@ def has_json_lines(head: bytes) -> bool:
 
 
 def _is_otlp_object(line: bytes) -> bool:
-    if len(line) > LINE_BYTES or not line.lstrip().startswith(b"{"):
+    braces = line.lstrip()[:1] + line.rstrip()[-1:]
+    if braces != b"{}" or len(line) > DEFAULT_SIZES.line:
         return False
     try:
         return not SHAPES.keys().isdisjoint(orjson.loads(line))
@@ -67,16 +66,17 @@ def _is_otlp_object(line: bytes) -> bool:
 class JsonReader:
     """Yields chunks and what had to be rejected between them."""
 
-    def __init__(self, cursor: JsonCursor, scratch: Path | None) -> None:
+    def __init__(self, cursor: JsonCursor, scratch: Path | None, sizes: Sizes = DEFAULT_SIZES) -> None:
         self._cursor = cursor
         self._scratch = scratch
+        self._sizes = sizes
 
     def lines(self) -> Iterator[Chunk | Rejected]:
         """One object a line, as the collector's file exporter writes them; a bad line costs itself alone."""
         while self._cursor.peek():
             number = self._cursor.line_number()
             try:
-                line = self._cursor.line(LINE_BYTES)
+                line = self._cursor.line(self._sizes.line)
             except TooLarge:
                 yield from self._until_malformed(self._cursor.where())
                 self._cursor.skip_line()
@@ -105,7 +105,7 @@ class JsonReader:
             yield Chunk(SHAPES[first[1].decode()].signal, "json", line, f"line {number:,}")
             return
         cursor = JsonCursor(_nothing, line, number)
-        yield from JsonReader(cursor, self._scratch)._until_malformed(cursor.where())
+        yield from JsonReader(cursor, self._scratch, self._sizes)._until_malformed(cursor.where())
 
     def _until_malformed(self, where: str) -> Iterator[Chunk | Rejected]:
         try:
@@ -131,7 +131,7 @@ class JsonReader:
             yield Rejected(where, _NO_SIGNAL)
 
     def _resources(self, shape: Shape) -> Iterator[Chunk]:
-        pack = Pack()
+        pack = Pack(self._sizes.request)
         try:
             for _ in self._cursor.elements():
                 where = self._cursor.where()
@@ -149,7 +149,7 @@ class JsonReader:
     def _whole(self) -> bytes | None:
         """The value at hand; None where it is too large, or broken: then its sound records are wanted."""
         try:
-            return self._cursor.value(WHOLE_BYTES).encode("latin-1")
+            return self._cursor.value(self._sizes.whole).encode("latin-1")
         except (TooLarge, Malformed):
             if self._cursor.peek() != "{":
                 raise
@@ -157,7 +157,7 @@ class JsonReader:
 
     def _split_resource(self, shape: Shape) -> Iterator[Chunk]:
         with Spill(self._scratch) as spill:
-            split = _SplitResource(self._cursor, shape, spill)
+            split = _SplitResource(self._cursor, shape, spill, self._sizes.request)
             failure: Malformed | None = None
             try:
                 split.read()
@@ -171,10 +171,11 @@ class JsonReader:
 class _SplitResource:
     """One resource, read record by record into the spill, and put together again as many small requests."""
 
-    def __init__(self, cursor: JsonCursor, shape: Shape, spill: Spill) -> None:
+    def __init__(self, cursor: JsonCursor, shape: Shape, spill: Spill, request_bytes: int) -> None:
         self._cursor = cursor
         self._shape = shape
         self._spill = spill
+        self._request_bytes = request_bytes
         self._resource_members: list[bytes] = []
         self._scope_members: list[list[bytes]] = []
 
@@ -196,7 +197,7 @@ class _SplitResource:
                 members.append(self._member(key))
 
     def _read_records(self) -> None:
-        pack = Pack()
+        pack = Pack(self._request_bytes)
         try:
             for _ in self._cursor.elements():
                 where = self._cursor.where()

@@ -8,13 +8,28 @@ from typing import Final
 
 from semconv.settings import Encoding, Signal
 
-# A request put together from parts is closed at this many bytes: smaller ones cost more time a span, larger
-# ones only memory.
-REQUEST_BYTES: Final = 2 << 20
-# A resource or scope up to this size is taken whole; a larger one is split into its records.
-WHOLE_BYTES: Final = 4 << 20
 # No single record is larger; the bound only stops a broken file from filling the memory.
 RECORD_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Where the readers cut, in bytes."""
+
+    # A request put together from parts is closed here: smaller ones cost more time a span, larger ones
+    # memory.
+    request: int = 2 << 20
+    # A resource or message up to this size is taken whole; a larger one is split into its records.
+    whole: int = 4 << 20
+    # A line up to this size is a request as it stands: what a live request in JSON may have at most.
+    line: int = 16 << 20
+    # What is looked at to tell the format, if it has a line break; else as much as a line may have.
+    head: int = 64 << 10
+
+
+DEFAULT_SIZES: Final = Sizes()
+# Every record by itself: to find the one that spoils a request.
+ONE_BY_ONE: Final = Sizes(request=1, whole=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +62,7 @@ class TooLarge(Exception):  # noqa: N818 - an answer to "is it small enough to t
 class Pack:
     """Parts of one kind, waiting to fill a request."""
 
-    limit: int = REQUEST_BYTES
+    limit: int
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
     where: str = ""

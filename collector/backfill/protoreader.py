@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from collector.backfill.parts import RECORD_BYTES, WHOLE_BYTES, Malformed, Pack, Rejected
+from collector.backfill.parts import DEFAULT_SIZES, RECORD_BYTES, Malformed, Pack, Rejected, Sizes
 from collector.backfill.spill import Spill
 
 # "big-endian" is what the collector's file exporter writes with format: proto (4 bytes before each message).
@@ -151,9 +151,10 @@ class ProtoCursor:
 class ProtoReader:
     """Cuts small requests out of messages; which signal they are of is told elsewhere (signals.py)."""
 
-    def __init__(self, cursor: ProtoCursor, scratch: Path | None) -> None:
+    def __init__(self, cursor: ProtoCursor, scratch: Path | None, sizes: Sizes = DEFAULT_SIZES) -> None:
         self._cursor = cursor
         self._scratch = scratch
+        self._sizes = sizes
 
     def read(self, framing: Framing) -> Iterator[tuple[bytes, str] | Rejected]:
         """Yields (body, where), and what was rejected; behind a malformed message nothing can be read."""
@@ -173,19 +174,19 @@ class ProtoReader:
         where = self._where()
         big_endian = framing == "big-endian"
         length = int.from_bytes(self._cursor.take(4), "big") if big_endian else self._cursor.varint()
-        if length <= WHOLE_BYTES and self._cursor.has(length):
+        if length <= self._sizes.whole and self._cursor.has(length):
             yield self._cursor.take(length), where
         else:
             yield from self._message(self._cursor.offset() + length)
 
     def _message(self, end: int | None) -> Iterator[tuple[bytes, str]]:
-        pack = Pack()
+        pack = Pack(self._sizes.request)
         try:
             for tag, length in self._cursor.fields(end):
                 where = self._where()
                 if tag != _RESOURCES:
                     self._pass_over(length)
-                elif length <= WHOLE_BYTES and self._cursor.has(length):
+                elif length <= self._sizes.whole and self._cursor.has(length):
                     if pack.add(field_bytes(tag, self._cursor.take(length)), where):
                         yield _joined(*pack.take())
                 else:
@@ -198,13 +199,13 @@ class ProtoReader:
 
     def _pass_over(self, length: int) -> None:
         while length > 0:
-            step = min(length, WHOLE_BYTES)
+            step = min(length, RECORD_BYTES)
             self._cursor.take(step)
             length -= step
 
     def _split_resource(self, end: int) -> Iterator[tuple[bytes, str]]:
         with Spill(self._scratch) as spill:
-            split = _SplitResource(self._cursor, spill)
+            split = _SplitResource(self._cursor, spill, self._sizes.request)
             failure: Malformed | None = None
             try:
                 split.read(end)
@@ -218,9 +219,10 @@ class ProtoReader:
 class _SplitResource:
     """One resource, read record by record into the spill, and put together again as many small requests."""
 
-    def __init__(self, cursor: ProtoCursor, spill: Spill) -> None:
+    def __init__(self, cursor: ProtoCursor, spill: Spill, request_bytes: int) -> None:
         self._cursor = cursor
         self._spill = spill
+        self._request_bytes = request_bytes
         self._resource_fields: list[bytes] = []
         self._scope_fields: list[list[bytes]] = []
 
@@ -234,7 +236,7 @@ class _SplitResource:
     def _read_scope(self, end: int) -> None:
         header: list[bytes] = []
         self._scope_fields.append(header)
-        pack = Pack()
+        pack = Pack(self._request_bytes)
         try:
             for tag, length in self._cursor.fields(end):
                 where = f"byte {self._cursor.offset():,}"

@@ -17,12 +17,14 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from collector.backfill import jsonreader, parts, protoreader
+from collector.backfill import parts
 from collector.backfill.parts import Chunk, Rejected
 from collector.backfill.protoreader import varint
 from collector.backfill.reader import read_chunks
 from collector.backfill.source import Source, UnreadableInput
 
+# Everything is too large to be taken whole: each record is cut out by itself.
+SPLIT = parts.Sizes(whole=10, line=10)
 RECORDS = {
     "resourceSpans": ("scopeSpans", "spans"),
     "resourceLogs": ("scopeLogs", "logRecords"),
@@ -30,12 +32,12 @@ RECORDS = {
 }
 
 
-def read(data: bytes, signal=None):
-    return list(read_chunks(Source(io.BytesIO(data), "file", len(data)), signal, None))
+def read(data: bytes, signal=None, sizes=parts.DEFAULT_SIZES):
+    return list(read_chunks(Source(io.BytesIO(data), "file", len(data)), signal, None, sizes))
 
 
-def chunks(data: bytes, signal=None):
-    found = read(data, signal)
+def chunks(data: bytes, signal=None, sizes=parts.DEFAULT_SIZES):
+    found = read(data, signal, sizes)
     assert not [part for part in found if isinstance(part, Rejected)], found
     return found
 
@@ -145,20 +147,16 @@ LAYOUTS = list(layouts())
 
 
 @pytest.mark.parametrize(("data", "documents"), [c[1:] for c in LAYOUTS], ids=[c[0] for c in LAYOUTS])
-@pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
+@pytest.mark.parametrize("sizes", [parts.DEFAULT_SIZES, SPLIT], ids=["whole", "split"])
 @pytest.mark.parametrize("packing", ["plain", "gzip", "gzip members"])
-def test_every_layout_yields_every_record_once(data, documents, split, packing, monkeypatch):
+def test_every_layout_yields_every_record_once(data, documents, sizes, packing):
     """Also where every resource is taken for too large: then each record is cut out by itself."""
-    if split:
-        for module in (jsonreader, protoreader):
-            monkeypatch.setattr(module, "WHOLE_BYTES", 10)
-        monkeypatch.setattr(jsonreader, "LINE_BYTES", 10)
     if packing == "gzip":
         data = gzip.compress(data)
     elif packing == "gzip members":
         half = len(data) // 2
         data = gzip.compress(data[:half]) + b"\x00\x00" + gzip.compress(data[half:])
-    assert flat(chunks(data)) == expected(*documents)
+    assert flat(chunks(data, sizes=sizes)) == expected(*documents)
 
 
 @pytest.mark.parametrize("block", [1, 61])
@@ -166,21 +164,19 @@ def test_every_layout_yields_every_record_once(data, documents, split, packing, 
 def test_blocks_may_end_anywhere(data, documents, block, monkeypatch):
     """The smallest reads, so that every token is cut at every place."""
     monkeypatch.setattr("collector.backfill.source.BLOCK", block)
-    monkeypatch.setattr("collector.backfill.reader.HEAD_BYTES", 200)
-    assert flat(chunks(data)) == expected(*documents)
+    assert flat(chunks(data, sizes=parts.Sizes(head=200))) == expected(*documents)
 
 
-def test_a_resource_described_after_its_records_still_owns_them(monkeypatch):
+def test_a_resource_described_after_its_records_still_owns_them():
     """Members in the reverse order, records too many to be held: each is stored under its resource and
     scope."""
-    monkeypatch.setattr(jsonreader, "WHOLE_BYTES", 10)
 
     def reverse(value):
         if isinstance(value, dict):
             return {key: reverse(item) for key, item in reversed(value.items())}
         return [reverse(item) for item in value] if isinstance(value, list) else value
 
-    assert flat(chunks(json.dumps(reverse(ONE)).encode())) == expected(ONE)
+    assert flat(chunks(json.dumps(reverse(ONE)).encode(), sizes=SPLIT)) == expected(ONE)
 
 
 @pytest.mark.parametrize("encoding", ["json", "protobuf"])
@@ -199,7 +195,7 @@ def test_one_resource_of_any_size_is_split_in_little_memory(encoding):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seen == 4_000
-    assert max(sizes) < 1.1 * parts.REQUEST_BYTES
+    assert max(sizes) < 1.1 * parts.DEFAULT_SIZES.request
     assert peak < 50 << 20  # one line of 16 MiB may be looked at to tell the format
 
 
