@@ -58,7 +58,7 @@ class _Commands(click.Group):
 def main() -> None:
     """An OpenTelemetry collector for GenAI usage and cost: every call stored once, counted once, priced.
 
-    Options can also be set as SPANLEDGER_<OPTION> or in a YAML file (--config); `print-config` shows what holds.
+    Options can also be set as SPANLEDGER_<OPTION> or in a YAML file (--config); print-config shows it.
     Exit codes: 0 it ran, 1 the input was rejected, 2 it could not run.
     """
 

@@ -26,7 +26,7 @@ class CliError(click.ClickException):
         click.echo(f"Error: {self.format_message()}", file=file, err=file is None)
 
 
-class InputRejected(CliError):
+class InputRejectedError(CliError):
     """The command ran and cannot take what it was given."""
 
     exit_code = 1

@@ -1,0 +1,32 @@
+"""Open the lake for a command, or end it with one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collector.cli.options import CliError
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@contextmanager
+def reading(data_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that reads the lake as its default schema. Raises CliError, exit code 2."""
+    from collector.store.lake import Lake, LakeError
+
+    try:
+        lake = Lake.open(data_dir, read_only=True)
+    except LakeError as error:
+        raise CliError(one_line(error)) from None
+    with lake:
+        yield lake.connection
+
+
+def one_line(error: BaseException) -> str:
+    """DuckDB's messages have several lines; the first says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

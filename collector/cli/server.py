@@ -1,0 +1,64 @@
+"""Whether a collector runs, asked at its admin port."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from collector.config_values import split_endpoint
+
+_SECONDS: Final = 2.0
+# Where a server listens on all addresses, this machine reaches it here.
+_HERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """``running``: /healthz answers; ``ready``: /readyz says 200; ``detail``: the JSON of /readyz."""
+
+    running: bool
+    ready: bool
+    detail: Any = None
+
+    def __str__(self) -> str:
+        if not self.running:
+            return "not running"
+        return "running" if self.ready else "running, not ready"
+
+
+def reachable(endpoint: str) -> tuple[str, int]:
+    """Host and port to connect to from this machine."""
+    host, port = split_endpoint(endpoint)
+    return _HERE.get(host, host), port
+
+
+def probe(admin_endpoint: str) -> Server:
+    """Ask the admin port; whatever does not answer as ours does not run."""
+    health, _ = _get(admin_endpoint, "/healthz")
+    if health != 200:
+        return Server(running=False, ready=False)
+    status, detail = _get(admin_endpoint, "/readyz")
+    return Server(running=status in (200, 503), ready=status == 200, detail=detail)
+
+
+def _get(endpoint: str, path: str) -> tuple[int, Any]:
+    """Status and JSON body; status 0 where nothing answers. Straight to the port: no proxy is asked."""
+    host, port = reachable(endpoint)
+    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, _decoded(answer.read(1 << 20))
+    except (OSError, http.client.HTTPException):
+        return 0, None
+    finally:
+        connection.close()
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
