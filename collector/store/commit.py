@@ -1,0 +1,139 @@
+"""The one write path into the lake, for the loader and for backfills.
+
+A commit is one lake transaction under the writer lock: rows that are not stored yet, the `calls` of every trace they
+touch, the texts that are switched on, and the `loads` row with the spool position. A crash at any moment leaves all of
+it or nothing, and the same batch again stores nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import reduce
+
+import duckdb
+
+from collector.store.calls_update import CallsUpdate
+from collector.store.durability import DataFiles
+from collector.store.lake import Lake
+from collector.store.load_row import LoadRow, Origin, Position, insert_load
+from collector.store.lock import writer_lock
+from collector.store.partitions import split_by_month
+from collector.store.records import (
+    KINDS,
+    SPANS,
+    Kind,
+    choose_new,
+    hours,
+    insert_contents,
+    insert_new,
+    look_up_keys,
+)
+from collector.store.traces import look_up_traces
+from semconv.extract import Extracted
+from semconv.resolve import Resolver
+from semconv.settings import Settings
+
+
+class Committer:
+    """Writes batches to a lake. Not thread-safe: one thread, one connection."""
+
+    def __init__(self, lake: Lake, settings: Settings) -> None:
+        self._lake = lake
+        self._settings = settings
+        self._files = DataFiles(lake.data_dir)
+        self._prepare()
+
+    def commit(self, extracted: Extracted, origin: Origin, *, dry_run: bool = False) -> LoadRow:
+        """Store what is not stored yet; return the `loads` row (of several transactions: their sum).
+
+        `dry_run` counts the same and rolls back. After any exception this batch, or the rest of a batch that spans
+        more than 24 months, is rolled back and the committer is usable.
+        """
+        *first, last = split_by_month(extracted)
+        part_origin = replace(origin, position=None, requests=0, bytes=0)
+        rows = [self._commit_part(part, part_origin, dry_run) for part in first]
+        return reduce(LoadRow.plus, [*rows, self._commit_part(last, origin, dry_run)])
+
+    def spool_position(self) -> Position | None:
+        """Up to where the spool is loaded: (segment, byte offset); None where nothing came from a spool yet."""
+        row = self._lake.connection.execute(
+            "SELECT spool_segment, spool_offset FROM lake.loads WHERE spool_segment IS NOT NULL"
+            " ORDER BY spool_segment DESC, spool_offset DESC LIMIT 1"
+        ).fetchone()
+        return (int(row[0]), int(row[1])) if row else None
+
+    def _prepare(self) -> None:
+        self._resolver = Resolver(self._lake.connection, self._settings)
+        self._calls = CallsUpdate(self._lake.connection, self._resolver, self._settings.dimensions)
+
+    def _commit_part(self, extracted: Extracted, origin: Origin, dry_run: bool) -> LoadRow:
+        started = time.monotonic()
+        load_id = f"{time.time_ns():016x}{secrets.token_hex(4)}"
+        try:
+            kinds = self._resolve(extracted)
+            with writer_lock(self._lake.data_dir):
+                self._lake.connection.begin()
+                counts = self._store(extracted, kinds, load_id)
+                row = LoadRow.of(load_id, origin, counts, started)
+                insert_load(self._lake.connection, row)
+                self._finish(dry_run)
+        except BaseException:
+            self._recover()
+            raise
+        return row
+
+    def _resolve(self, extracted: Extracted) -> list[Kind]:
+        """What needs no lake, before the lock is taken; the kinds of record that the batch has."""
+        present = [kind for kind in KINDS if getattr(extracted, kind.table).num_rows]
+        for kind in present:
+            getattr(self._resolver, f"resolve_{kind.table}")(getattr(extracted, kind.table))
+        return present
+
+    def _store(self, extracted: Extracted, kinds: list[Kind], load_id: str) -> dict[str, int]:
+        """Everything of the batch but its `loads` row: first all that reads the lake, then all that writes."""
+        connection = self._lake.connection
+        counts = dict(extracted.counts)
+        has_calls = False
+        for kind in kinds:
+            if kind is SPANS:
+                new, duplicates, has_calls = self._find_new_spans()
+            else:
+                look_up_keys(connection, kind)
+                new, duplicates = choose_new(connection, kind)
+            counts |= {f"{kind.table}_stored": new, f"{kind.table}_duplicate": duplicates}
+        for kind in kinds:
+            if counts[f"{kind.table}_stored"]:
+                insert_new(connection, kind, load_id)
+        if has_calls:
+            counts["calls_written"] = self._calls.replace()
+        if extracted.contents.num_rows:
+            insert_contents(connection, extracted.contents, load_id)
+        return counts
+
+    def _find_new_spans(self) -> tuple[int, int, bool]:
+        """(new, duplicate, whether TEMP built_calls has to replace calls)."""
+        connection = self._lake.connection
+        batch_traces = "(SELECT DISTINCT tenant, trace_id FROM resolved_spans)"
+        looked_at = look_up_traces(connection, batch_traces, hours(connection, "resolved_spans", SPANS.time))
+        new, duplicates = choose_new(connection, SPANS)
+        return new, duplicates, bool(new) and self._calls.build(looked_at)
+
+    def _finish(self, dry_run: bool) -> None:
+        if dry_run:
+            self._lake.connection.rollback()
+            return
+        self._files.sync_new()
+        self._lake.connection.commit()
+
+    def _recover(self) -> None:
+        """Roll back; a connection that an internal error has spoilt is replaced."""
+        with suppress(duckdb.Error):
+            self._lake.connection.rollback()
+        try:
+            self._lake.connection.execute("SELECT 1")
+        except duckdb.Error:
+            self._lake.reopen()
+            self._prepare()

@@ -1,0 +1,94 @@
+"""The append-only tables: find what is stored already, insert the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from collector.store.migrate import sql
+from collector.store.windows import HOUR, Extent, Window, any_of, windows
+
+# A record's twin further away in time is not looked for at every commit; `maintain` finds it.
+TWIN_MARGIN: Final = HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An append-only table: its time column and what tells two of its rows apart."""
+
+    table: str
+    time: str
+    key: tuple[str, ...]
+
+
+SPANS: Final = Kind("spans", "start_time", ("tenant", "trace_id", "span_id"))
+LOG_RECORDS: Final = Kind("log_records", "time", ("tenant", "record_hash"))
+METRIC_POINTS: Final = Kind("metric_points", "time", ("tenant", "record_hash"))
+KINDS: Final = (SPANS, LOG_RECORDS, METRIC_POINTS)
+
+
+def look_up_keys(connection: duckdb.DuckDBPyConnection, kind: Kind) -> None:
+    """TEMP stored_<table>: the batch's keys that the lake holds already, near their time."""
+    key = ", ".join(kind.key)
+    batch = f"(SELECT DISTINCT {key} FROM resolved_{kind.table})"
+    ranges = windows(hours(connection, f"resolved_{kind.table}", kind.time), TWIN_MARGIN)
+    parts = [look_up_sql(kind.table, key, batch, key, window.condition(kind.time)) for window in ranges]
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE stored_{kind.table} AS {' UNION ALL '.join(parts)}")
+
+
+def look_up_sql(table: str, columns: str, wanted: str, match: str, condition: str) -> str:
+    """A SELECT of `columns` of the lake's rows under `condition` whose `match` columns stand in `wanted`."""
+    return sql("sql/look_up.sql").format(
+        table=table, columns=columns, wanted=wanted, match=match, condition=condition
+    )
+
+
+def choose_new(connection: duckdb.DuckDBPyConnection, kind: Kind) -> tuple[int, int]:
+    """Rows of TEMP resolved_<table> that are (new, duplicates); leaves TEMP VIEW new_<table>.
+
+    Needs TEMP stored_<table>. Of two rows with one key the first wins, within the batch too.
+    """
+    connection.execute(sql("sql/new_rows.sql").format(table=kind.table, key=", ".join(kind.key)))
+    total = count(connection, f"resolved_{kind.table}")
+    new = count(connection, f"new_{kind.table}_rows")
+    chosen = (
+        "" if new == total else f"SEMI JOIN new_{kind.table}_rows AS new ON resolved.rowid = new.first_row"
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW new_{kind.table} AS "
+        f"SELECT resolved.* FROM resolved_{kind.table} AS resolved {chosen}"
+    )
+    return new, total - new
+
+
+def insert_new(connection: duckdb.DuckDBPyConnection, kind: Kind, load_id: str) -> None:
+    """Write TEMP VIEW new_<table> to the lake, sorted by time."""
+    statement = sql("sql/insert_rows.sql")
+    connection.execute(statement.format(table=kind.table, time=kind.time, load_id=load_id))
+
+
+def insert_contents(connection: duckdb.DuckDBPyConnection, contents: pa.Table, load_id: str) -> None:
+    """Write the gated texts that are not stored yet."""
+    connection.register("extracted_contents", contents)
+    try:
+        ranges = windows(hours(connection, "extracted_contents", "start_time"), TWIN_MARGIN)
+        statement = sql("sql/insert_contents.sql")
+        connection.execute(statement.format(windows=any_of(ranges, "start_time"), load_id=load_id))
+    finally:
+        connection.unregister("extracted_contents")
+
+
+def count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    """Rows of a relation."""
+    row = connection.execute(f"SELECT count(*) FROM {relation}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def hours(connection: duckdb.DuckDBPyConnection, relation: str, column: str) -> list[Extent]:
+    """First and last moment of each hour in which the relation has a row."""
+    return connection.execute(
+        f"SELECT min({column}), max({column}) FROM {relation} GROUP BY date_trunc('hour', {column})"
+    ).fetchall()

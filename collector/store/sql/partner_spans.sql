@@ -1,0 +1,22 @@
+-- Stored records that may be one call with a record of call_records: within the horizon by an equal response id, or
+-- at the same moment by equal tokens. semconv decides; this only keeps the rest of the lake out of it.
+CREATE OR REPLACE TEMP TABLE partner_spans AS
+SELECT
+    tenant, trace_id, role, scope_name, response_id, input_tokens, output_tokens, start_unix_nano, end_unix_nano,
+    resource_attributes
+FROM lake.spans
+WHERE ({within_horizon})
+  AND role IN ('llm', 'embeddings')
+  AND response_id IN (
+      SELECT response_id FROM call_records WHERE role IN ('llm', 'embeddings') AND response_id IS NOT NULL
+  )
+UNION ALL
+SELECT
+    tenant, trace_id, role, scope_name, response_id, input_tokens, output_tokens, start_unix_nano, end_unix_nano,
+    resource_attributes
+FROM lake.spans
+WHERE ({same_moment})
+  AND role IN ('llm', 'embeddings')
+  AND input_tokens IN (
+      SELECT input_tokens FROM call_records WHERE role IN ('llm', 'embeddings') AND input_tokens IS NOT NULL
+  )

@@ -1,0 +1,68 @@
+"""The stored parts of traces.
+
+Which stored spans belong to a trace of the batch: those within 24 h of the batch's own, the border moving on while
+parts are found in its outer half, and spans of up to a week that last into that range. So a trace is found whole
+unless it is silent for more than 12 h with no span lasting through the silence.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+import duckdb
+
+from collector.store.migrate import sql
+from collector.store.records import SPANS, look_up_sql
+from collector.store.windows import HOUR, Extent, Window, covers, shifted, windows
+
+MARGIN: Final = 24 * HOUR
+SILENCE: Final = MARGIN / 2
+# Longer durations are broken clocks; following them would make a commit read the whole lake.
+LONGEST_SPAN: Final = dt.timedelta(days=7)
+_COLUMNS: Final = "tenant, trace_id, span_id, role, start_time, duration_ns"
+
+
+def look_up_traces(connection: duckdb.DuckDBPyConnection, traces: str, extents: list[Extent]) -> list[Window]:
+    """TEMP stored_spans: keys, role and times of the stored spans of `traces` near `extents`; where it looked.
+
+    `traces` is a relation (tenant, trace_id).
+    """
+    ranges = windows(extents, MARGIN)
+    conditions = [condition for window in ranges for condition in _conditions(window)]
+    parts = [
+        look_up_sql(SPANS.table, _COLUMNS, traces, "tenant, trace_id", condition) for condition in conditions
+    ]
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE stored_spans AS {' UNION ALL '.join(parts)}")
+    return ranges
+
+
+def complete_traces(
+    connection: duckdb.DuckDBPyConnection, traces: str, looked_at: list[Window], *, with_new: bool
+) -> None:
+    """Look further until TEMP stored_spans has all parts of `traces`; `with_new` adds those of new_spans."""
+    while True:
+        extents = trace_extents(connection, traces, with_new=with_new)
+        if covers(looked_at, windows(extents, SILENCE)):
+            return
+        looked_at = look_up_traces(connection, traces, extents)
+
+
+def trace_extents(connection: duckdb.DuckDBPyConnection, traces: str, *, with_new: bool) -> list[Extent]:
+    """From when to when the known parts of `traces` last, joined by the hour of their start."""
+    or_new = "UNION ALL SELECT tenant, trace_id, start_time, duration_ns FROM new_spans" if with_new else ""
+    longest_ns = int(LONGEST_SPAN.total_seconds()) * 1_000_000_000
+    statement = sql("sql/extents.sql").format(traces=traces, or_new=or_new, longest_ns=longest_ns)
+    return connection.execute(statement).fetchall()
+
+
+def _conditions(window: Window) -> list[str]:
+    """Starts inside, or lasts into it from before."""
+    before = Window(
+        shifted(window.start, -LONGEST_SPAN), shifted(window.start, -dt.timedelta(microseconds=1))
+    )
+    shortest_ns = int(SILENCE.total_seconds()) * 1_000_000_000
+    return [
+        window.condition(SPANS.time),
+        f"{before.condition(SPANS.time)} AND duration_ns > {shortest_ns}",
+    ]
