@@ -1,0 +1,87 @@
+"""Structured logging: one logfmt line per event on stderr.
+
+Log events, never items: nothing here runs per span or per request, and no field ever holds a payload. What
+others log through ``logging`` comes out in the same form.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import sys
+import traceback
+from typing import Any, Final
+
+# Text of others in a field (an error's message) is cut here.
+_LONGEST_VALUE: Final = 1_000
+_FRAMES: Final = 5
+
+
+class Log:
+    """Logger of one component: ``log.info("segment closed", segment=7)``."""
+
+    def __init__(self, component: str) -> None:
+        self._logger = logging.getLogger(component)
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._logger.debug(event, extra={"fields": fields})
+
+    def info(self, event: str, **fields: object) -> None:
+        self._logger.info(event, extra={"fields": fields})
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._logger.warning(event, extra={"fields": fields})
+
+    def failed(self, event: str, error: BaseException, **fields: object) -> None:
+        """An error-level line with the kind, message and last frames of ``error``."""
+        self._logger.error(event, extra={"fields": fields}, exc_info=error)
+
+
+class LogfmtFormatter(logging.Formatter):
+    """``ts=… level=… component=… event=… key=value …``; values that need it in double quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = dt.datetime.fromtimestamp(record.created, dt.UTC)
+        fields: dict[str, object] = {
+            "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "component": record.name,
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+            **_error_fields(record.exc_info),
+        }
+        return " ".join(f"{key}={_value(value)}" for key, value in fields.items())
+
+
+def configure(level: str) -> None:
+    """Send everything from ``level`` (debug, info, warning, error) on to stderr. Once per process."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogfmtFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+
+
+def _error_fields(exc_info: Any) -> dict[str, object]:
+    if not exc_info or exc_info[1] is None:
+        return {}
+    kind, error, trace = exc_info
+    frames = traceback.extract_tb(trace)[-_FRAMES:]
+    places = " > ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames)
+    return {"error": f"{kind.__name__}: {error}", "at": places}
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "null"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if len(text) > _LONGEST_VALUE:
+        text = text[:_LONGEST_VALUE] + "…"
+    if text and all(c.isprintable() and c not in ' "=' for c in text):
+        return text
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,74 @@
+"""The three ports of the server: bound together, closed in two steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from collector.admin.app import AdminServer, start_admin
+from collector.config import Config
+from collector.config_values import split_endpoint
+from collector.data_dir import CannotStart
+from collector.health import Health
+from collector.receivers.endpoint import EndpointError
+from collector.receivers.grpc import start_grpc
+from collector.receivers.http import start_http
+from collector.receivers.intake import Intake
+from collector.telemetry import Telemetry
+
+# A request of 64 MiB that is being read has this long.
+RECEIVERS_GRACE: Final = 3.0
+
+
+class Ports:
+    """OTLP/gRPC, OTLP/HTTP and admin."""
+
+    def __init__(self, config: Config, intake: Intake, health: Health, telemetry: Telemetry) -> None:
+        self._config = config
+        self._intake = intake
+        self._health = health
+        self._telemetry = telemetry
+        self._admin: AdminServer | None = None
+        self._closers: list[Callable[[], Awaitable[Any]]] = []
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """host:port by name, with the ports that were bound; empty before."""
+        return self._health.ports
+
+    async def open(self) -> None:
+        """Bind all. Raises CannotStart, which names the option whose address cannot be had."""
+        try:
+            await self._open(self._config)
+        except EndpointError as error:
+            raise CannotStart(str(error)) from error
+
+    async def _open(self, config: Config) -> None:
+        self._admin = await start_admin(self._health, self._telemetry, config.admin_endpoint)
+        http = await start_http(self._intake, config.http_endpoint, config, RECEIVERS_GRACE)
+        self._closers.append(http.close)
+        grpc = await start_grpc(self._intake, config.grpc_endpoint, config)
+        self._closers.append(lambda: grpc.stop(RECEIVERS_GRACE))
+        self._health.ports = {
+            "grpc": _with_port(config.grpc_endpoint, grpc.port),
+            "http": _with_port(config.http_endpoint, http.port),
+            "admin": _with_port(config.admin_endpoint, self._admin.port),
+        }
+
+    async def close_receivers(self) -> None:
+        """Accept nothing more and finish what is in flight, within RECEIVERS_GRACE. Safe twice."""
+        closing = [asyncio.ensure_future(close()) for close in self._closers]
+        self._closers.clear()
+        if closing:
+            await asyncio.wait(closing, timeout=RECEIVERS_GRACE + 0.5)
+
+    async def close_admin(self) -> None:
+        """Last of all: how the stop goes can be watched there. Safe twice."""
+        if self._admin is not None:
+            await self._admin.close()
+
+
+def _with_port(endpoint: str, port: int) -> str:
+    host, _ = split_endpoint(endpoint)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
