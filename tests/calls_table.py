@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from importlib import resources
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import duckdb
+
+from collector.store.lake import Lake, create_or_migrate
+from collector.store.lock import writer_lock
 
 _numbers = count(1)
 
@@ -44,16 +49,24 @@ def calls_table(*calls: dict[str, Any], dimensions: tuple[str, ...] = ()) -> duc
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(resources.files("collector.store").joinpath("schema.sql").read_text())
-    add_calls(connection, *calls, dimensions=dimensions)
+    for dimension in dimensions:
+        connection.execute(f'ALTER TABLE calls ADD COLUMN "{dimension}" VARCHAR')
+    insert_calls(connection, "calls", calls)
     return connection
 
 
-def add_calls(
-    connection: duckdb.DuckDBPyConnection, *calls: dict[str, Any], dimensions: tuple[str, ...] = ()
-) -> None:
-    for dimension in dimensions:
-        connection.execute(f'ALTER TABLE calls ADD COLUMN "{dimension}" VARCHAR')
+def lake_with_calls(data_dir: Path, *calls: dict[str, Any], dimensions: tuple[str, ...] = ()) -> Path:
+    """A real lake in ``data_dir``, its `calls` holding these rows, and a column per dimension."""
+    create_or_migrate(data_dir, {name: f"app.{name}" for name in dimensions})
+    with Lake.open(data_dir) as lake, writer_lock(data_dir):
+        lake.connection.begin()
+        insert_calls(lake.connection, "lake.calls", calls)
+        lake.connection.commit()
+    return data_dir
+
+
+def insert_calls(connection: duckdb.DuckDBPyConnection, table: str, calls: Iterable[dict[str, Any]]) -> None:
     for row in calls:
         columns = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" for _ in row)
-        connection.execute(f"INSERT INTO calls ({columns}) VALUES ({marks})", list(row.values()))
+        connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))

@@ -1,0 +1,244 @@
+"""Runs of analyzers: carry one out within limits, and keep what came of it in the lake's `runs`.
+
+A run by hand and a scheduled one differ only in how their window is chosen. Scheduled runs are recorded
+whatever came of them, runs by hand where they gave a result and the lake can be written: who may only read
+can still run everything.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import duckdb
+
+from analyzers import registry
+from analyzers.finding import Report
+from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, whole_days
+from collector.cli.render import json_text
+from collector.store.lake import Lake, LakeError
+from collector.store.lock import LockTimeout, writer_lock
+
+log = logging.getLogger(__name__)
+
+Trigger = Literal["schedule", "catch-up", "cli"]
+Status = Literal["ok", "failed", "timeout"]
+Options = Mapping[str, Any]
+
+# Options of a scheduled run that choose its window; all others are settings of the analyzer.
+WINDOW_OPTIONS: Final = ("since", "days")
+DEFAULT_SINCE: Final = "24h"
+# A commit of the loader holds the lock for a fraction of a second, a step of maintenance for about 1.5 s.
+LOCK_SECONDS: Final = 10.0
+# A report by session can have millions of rows; its totals and notes are kept whatever its length.
+MAX_RECORDED_ROWS: Final = 10_000
+# What can go wrong with recording a run that is otherwise fine.
+NOT_RECORDED: Final = (LakeError, LockTimeout, OSError, duckdb.Error)
+# DuckDB forgets an interrupt that finds no query running, so it is repeated until the run has ended.
+_INTERRUPT_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Why a run takes place; ``slot`` is the aware time of its cron expression, None by hand."""
+
+    trigger: Trigger = "cli"
+    slot: dt.datetime | None = None
+
+
+BY_HAND: Final = Occasion()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """There is a report where the status is ok, else an error."""
+
+    status: Status
+    error: str | None = None
+    report: Report | None = None
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row of `runs`; times are aware. ``window`` is None where the options define none."""
+
+    analyzer: str
+    occasion: Occasion
+    settings: Options
+    window: Window | None
+    started_at: dt.datetime
+    outcome: Outcome
+    finished_at: dt.datetime = field(default_factory=_now)
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def result(self) -> dict[str, Any] | None:
+        """What ``otlp-analyze --json`` prints for this run; None where it has no report."""
+        if self.outcome.report is None or self.window is None:
+            return None
+        start, end = iso(self.window.start), iso(self.window.end)
+        window = {"start": start, "end": end, "timezone": self.window.timezone}
+        return {"analyzer": self.analyzer, "window": window, **self.outcome.report.as_dict()}
+
+
+def execute(
+    lake: Lake,
+    analyzer: registry.Analyzer,
+    window: Window,
+    settings: Options,
+    time_limit_seconds: float,
+    occasion: Occasion = BY_HAND,
+) -> Run:
+    """Run the analyzer on a lake opened for reading. A failure, or the end of its time, is a Run as well."""
+    started = _now()
+    with _deadline(lake.connection, time_limit_seconds) as expired:
+        outcome = _attempt(lambda: analyzer.run(lake.connection, window, settings), expired)
+    return Run(analyzer.name, occasion, settings, window, started, outcome)
+
+
+def execute_scheduled(
+    lake: Lake,
+    analyzer: registry.Analyzer,
+    options: Options,
+    timezone: str,
+    time_limit_seconds: float,
+    occasion: Occasion,
+) -> Run:
+    """Like ``execute``, over the window that the options and the slot define (``scheduled_window``)."""
+    started = _now()
+    settings = {name: value for name, value in options.items() if name not in WINDOW_OPTIONS}
+    try:
+        window = scheduled_window(options, occasion.slot or started, timezone)
+    except BadWindow as problem:
+        return Run(analyzer.name, occasion, options, None, started, Outcome("failed", str(problem)))
+    run = execute(lake, analyzer, window, settings, time_limit_seconds, occasion)
+    return replace(run, settings=options)
+
+
+def _attempt(compute: Callable[[], Report], expired: threading.Event) -> Outcome:
+    try:
+        return Outcome("ok", report=compute())
+    except duckdb.InterruptException:
+        if not expired.is_set():
+            raise
+        return Outcome("timeout", "the run was stopped at its time limit")
+    except registry.BadSetting as problem:
+        return Outcome("failed", str(problem))
+    except Exception as problem:
+        # An analyzer's bug is one failed run, whatever it is.
+        log.debug("analyzer failed", exc_info=True)
+        return Outcome("failed", f"{type(problem).__name__}: {problem}")
+
+
+@contextmanager
+def _deadline(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[threading.Event]:
+    """Interrupts what the connection runs once the time is over; the event then is set."""
+    finished, expired = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        if not finished.wait(seconds):
+            expired.set()
+        while expired.is_set() and not finished.wait(_INTERRUPT_SECONDS):
+            connection.interrupt()
+
+    watcher = threading.Thread(target=watch, name="deadline", daemon=True)
+    watcher.start()
+    try:
+        yield expired
+    finally:
+        finished.set()
+        watcher.join()
+
+
+def scheduled_window(options: Options, slot: dt.datetime, timezone: str) -> Window:
+    """The window of a scheduled run: the 24 h before its slot, or what the options say.
+
+    ``since``: a length of time before the slot, such as 7d; ``days``: that many calendar days, the last of
+    which was over at the slot. Raises BadWindow.
+    """
+    since, days = options.get("since"), options.get("days")
+    if since is not None and days is not None:
+        raise BadWindow("give one of `since` and `days`")
+    if days is not None:
+        if not isinstance(days, int) or isinstance(days, bool) or days < 1:
+            raise BadWindow(f"`days` is a whole number of days from 1, not {days!r}")
+        return whole_days(days, slot, timezone)
+    return Window(slot - parse_length(str(since or DEFAULT_SINCE)), slot, timezone)
+
+
+def record(data_dir: Path, run: Run) -> None:
+    """Add the run and its findings in one transaction. Raises NOT_RECORDED."""
+    with closing(Lake.open(data_dir, threads=1)) as lake, writer_lock(data_dir, LOCK_SECONDS):
+        connection = lake.connection
+        connection.begin()
+        connection.execute(_insert("runs", _RUN_COLUMNS), _run_row(run))
+        for finding in run.outcome.report.findings if run.outcome.report else ():
+            row = [run.run_id, finding.finding_id, run.analyzer, finding.title, json_text(finding.as_dict())]
+            connection.execute(_insert("findings", _FINDING_COLUMNS), row)
+        connection.commit()
+
+
+def last_slot(lake: Lake, analyzer: str) -> dt.datetime | None:
+    """The latest cron slot for which a run of the analyzer is recorded, whatever came of it; aware, UTC."""
+    found = lake.connection.execute(
+        "SELECT max(scheduled_at) FROM lake.runs WHERE analyzer = ?", [analyzer]
+    ).fetchone()
+    slot: dt.datetime | None = found[0] if found else None
+    return slot.replace(tzinfo=dt.UTC) if slot else None
+
+
+_RUN_COLUMNS: Final = (
+    "run_id",
+    "analyzer",
+    "trigger",
+    "scheduled_at",
+    "started_at",
+    "finished_at",
+    "window_start",
+    "window_end",
+    "status",
+    "error",
+    "settings",
+    "result",
+)
+_FINDING_COLUMNS: Final = ("run_id", "finding_id", "analyzer", "title", "finding")
+
+
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO lake.{table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})"
+
+
+def _run_row(run: Run) -> list[Any]:
+    result = run.result()
+    return [
+        run.run_id,
+        run.analyzer,
+        run.occasion.trigger,
+        naive_utc(run.occasion.slot) if run.occasion.slot else None,
+        naive_utc(run.started_at),
+        naive_utc(run.finished_at),
+        naive_utc(run.window.start) if run.window else None,
+        naive_utc(run.window.end) if run.window else None,
+        run.outcome.status,
+        run.outcome.error,
+        json_text(dict(run.settings)),
+        json_text(_bounded(result)) if result else None,
+    ]
+
+
+def _bounded(result: dict[str, Any]) -> dict[str, Any]:
+    """The result without the rows beyond MAX_RECORDED_ROWS, which are counted instead."""
+    left_out = len(result["rows"]) - MAX_RECORDED_ROWS
+    if left_out <= 0:
+        return result
+    return result | {"rows": result["rows"][:MAX_RECORDED_ROWS], "rows_left_out": left_out}

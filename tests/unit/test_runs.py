@@ -1,0 +1,166 @@
+"""Runs: their windows, their limits, and what of them stands in the lake."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyzers.finding import Column, Finding, Report
+from analyzers.registry import Analyzer
+from analyzers.window import BadWindow, Window, iso
+from collector import runs
+from collector.runs import Occasion, execute, execute_scheduled, last_slot, record, scheduled_window
+from collector.store.lake import Lake
+from tests.calls_table import lake_with_calls
+
+SLOT = dt.datetime(2026, 3, 11, 6, 0, tzinfo=dt.UTC)
+DAY = Window(SLOT - dt.timedelta(days=1), SLOT)
+NOON = Occasion("schedule", SLOT)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lake_with_calls(tmp_path_factory.mktemp("lake") / "data")
+
+
+@pytest.fixture
+def lake(pristine: Path, tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake of the test's own, opened for reading."""
+    shutil.copytree(pristine, tmp_path / "data")
+    with Lake.open(tmp_path / "data", read_only=True) as opened:
+        yield opened
+
+
+def analyzer(
+    function: Callable[..., Report], name: str = "probe", settings: tuple[str, ...] = ()
+) -> Analyzer:
+    return Analyzer(name, "for a test", settings, function)
+
+
+def empty(*arguments: Any) -> Report:
+    return Report((), ())
+
+
+def run(lake: Lake, entry: Analyzer, occasion: Occasion = NOON, seconds: float = 60) -> runs.Run:
+    return execute(lake, entry, DAY, {}, seconds, occasion)
+
+
+def rows(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
+    return lake.connection.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("options", "timezone", "start", "end"),
+    [
+        ({}, "UTC", "2026-03-10T06:00:00Z", "2026-03-11T06:00:00Z"),
+        ({"since": "7d"}, "UTC", "2026-03-04T06:00:00Z", "2026-03-11T06:00:00Z"),
+        ({"days": 1}, "UTC", "2026-03-10T00:00:00Z", "2026-03-11T00:00:00Z"),
+        ({"days": 7}, "Europe/Berlin", "2026-03-03T23:00:00Z", "2026-03-10T23:00:00Z"),
+    ],
+)
+def test_the_window_of_a_scheduled_run(options: dict[str, Any], timezone: str, start: str, end: str):
+    window = scheduled_window(options, SLOT, timezone)
+    assert (iso(window.start), iso(window.end), window.timezone) == (start, end, timezone)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"since": "soon"}, {"since": 7}, {"days": 0}, {"days": "1"}, {"days": True}, {"days": 1, "since": "1d"}],
+)
+def test_a_window_that_cannot_be_is_a_failed_run(lake: Lake, options: dict[str, Any]):
+    """The scheduler learns of it, and so does whoever looks into `runs`."""
+    with pytest.raises(BadWindow):
+        scheduled_window(options, SLOT, "UTC")
+    failed = execute_scheduled(lake, analyzer(empty), options, "UTC", 60, NOON)
+    record(lake.data_dir, failed)
+    ((status, error, start),) = rows(lake, "SELECT status, error, window_start FROM runs")
+    assert (status, start) == ("failed", None)
+    assert error
+
+
+def test_a_run_over_its_time_is_stopped_and_recorded(lake: Lake):
+    """A query that would take hours ends soon after its limit of 0.3 s."""
+
+    def endless(connection: Any, *arguments: Any) -> Report:
+        connection.execute("SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b")
+        return Report((), ())
+
+    started = time.monotonic()
+    stopped = run(lake, analyzer(endless), seconds=0.3)
+    assert time.monotonic() - started < 10
+    record(lake.data_dir, stopped)
+    assert rows(lake, "SELECT status, error FROM runs") == [
+        ("timeout", "the run was stopped at its time limit")
+    ]
+
+
+def test_the_connection_is_usable_after_a_run_in_time(lake: Lake):
+    """The deadline of one run does not interrupt the next."""
+    assert run(lake, analyzer(empty), seconds=0.2).outcome.status == "ok"
+    time.sleep(0.4)
+    assert rows(lake, "SELECT 1") == [(1,)]
+
+
+def test_a_bug_in_an_analyzer_is_a_failed_run(lake: Lake):
+    def buggy(*arguments: Any) -> Report:
+        return Report((), rows=[1 / 0])  # type: ignore[arg-type]
+
+    assert run(lake, analyzer(buggy)).outcome.error == "ZeroDivisionError: division by zero"
+
+
+def test_an_analyzer_cannot_write(lake: Lake):
+    def write(connection: Any, *arguments: Any) -> Report:
+        connection.execute("DELETE FROM lake.calls")
+        return Report((), ())
+
+    assert "read-only" in str(run(lake, analyzer(write)).outcome.error)
+
+
+def test_a_recorded_run_has_its_findings_and_result(lake: Lake):
+    finding = Finding("f-1", "too dear", {"calls": 3}, ("a guess",))
+    report = Report((Column("n", "n", "count"),), ((1,),), findings=(finding,))
+    done = run(lake, analyzer(lambda *arguments: report))
+    record(lake.data_dir, done)
+    ((run_id, slot, start, end, result),) = rows(
+        lake, "SELECT run_id, scheduled_at, window_start, window_end, result FROM runs"
+    )
+    assert (run_id, slot) == (done.run_id, dt.datetime(2026, 3, 11, 6, 0))
+    assert (start, end) == (dt.datetime(2026, 3, 10, 6, 0), dt.datetime(2026, 3, 11, 6, 0))
+    assert json.loads(result)["rows"] == [{"n": 1}]
+    ((*columns, document),) = rows(lake, "SELECT run_id, finding_id, analyzer, title, finding FROM findings")
+    assert columns == [run_id, "f-1", "probe", "too dear"]
+    assert json.loads(document)["caveats"] == ["a guess"]
+
+
+def test_a_long_result_is_bounded_in_the_lake(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    """Only the stored copy is; the count of what it leaves out stands in it."""
+    monkeypatch.setattr(runs, "MAX_RECORDED_ROWS", 2)
+    report = Report((Column("n", "n", "count"),), ((1,), (2,), (3,)))
+    record(lake.data_dir, run(lake, analyzer(lambda *arguments: report)))
+    ((result,),) = rows(lake, "SELECT result FROM runs")
+    assert json.loads(result)["rows"] == [{"n": 1}, {"n": 2}]
+    assert json.loads(result)["rows_left_out"] == 1
+
+
+def test_the_last_slot_is_of_that_analyzer_and_of_scheduled_runs(lake: Lake):
+    """A run by hand fills no slot; a failed one does, or it would be caught up for ever."""
+
+    def broken(*arguments: Any) -> Report:
+        raise ValueError("broken")
+
+    assert last_slot(lake, "probe") is None
+    later = Occasion("catch-up", SLOT + dt.timedelta(hours=1))
+    record(lake.data_dir, run(lake, analyzer(empty)))
+    record(lake.data_dir, run(lake, analyzer(broken), later))
+    record(lake.data_dir, run(lake, analyzer(empty), runs.BY_HAND))
+    record(
+        lake.data_dir, run(lake, analyzer(empty, "other"), Occasion("schedule", SLOT + dt.timedelta(days=9)))
+    )
+    assert last_slot(lake, "probe") == SLOT + dt.timedelta(hours=1)
