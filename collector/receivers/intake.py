@@ -1,0 +1,186 @@
+"""The one path of a request, for both transports: measure, inflate, admit, check, spool.
+
+Each step returns a value or raises a Refusal. A request is acknowledged only after the spool has it on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from collector.config import Config
+from collector.receivers import admission, compression
+from collector.receivers.auth import Authenticator, Principal
+from collector.receivers.status import Malformed, Refusal, TooLarge, Unavailable
+from collector.spool import Record, SpoolFailed, SpoolFull
+from semconv import validity
+from semconv.settings import Encoding, Signal
+from semconv.validity import Verdict
+
+log = logging.getLogger(__name__)
+
+Transport = Literal["http", "grpc"]
+
+# Version of the rules of validity that a record in the spool was accepted under.
+LIMITS_VERSION: Final = 1
+# What a body costs in memory while it is handled, per byte: measured on typical requests of each encoding.
+COST_PER_BYTE: Final[dict[Encoding, int]] = {"protobuf": 4, "json": 32}
+# Up to this many decoded bytes the event loop does the work itself: a few ms at most, less than a large
+# request in another thread takes from it by holding the interpreter's lock.
+INLINE_BYTES: Final = 1 << 20
+_INLINE_PIECES: Final = 16
+
+
+class SpoolLike(Protocol):
+    async def append(self, record: Record) -> None: ...
+
+
+class Telemetry(Protocol):
+    """What the receivers count."""
+
+    def received(self, signal: Signal, transport: Transport, items: int) -> None:
+        """``items`` spans, log records or data points were accepted."""
+
+    def refused(self, signal: Signal | None, transport: Transport, reason: str, items: int) -> None:
+        """A request was refused, or ``items`` of one were rejected; 0 = refused before they were counted."""
+
+
+class Budget:
+    """Memory for requests in flight, as their cost. Not for use by several threads."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    @contextmanager
+    def lease(self, encoding: Encoding) -> Iterator[Lease]:
+        """Room for one request; what it took is free again at the end."""
+        lease = Lease(self, COST_PER_BYTE[encoding])
+        try:
+            yield lease
+        finally:
+            self.used -= lease.cost
+
+
+@dataclass(slots=True)
+class Lease:
+    """What one request has taken of the budget."""
+
+    budget: Budget
+    cost_per_byte: int
+    cost: int = 0
+
+    def grow(self, size: int) -> None:
+        """Take room for ``size`` more bytes. Raises Unavailable, never while nothing else is in flight."""
+        more = size * self.cost_per_byte
+        used = self.budget.used
+        if used + more > self.budget.limit and used > self.cost:
+            raise Unavailable("too many large requests are being handled at this moment")
+        self.budget.used = used + more
+        self.cost += more
+
+
+@dataclass(slots=True)
+class Arrival:
+    """What is known of a request besides its bytes."""
+
+    signal: Signal
+    encoding: Encoding
+    transport: Transport
+    principal: Principal
+    lease: Lease
+
+
+class Intake:
+    """Accepts requests into the spool. For one event loop."""
+
+    def __init__(self, spool: SpoolLike, config: Config, telemetry: Telemetry) -> None:
+        self.limits = config.limits
+        self.telemetry = telemetry
+        self.authenticator = Authenticator(config.secrets())
+        self.budget = Budget(config.limits.max_inflight_bytes)
+        self._spool = spool
+        # One thread: two parses at a time would hold twice the memory and run no faster under one lock.
+        self._worker = ThreadPoolExecutor(1, "intake")
+
+    async def accept(self, arrival: Arrival, body: bytes, content_encoding: str) -> Verdict:
+        """The verdict on a request, once all of it that is valid is on disk. Raises Refusal."""
+        try:
+            verdict = await self._accept(arrival, body, content_encoding)
+        except Refusal:
+            raise
+        except (SpoolFull, SpoolFailed) as error:
+            raise Unavailable(str(error), error.retry_after) from error
+        except Exception as error:
+            # Our fault, so the sender is to keep its data and try again.
+            log.exception("a %s request over %s could not be handled", arrival.signal, arrival.transport)
+            raise Unavailable("the request could not be handled; the server's log says why") from error
+        self.telemetry.received(arrival.signal, arrival.transport, verdict.items - verdict.rejected)
+        if verdict.rejected:
+            self.telemetry.refused(arrival.signal, arrival.transport, "invalid", verdict.rejected)
+        return verdict
+
+    async def _accept(self, arrival: Arrival, body: bytes, content_encoding: str) -> Verdict:
+        if compression.is_gzip(content_encoding):
+            body = await self._inflate(arrival, body)
+        received_at = time.time_ns()
+        verdict = await self._judge(arrival, body, received_at)
+        if verdict.items > verdict.rejected:
+            await self._spool.append(_record(arrival, body, received_at))
+        return verdict
+
+    async def _inflate(self, arrival: Arrival, compressed: bytes) -> bytes:
+        pieces = compression.gunzip(compressed)
+        inflated: list[bytes] = []
+        size = 0
+        while piece := await self._next(
+            pieces, inline=size < INLINE_BYTES and len(inflated) < _INLINE_PIECES
+        ):
+            size += len(piece)
+            admission.check_size(size, arrival.encoding, self.limits)
+            arrival.lease.grow(len(piece))
+            inflated.append(piece)
+        return inflated[0] if len(inflated) == 1 else b"".join(inflated)
+
+    async def _next(self, pieces: Iterator[bytes], *, inline: bool) -> bytes:
+        if inline:
+            return next(pieces, b"")
+        return await asyncio.get_running_loop().run_in_executor(self._worker, next, pieces, b"")
+
+    async def _judge(self, arrival: Arrival, body: bytes, received_at: int) -> Verdict:
+        if len(body) <= INLINE_BYTES:
+            return self._check(arrival, body, received_at)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, self._check, arrival, body, received_at)
+
+    def _check(self, arrival: Arrival, body: bytes, received_at: int) -> Verdict:
+        admission.admit(arrival.signal, arrival.encoding, body, self.limits)
+        try:
+            verdict = validity.check(arrival.signal, arrival.encoding, body, received_at)
+        except validity.DecodeError as error:
+            raise Malformed(str(error)) from error
+        if arrival.signal == "traces" and verdict.items > self.limits.max_spans:
+            raise TooLarge(f"the request has more than {self.limits.max_spans} spans; send smaller batches")
+        return verdict
+
+    def close(self) -> None:
+        """After the transports have stopped."""
+        self._worker.shutdown(wait=False)
+
+
+def _record(arrival: Arrival, body: bytes, received_at: int) -> Record:
+    return Record(
+        received_at=received_at,
+        limits_version=LIMITS_VERSION,
+        tenant=arrival.principal.tenant,
+        billing_account=arrival.principal.billing_account,
+        signal=arrival.signal,
+        encoding=arrival.encoding,
+        body=body,
+    )
