@@ -22,13 +22,14 @@ class Source:
     """Hands out decoded blocks; damage ends the stream and is kept in ``damage``: what came before counts.
 
     ``consumed`` and ``size`` count bytes as they lie in the file (``size`` is None for a pipe): progress is
-    measured on them.
+    measured on them. ``modified_at`` is in Unix nanoseconds, None for a pipe.
     """
 
     def __init__(self, stream: BinaryIO, name: str, size: int | None) -> None:
         self.name = name
         self.size = size
         self.consumed = 0
+        self.modified_at: int | None = None
         self.damage: str | None = None
         self._stream = stream
         self._pending = self._read_raw()
@@ -44,10 +45,13 @@ class Source:
         file = Path(path)
         stream = file.open("rb")
         try:
-            return cls(stream, file.name, file.stat().st_size if file.is_file() else None)
+            status = file.stat()
+            source = cls(stream, file.name, status.st_size if file.is_file() else None)
         except BaseException:
             stream.close()
             raise
+        source.modified_at = status.st_mtime_ns
+        return source
 
     def read(self) -> bytes:
         """The next block, b"" at the end."""

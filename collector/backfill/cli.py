@@ -1,0 +1,181 @@
+"""otlp-backfill: load OTLP files into the lake."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import click
+
+from collector.backfill.reader import FORMATS
+from collector.backfill.source import STDIN
+from collector.cli.options import CliError, config_options, json_option, load
+from semconv.settings import Signal
+
+if TYPE_CHECKING:
+    from collector.backfill.report import Report
+    from collector.backfill.run import Options
+    from collector.config import Config
+    from collector.store.lake import Lake
+
+EPILOG: Final = """\b
+Examples:
+  otlp-backfill traces.jsonl
+  otlp-backfill --dry-run archive/*.json.gz
+  zstd -dc traces.jsonl.zst | otlp-backfill -
+"""
+
+Progress = Callable[[int], None]
+
+
+@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--format", "format_name", type=click.Choice(FORMATS), default="auto", help="Default: auto.")
+@click.option(
+    "--signal",
+    type=click.Choice(get_args(Signal)),
+    help="What protobuf files hold, where that cannot be told.",
+)
+@click.option("--dry-run", is_flag=True, help="Count what would be stored; write nothing.")
+@json_option
+@config_options("default_plan_tier", "keep_spans", "keep_logs", "keep_metrics")
+def main(files: tuple[str, ...], *, as_json: bool, config_path: Path | None, **rest: Any) -> None:
+    """Load OTLP files: traces, logs and metrics, as JSON (one object of any size, an array, one a line) or
+    protobuf (one message, or several with their lengths before them), each also packed with gzip; - is
+    standard input.
+
+    Works with or without a running server. What is stored already is left alone, so that a file can be loaded
+    again. Exit codes: 0 everything was taken, 1 some input was rejected, 2 it could not run.
+    """
+    config = load(config_path, rest)
+    _check_files(files)
+    report = _run(files, config, rest["signal"], rest["dry_run"], quiet=as_json)
+    _print(report, as_json)
+    sys.exit(1 if report.rejected else 0)
+
+
+def _check_files(files: tuple[str, ...]) -> None:
+    for path in files:
+        if path == STDIN:
+            continue
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            raise CliError(f"{path}: {error.strerror}") from None
+
+
+def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run: bool, quiet: bool) -> Report:
+    """The heavy imports wait until the options are known to be good."""
+    import duckdb
+
+    from collector.backfill.report import Report
+    from collector.backfill.run import Options
+    from collector.store.lake import LakeError
+
+    # Millions of long-lived rows are not garbage worth looking for.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    started = time.monotonic()
+    report = Report(dry_run)
+    scratch = config.data_dir if config.data_dir.is_dir() and not dry_run else None
+    options = Options(config.semconv_settings(), signal, dry_run, scratch)
+    try:
+        with _lake(config, dry_run) as lake, _progress(files, quiet) as progress:
+            _load_all(files, lake, options, progress, report)
+    except (LakeError, duckdb.Error, OSError) as error:
+        raise CliError(f"the load stopped, what was stored before stays: {error}") from error
+    except KeyboardInterrupt:
+        raise CliError("interrupted; what was stored stays, the same command goes on from there") from None
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _load_all(
+    files: tuple[str, ...], lake: Lake, options: Options, progress: Progress, report: Report
+) -> None:
+    from collector.backfill.run import Backfill
+    from collector.backfill.seen import Seen
+    from collector.store.commit import Committer
+
+    with Seen() if options.dry_run else contextlib.nullcontext() as seen:
+        backfill = Backfill(Committer(lake, options.settings), options, seen)
+        for path in files:
+            before = sum(file.bytes for file in report.files)
+            report.files.append(backfill.load(path, partial(_advance, progress, before)))
+
+
+def _advance(progress: Progress, before: int, consumed: int) -> None:
+    progress(before + consumed)
+
+
+@contextmanager
+def _lake(config: Config, dry_run: bool) -> Iterator[Lake]:
+    """The lake of the data directory, created where there is none; a dry run then counts against an empty
+    one."""
+    from collector.data_dir import CannotStart, prepare
+    from collector.store.lake import CATALOG, Lake, create_or_migrate
+
+    with contextlib.ExitStack() as stack:
+        data_dir = config.data_dir
+        if not dry_run:
+            try:
+                prepare(data_dir)
+            except CannotStart as error:
+                raise CliError(str(error)) from None
+            create_or_migrate(data_dir, config.semconv_settings().dimensions)
+        elif not (data_dir / CATALOG).exists():
+            data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanledger-dry-run-")))
+            create_or_migrate(data_dir, config.semconv_settings().dimensions)
+        loader = config.loader
+        yield stack.enter_context(
+            Lake.open(data_dir, threads=loader.threads, memory_limit=loader.memory_limit)
+        )
+
+
+@contextmanager
+def _progress(files: tuple[str, ...], quiet: bool) -> Iterator[Progress]:
+    """A bar of bytes read, on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich import progress as bar
+
+    from collector.cli.render import console
+
+    columns = (bar.BarColumn(), bar.DownloadColumn(), bar.TransferSpeedColumn(), bar.TimeRemainingColumn())
+    sizes = [None if path == STDIN else Path(path).stat().st_size for path in files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    with bar.Progress(*columns, console=console(sys.stderr), transient=True) as display:
+        task = display.add_task("", total=total)
+        yield lambda consumed: display.update(task, completed=consumed)
+
+
+def _print(report: Report, as_json: bool) -> None:
+    from collector.backfill.report import problem_lines, table_rows
+    from collector.cli.render import json_text, write_table
+
+    if as_json:
+        click.echo(json_text(report.as_json(), indent="  "))
+        return
+    rows = list(table_rows(report))
+    if rows:
+        write_table(("file", "signal", "read", "stored", "already there", "not kept", "rejected"), rows)
+    else:
+        click.echo("No record was read.")
+    for line in (line for file in report.files for line in problem_lines(file)):
+        click.echo(line, err=True)
+    if report.dry_run:
+        click.echo("A dry run: nothing was written.")
+
+
+if __name__ == "__main__":
+    main()
