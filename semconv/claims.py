@@ -1,0 +1,85 @@
+"""The hot loop: what the dialect tables claim among one record's attributes."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from semconv import notes as note
+from semconv.converters import MAX_IDENTIFIER_BYTES
+from semconv.dialects import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, KeyPlans
+from semconv.otlp import Attributes, Notes, Value
+from semconv.values import utf8_length
+
+_BLANK_RECORD: Final[list[Any]] = [None] * len(RECORD_COLUMNS)
+_BLANK_RESOURCE: Final[list[Any]] = [None] * len(RESOURCE_COLUMNS)
+
+
+class Claimed(NamedTuple):
+    """Values by column (RECORD_COLUMNS or RESOURCE_COLUMNS), the dialect's rank, and whether the gate has
+    work.
+    """
+
+    values: list[Any]
+    rank: int
+    marked: bool
+
+
+def claim_record(attributes: Attributes, plans: KeyPlans, notes: Notes) -> Claimed:
+    """What a record's attributes claim."""
+    return _claim(attributes, plans, _BLANK_RECORD.copy(), notes)
+
+
+def claim_resource(attributes: Attributes, plans: KeyPlans, notes: Notes) -> Claimed:
+    """What a resource's attributes claim."""
+    return _claim(attributes, plans, _BLANK_RESOURCE.copy(), notes)
+
+
+def _claim(attributes: Attributes, plans: KeyPlans, values: list[Any], notes: Notes) -> Claimed:
+    """Fill ``values``. An empty value counts as absent; one that does not convert is noted and left out.
+
+    Claims that come first for their column are written at once, the others wait until all keys are seen.
+    """
+    best = NO_DIALECT
+    marked = False
+    waiting: list[tuple[int, int, Value]] = []
+    for key, value in attributes.items():
+        rank, content, claims = plans[key]
+        if rank < best:  # noqa: PLR1730 - a call of min() costs more than the rest of the loop
+            best = rank
+        if content is not None:
+            marked = True
+        for claim in claims:
+            slot, precedence, first, exact, convert = claim
+            if type(value) is not exact or not value:
+                if value is None or value == "":
+                    continue
+                try:
+                    converted = convert(value)
+                except ValueError:
+                    notes.append(note.UNUSABLE_VALUE)
+                    continue
+            else:
+                converted = value
+            if first:
+                values[slot] = converted
+            else:
+                waiting.append((slot, precedence, converted))
+    if waiting:
+        _settle(values, waiting)
+    return Claimed(values, best, marked)
+
+
+def _settle(values: list[Any], waiting: list[tuple[int, int, Value]]) -> None:
+    """Give columns that are still empty to the waiting claim of the lowest precedence."""
+    waiting.sort(key=lambda claim: claim[:2])
+    for slot, _, converted in waiting:
+        if values[slot] is None:
+            values[slot] = converted
+
+
+def drop_long(values: list[Any], notes: Notes) -> None:
+    """Empty the columns whose text is too long for an identifier; for records with long values only."""
+    for slot, value in enumerate(values):
+        if isinstance(value, str) and utf8_length(value) > MAX_IDENTIFIER_BYTES:
+            values[slot] = None
+            notes.append(note.UNUSABLE_VALUE)

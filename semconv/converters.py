@@ -1,0 +1,102 @@
+"""The closed set of converters that rows of the dialect tables may name.
+
+Each takes a non-empty value as :mod:`semconv.otlp` describes it and returns what the column holds, or raises
+ValueError. They change types only; what a value means is decided later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
+from typing import Any, Final
+
+import orjson
+
+from semconv.otlp import Value
+from semconv.values import in_int64, parse_double, parse_integer, utf8_length
+
+# Longer texts are no model, id or tier, whatever key they stand under.
+MAX_IDENTIFIER_BYTES: Final = 2048
+_MONEY_SCALE: Final = Decimal(1).scaleb(-12)  # DECIMAL(38,12)
+_MONEY_LIMIT: Final = Decimal(10) ** 26
+_BOOLEANS: Final = {"true": True, "True": True, "false": False, "False": False}
+
+
+def string(value: Value) -> str:
+    """A text of at most 2 KiB; numbers as their text."""
+    if isinstance(value, str) and utf8_length(value) <= MAX_IDENTIFIER_BYTES:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("not an identifier")
+
+
+def tokens(value: Value) -> int:
+    """A count of 0 or more, from an integer in any spelling (``5``, ``"5"``, ``5.0``)."""
+    number = parse_integer(value)
+    if number is None or number < 0 or not in_int64(number):
+        raise ValueError("not a count")
+    return number
+
+
+def floating(value: Value) -> float:
+    """A finite number."""
+    number = parse_double(value)
+    if number is None or number - number != 0:
+        raise ValueError("not a number")
+    return number
+
+
+def boolean(value: Value) -> bool:
+    """A boolean, also as ``true`` or ``True`` in text."""
+    found = value if isinstance(value, bool) else _BOOLEANS.get(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("not a boolean")
+    return found
+
+
+def seconds_to_ms(value: Value) -> float:
+    """Seconds, returned in milliseconds."""
+    return floating(value) * 1000.0
+
+
+def strings(value: Value) -> list[str]:
+    """A list of identifiers; one alone, or a JSON array of them in text (LiteLLM, Agent Framework), is one
+    too.
+    """
+    if isinstance(value, str) and value.startswith("["):
+        value = _json_array(value)
+    return [string(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
+
+
+def _json_array(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def money(value: Value) -> Decimal:
+    """US dollars of 0 or more as the lake's DECIMAL(38,12), rounded half even."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation as error:  # whatever is no number, True and lists included
+        raise ValueError("not an amount") from error
+    if not amount.is_finite() or not 0 <= amount < _MONEY_LIMIT:
+        raise ValueError("not an amount")
+    with localcontext(prec=40):
+        return amount.quantize(_MONEY_SCALE, ROUND_HALF_EVEN)
+
+
+CONVERTERS: Final[dict[str, Callable[[Value], Any]]] = {
+    "string": string,
+    "tokens": tokens,
+    "float": floating,
+    "bool": boolean,
+    "seconds_to_ms": seconds_to_ms,
+    "strings": strings,
+    "money": money,
+}
+
+# What a converter returns unchanged when it is neither empty nor long, so that the hot loop need not call it.
+EXACT_TYPES: Final[dict[str, type]] = {"string": str, "bool": bool}

@@ -1,0 +1,154 @@
+"""Spans → rows of :data:`semconv.columns.SPANS`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from semconv import notes as note
+from semconv.claims import Claimed, claim_record
+from semconv.context import Context, Row, Sender, enum_name, is_kept, read_sender, stored_time
+from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
+from semconv.faults import span_fault
+from semconv.gate import Gate, Taken
+from semconv.notes import note_list
+from semconv.otlp import Event, Link, Notes, ScopeGroup, Span
+from semconv.values import json_text
+
+# By number, as in trace.proto.
+_KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+_STATUS_CODES: Final = ("UNSET", "OK", "ERROR")
+_ERROR: Final = 2
+_CLAIMED: Final = slice(RECORD_COLUMNS.index("token_type"))  # token_type: metrics only
+_NONE: Final = "[]"
+# A clock this far ahead of ours is wrong: it is more than any mistaken time zone.
+_SKEW_NS: Final = 24 * 3600 * 10**9
+
+
+def extract_spans(context: Context, group: ScopeGroup) -> None:
+    """Add the rows of one scope's spans; the rejected ones and those that ``keep_spans`` leaves out are
+    counted.
+    """
+    rows, counts, keep = context.rows, context.rows.counts, context.settings.keep_spans
+    drafts = _acceptable(context, group.records)
+    counts["spans_read"] += len(group.records)
+    counts["spans_rejected"] += len(group.records) - len(drafts)
+    sender = read_sender(context, group)
+    genai_scope = sender.names_genai or any(claimed.rank < NO_DIALECT for _, claimed in drafts)
+    gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
+    for span, claimed in drafts:
+        if is_kept(keep, genai=sender.names_genai or claimed.rank < NO_DIALECT):
+            rows.spans.append(_row(context, sender, gate, span, claimed))
+        else:
+            counts["spans_not_kept"] += 1
+
+
+def _acceptable(context: Context, spans: list[Span]) -> list[tuple[Span, Claimed]]:
+    plans = context.tables.records
+    return [
+        (span, claim_record(span.attributes, plans, span.notes))
+        for span in spans
+        if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None
+    ]
+
+
+def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
+    notes = span.notes
+    taken = Taken(notes)
+    attributes = gate.attributes_text(span.attributes, claimed, taken)
+    message = context.text(gate.status_message(span.status_message, taken), notes)
+    events = _events_text(context, gate, span, claimed, taken) if span.events else _NONE
+    links = _links_text(context, gate, span.links, taken) if span.links else _NONE
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    start_us = span.start_unix_nano // 1000
+    context.add_contents(taken, trace_id, span_id, start_us)
+    duration = _duration(span, context.request.received_at)
+    name, trace_state = context.text(span.name, notes) or "", context.text(span.trace_state, notes)
+    return (
+        context.request.tenant,
+        trace_id,
+        span_id,
+        span.parent_span_id,
+        name,
+        enum_name(_KINDS, span.kind),
+        start_us,
+        span.start_unix_nano,
+        span.end_unix_nano,
+        duration,
+        enum_name(_STATUS_CODES, span.status_code),
+        message,
+        trace_state,
+        span.flags,
+        *sender.columns,
+        attributes,
+        events,
+        links,
+        taken.evidence(),
+        span.dropped_attributes_count,
+        span.dropped_events_count,
+        span.dropped_links_count,
+        context.tables.rules.dialects.get(claimed.rank),
+        *claimed.values[_CLAIMED],
+        *sender.billing,
+        note_list(notes, sender.notes),
+        *sender.origin,
+    )
+
+
+def _duration(span: Span, received_at: int) -> int | None:
+    """Nanoseconds, None where an end is missing or before its start; odd times are noted."""
+    start, end, notes = span.start_unix_nano, span.end_unix_nano, span.notes
+    if start > received_at + _SKEW_NS:
+        notes.append(note.START_IN_FUTURE)
+    if 0 < start <= end:
+        return end - start
+    if start == 0:
+        notes.append(note.START_MISSING)
+    if end == 0:
+        notes.append(note.END_MISSING)
+    elif end < start:
+        notes.append(note.END_BEFORE_START)
+    return None
+
+
+def _events_text(context: Context, gate: Gate, span: Span, claimed: Claimed, taken: Taken) -> str:
+    if span.status_code == _ERROR:
+        _claim_from_events(context, span, claimed)
+    return json_text([_event(context, gate, event, taken) for event in span.events])
+
+
+def _claim_from_events(context: Context, span: Span, claimed: Claimed) -> None:
+    """Fill columns of a failed span that no attribute filled, first event first."""
+    for rule in context.tables.rules.event_claims:
+        for event in span.events:
+            if event.name == rule.event and claimed.values[rule.slot] is None:
+                value = event.attributes.get(rule.key)
+                claimed.values[rule.slot] = _converted(rule.convert, value, span.notes) if value else None
+
+
+def _converted(convert: Any, value: Any, notes: Notes) -> Any:
+    try:
+        return convert(value)
+    except ValueError:
+        notes.append(note.UNUSABLE_VALUE)
+        return None
+
+
+def _event(context: Context, gate: Gate, event: Event, taken: Taken) -> dict[str, Any]:
+    return {
+        "time_unix_nano": stored_time(event.time_unix_nano, taken.notes),
+        "name": context.text(event.name, taken.notes) or "",
+        "attributes": gate.clean_event(event.name, event.attributes, taken),
+        "dropped_attributes_count": event.dropped_attributes_count,
+    }
+
+
+def _links_text(context: Context, gate: Gate, links: list[Link], taken: Taken) -> str:
+    return json_text([_link(context, gate, link, taken) for link in links])
+
+
+def _link(context: Context, gate: Gate, link: Link, taken: Taken) -> dict[str, Any]:
+    return {
+        **link._asdict(),
+        "trace_state": context.text(link.trace_state, taken.notes) or "",
+        "attributes": gate.clean(link.attributes, taken, "link/"),
+    }

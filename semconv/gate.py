@@ -1,0 +1,214 @@
+"""The content gate: takes text that people wrote or models answered out of a record before it is stored.
+
+What it takes, anywhere attributes stand (spans, their events and links, log records, data points, exemplars,
+resources, scopes):
+
+- text under keys that the dialect tables mark as content, and under keys of no table that end in one of the
+  tables' suffixes (``prompt``, ``messages``, ``.content``, …);
+- in GenAI scopes, any value with a string of more than 2 KiB, error messages (``exception.message``,
+  ``exception.stacktrace``, a span's status message) and the bodies of log records;
+- in events that the tables name as content, every text that no table claims for a column.
+
+Text is a non-empty string, or a list or map with one somewhere; numbers and booleans are never taken.
+
+**A GenAI scope**, for the gate, is one ScopeSpans, ScopeLogs or ScopeMetrics message where the scope's name
+or one of its attributes is named by a dialect table, or where any of its records is: by an attribute's key, a
+log record's event name or a metric's name. So a span without any GenAI attribute is gated strictly if it
+travels beside one that has some. Whether a record *is* GenAI (``keep``) never depends on its neighbours.
+
+What is taken goes to ``contents`` if its class is switched on, else nowhere. ``evidence`` tells the lengths
+and keeps the numbers and short identifiers of the places that the tables list, never text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from semconv import notes as note
+from semconv.claims import Claimed, drop_long
+from semconv.dialects import ContentRule, Tables
+from semconv.otlp import Attributes, Notes, Value
+from semconv.settings import ContentClass, Settings
+from semconv.values import cut_value, has_text, json_text, longest_text, utf8_length
+
+Content = tuple[ContentClass, str, str]  # class, place, text
+
+# Design figure: longer strings in GenAI scopes are taken for content whatever their key.
+LONG_TEXT_BYTES: Final = 2048
+_LONG_TEXT: Final = ContentRule("prompts")
+_ERROR_TEXT: Final = ContentRule("prompts")
+_UNNAMED_BODY: Final = ContentRule("prompts")
+
+# What evidence may keep of a string: an identifier or an enumerated word.
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,96}", re.ASCII)
+_MAX_KEPT: Final = 256  # values per key
+
+
+class Taken:
+    """What was taken from one record, and the record's notes."""
+
+    __slots__ = ("_contents", "_kept", "_lengths", "notes")
+
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+        self._lengths: dict[str, int] | None = None
+        self._kept: dict[str, dict[str, Any]] = {}
+        self._contents: list[Content] = []
+
+    def add(self, place: str, text: str, kept: dict[str, Any]) -> None:
+        """Note that a text was taken, and what evidence keeps of it."""
+        if self._lengths is None:
+            self._lengths = {}
+        self._lengths[place] = utf8_length(text)
+        if kept:
+            self._kept[place] = kept
+
+    def add_content(self, content: Content) -> None:
+        """Keep a text for ``contents``."""
+        self._contents.append(content)
+
+    @property
+    def contents(self) -> list[Content]:
+        """The texts of the classes that are switched on."""
+        return self._contents
+
+    def evidence(self) -> str | None:
+        """``{"gated": {place: bytes}, "kept": {place: {path: value}}}`` as JSON text; None if nothing was
+        taken.
+        """
+        if self._lengths is None:
+            return None
+        return json_text({"gated": self._lengths, **({"kept": self._kept} if self._kept else {})})
+
+
+class Gate:
+    """The gate for the records of one scope message."""
+
+    def __init__(self, tables: Tables, settings: Settings, *, genai_scope: bool) -> None:
+        self.genai_scope = genai_scope
+        self._plans = tables.records
+        self._event_content = tables.rules.event_content
+        self._capture = settings.capture
+        self._limit = settings.max_value_bytes
+        # Attributes whose JSON text is no longer than this hold no string that is too long for anything.
+        self._harmless = min(LONG_TEXT_BYTES, settings.max_value_bytes)
+
+    def attributes_text(self, attributes: Attributes, claimed: Claimed, taken: Taken) -> str:
+        """JSON text of a record's own attributes without content; ``attributes`` are changed in place.
+
+        Claimed values are read whole before; what is too long for an identifier is emptied here.
+        """
+        if claimed.marked:
+            self._take_marked(attributes, taken, "")
+        raw = orjson.dumps(attributes)
+        if len(raw) > self._harmless:
+            drop_long(claimed.values, taken.notes)
+            self._shorten(attributes, taken, "")
+            raw = orjson.dumps(attributes)
+        return raw.decode()
+
+    def clean(self, attributes: Attributes, taken: Taken, prefix: str) -> Attributes:
+        """Attributes that stand elsewhere (``prefix`` tells where) without content, changed in place."""
+        self._take_marked(attributes, taken, prefix)
+        self._shorten(attributes, taken, prefix)
+        return attributes
+
+    def clean_event(self, name: str, attributes: Attributes, taken: Taken) -> Attributes:
+        """The attributes of a span event; of a content event, only those that a table claims keep their
+        text.
+        """
+        prefix = f"{name[:128]}/"
+        rule = self._event_content.get(name)
+        if rule is not None:
+            self._take_unclaimed(attributes, taken, rule, prefix)
+        return self.clean(attributes, taken, prefix)
+
+    def status_message(self, message: str, taken: Taken) -> str:
+        """A span's status message, "" where it was taken."""
+        if message and self.genai_scope:
+            self._take("status.message", message, _ERROR_TEXT, taken)
+            return ""
+        return message
+
+    def body(self, event_name: str, body: Value, taken: Taken) -> Value:
+        """A log record's body, None where it was taken."""
+        rule = self._event_content.get(event_name, _UNNAMED_BODY)
+        if (self.genai_scope or rule is not _UNNAMED_BODY) and has_text(body):
+            self._take("body", body, rule, taken)
+            return None
+        return self.cut(body, taken.notes)
+
+    def cut(self, value: Value, notes: Notes) -> Value:
+        """A value of at most the configured length."""
+        cut = cut_value(value, self._limit)
+        if cut is not value:
+            notes.append(note.VALUE_CUT)
+        return cut
+
+    def _take(self, place: str, value: Value, rule: ContentRule, taken: Taken) -> None:
+        text = value if isinstance(value, str) else json_text(value)
+        taken.add(place, text, _kept_values(value, rule.evidence) if rule.evidence else {})
+        if rule.content_class in self._capture:
+            taken.add_content((rule.content_class, place, text))
+
+    def _take_marked(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
+        for key, value in list(attributes.items()):
+            rule = self._plans[key].content
+            if rule and (self.genai_scope or not rule.genai_scope) and has_text(value):
+                self._take(prefix + key, attributes.pop(key), rule, taken)
+
+    def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, prefix: str) -> None:
+        for key, value in list(attributes.items()):
+            plan = self._plans[key]
+            if not plan.claims and has_text(value):
+                self._take(prefix + key, attributes.pop(key), plan.content or rule, taken)
+
+    def _shorten(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
+        """Take what is too long for a GenAI scope, then cut what is too long for the lake."""
+        for key, value in list(attributes.items()):
+            if self.genai_scope and longest_text(value) > LONG_TEXT_BYTES:
+                self._take(prefix + key, attributes.pop(key), _LONG_TEXT, taken)
+            else:
+                attributes[key] = self.cut(value, taken.notes)
+
+
+def _kept_values(value: Value, paths: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
+    """The numbers and identifiers at the paths of a JSON value, which may be text; the first 256."""
+    document = _json_document(value)
+    found: dict[str, Any] = {}
+    for path in paths:
+        for place, leaf in _leaves(document, path, ""):
+            if len(found) < _MAX_KEPT and _may_be_kept(leaf):
+                found[place] = leaf
+    return found
+
+
+def _json_document(value: Value) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value) if value[:1] in ("[", "{") else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _leaves(value: Any, path: tuple[str, ...], place: str) -> list[tuple[str, Any]]:
+    if not path:
+        return [(place[1:], value)]
+    step, rest = path[0], path[1:]
+    if step == "N" and isinstance(value, list):
+        return [
+            leaf for number, item in enumerate(value) for leaf in _leaves(item, rest, f"{place}.{number}")
+        ]
+    if isinstance(value, dict) and step in value:
+        return _leaves(value[step], rest, f"{place}.{step}")
+    return []
+
+
+def _may_be_kept(leaf: Any) -> bool:
+    if isinstance(leaf, str):
+        return _IDENTIFIER.fullmatch(leaf) is not None
+    return isinstance(leaf, int | float)

@@ -1,0 +1,57 @@
+"""The closed vocabulary of ``notes``: what was repaired, left out or odd about one stored record.
+
+Every note that extraction writes is a constant of this module; readers may match on the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+# Times
+START_MISSING: Final = "start_time_missing"  # start time 0; stored as 1970
+START_IN_FUTURE: Final = "start_time_in_future"  # over 24 h ahead of the receiver's clock
+END_MISSING: Final = "end_time_missing"  # no duration
+END_BEFORE_START: Final = "end_time_before_start"  # no duration
+TIME_MISSING: Final = "time_missing"  # a log record or data point without a time of its own
+
+# Ids: the malformed one is NULL
+MALFORMED_PARENT_ID: Final = "malformed_parent_span_id"
+MALFORMED_LINK_ID: Final = "malformed_link_id"
+MALFORMED_TRACE_ID: Final = "malformed_trace_id"  # of a log record
+MALFORMED_SPAN_ID: Final = "malformed_span_id"  # of a log record
+MALFORMED_EXEMPLAR_ID: Final = "malformed_exemplar_id"
+
+# Values
+MALFORMED_FIELD: Final = "malformed_field"  # a field of the wrong JSON type, read as absent
+MALFORMED_VALUE: Final = "malformed_value"  # an attribute value that is no AnyValue, stored as null
+INTEGER_OUT_OF_RANGE: Final = "integer_out_of_range"  # beyond 64 bits, stored as null
+DUPLICATE_ATTRIBUTE: Final = "duplicate_attribute"  # one key twice in one list: the last one is kept
+UNUSABLE_VALUE: Final = "unusable_value"  # of a known key, but not of the type it must have
+VALUE_CUT: Final = "value_cut"  # longer than the configured limit
+
+EXTRACTION_NOTES: Final = frozenset(
+    {
+        START_MISSING,
+        START_IN_FUTURE,
+        END_MISSING,
+        END_BEFORE_START,
+        TIME_MISSING,
+        MALFORMED_PARENT_ID,
+        MALFORMED_LINK_ID,
+        MALFORMED_TRACE_ID,
+        MALFORMED_SPAN_ID,
+        MALFORMED_EXEMPLAR_ID,
+        MALFORMED_FIELD,
+        MALFORMED_VALUE,
+        INTEGER_OUT_OF_RANGE,
+        DUPLICATE_ATTRIBUTE,
+        UNUSABLE_VALUE,
+        VALUE_CUT,
+    }
+)
+
+
+def note_list(*notes: Iterable[str]) -> list[str] | None:
+    """Distinct notes in alphabetical order, as the ``notes`` column holds them; None where there are none."""
+    return sorted({note for some in notes for note in some}) or None
