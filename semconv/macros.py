@@ -22,7 +22,7 @@ def install(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     providers = _table("providers")
     _create_map(connection, "provider_aliases(alias, canonical)", providers["aliases"])
     _create_map(connection, "operation_roles(known_operation, known_role)", _table("operations")["roles"])
-    for macro in _macros(settings, providers["models"]):
+    for macro in (*_macros(settings, providers["models"]), *_ARITHMETIC, _MODEL_FAMILY, _MODELS_AGREE):
         connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
 
 
@@ -37,6 +37,30 @@ def _macros(settings: Settings, models: list[dict[str, str]]) -> Iterator[str]:
     yield f"declared_plan(account, day) AS {_by_account(settings.account_plans, lambda p: literal(p.plan_tier))}"
     yield f"usage_billed(account, day) AS {_by_account(settings.account_plans, lambda p: str(p.usage_billed))}"
     yield f"default_plan_tier() AS {literal(settings.default_plan_tier or 'unknown')}"
+
+
+# A model id without the path and vendor before it and the date, version or "latest" behind it; NULL for names of
+# no known family (an alias, a deployment), which conflict with nothing.
+_MODEL_FAMILY: Final = r"""model_family(model) AS nullif(regexp_replace(regexp_extract(
+    lower(model),
+    '(?:^|[/.:~])((?:gpt|chatgpt|o[134]|codex|text-embedding|claude|gemini|gemma|llama|mistral|ministral|magistral'
+    || '|codestral|devstral|mixtral|pixtral|command|embed|rerank|deepseek|grok|sonar|kimi|moonshot|qwen|nova|titan)'
+    || '[^/]*)$', 1
+), '(?:[-@:](?:20\d{6}|20\d{2}-\d{2}-\d{2}|\d{2}-\d{2}|\d{3,4}|latest|preview|exp|v\d+(?::\d+)?))+$', ''), '')"""
+_MODELS_AGREE: Final = """models_agree(request_a, response_a, request_b, response_b) AS
+    coalesce(model_family(request_a), model_family(response_a)) IS NULL
+    OR coalesce(model_family(request_b), model_family(response_b)) IS NULL
+    OR coalesce(model_family(request_a) IN (model_family(request_b), model_family(response_b)), FALSE)
+    OR coalesce(model_family(response_a) IN (model_family(request_b), model_family(response_b)), FALSE)"""
+
+# Money is counted in whole 1e-12 USD and rounded once, half to even.
+_ARITHMETIC: Final = (
+    "pico(price) AS (price * 1000000000000)::BIGINT",
+    "half_even(quotient, remainder, per) AS quotient + CASE WHEN 2 * remainder > per"
+    " OR (2 * remainder = per AND quotient % 2 = 1) THEN 1 ELSE 0 END",
+    "usd(numerator, per) AS"
+    " half_even(numerator // per, numerator % per, per)::DECIMAL(38, 0) * 0.000000000001::DECIMAL(12, 12)",
+)
 
 
 def _table(name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from semconv import columns, macros
+from semconv.call_builder import CallBuilder
 from semconv.settings import Settings
 from semconv.sqltext import sql_text
 
@@ -35,8 +36,8 @@ class Resolver:
     def __init__(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         """Loads the mapping tables and the settings' accounts and plans into TEMP tables and macros."""
         self._connection = connection
-        self._settings = settings
         macros.install(connection, settings)
+        self._call_builder = CallBuilder(connection, settings.dimensions)
         self._statements = {
             "spans": _records_sql("resolved_spans", columns.SPANS, time="start_time"),
             "log_records": _records_sql("resolved_log_records", columns.LOG_RECORDS, time="time"),
@@ -54,6 +55,10 @@ class Resolver:
     def resolve_metric_points(self, extracted: pa.Table) -> None:
         """TEMP resolved_metric_points: the columns of `metric_points` but load_id."""
         self._run("metric_points", extracted)
+
+    def build_calls(self) -> None:
+        """TEMP built_calls, the columns of `calls`, from TEMP call_records (semconv/calls.py)."""
+        self._call_builder.build()
 
     def _run(self, signal: str, extracted: pa.Table) -> None:
         self._connection.register(_SOURCE, _with_documents(extracted))

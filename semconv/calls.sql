@@ -1,0 +1,53 @@
+-- The calls of the touched traces: one row per row of call_candidates (by now one per call), with who it belongs to
+-- and what call_prices says it costs.
+CREATE OR REPLACE TEMP TABLE built_calls AS
+WITH
+decided AS (
+    SELECT
+        * REPLACE (
+            coalesce(members, to_json([{{'signal': signal, 'trace_id': trace_id, 'span_id': span_id}}])) AS members,
+            coalesce(plan_tier, 'unknown') AS plan_tier
+        ),
+        {decided_values},
+        coalesce(session_id IS NOT NULL AND session_id_level > 1, FALSE) AS session_inherited,
+        coalesce(user_id IS NOT NULL AND user_id_level > 1, FALSE) AS user_inherited,
+        coalesce(agent_level > 1, FALSE) AS agent_inherited,
+        coalesce(tool_level > 1, FALSE) AS tool_inherited,
+        list_filter([{conflict_notes}], lambda note: note IS NOT NULL) AS conflicts,
+        md5(concat_ws(chr(31), tenant, signal, trace_id, span_id)) AS call_id
+    FROM call_candidates
+),
+moded AS (
+    SELECT
+        * REPLACE (CASE WHEN len(conflicts) = 0 THEN notes ELSE list_concat(coalesce(notes, []), conflicts) END AS notes),
+        CASE
+            WHEN plan_tier = 'api' THEN 'api'
+            WHEN plan_tier IN ('pro', 'max_5x', 'max_20x', 'plus', 'team', 'enterprise')
+                THEN CASE WHEN usage_billed(billing_account, start_time::DATE) THEN 'api' ELSE 'subscription' END
+            WHEN plan_tier = 'local' THEN 'local'
+            ELSE 'unknown'
+        END AS pricing_mode,
+        batch IS TRUE
+        OR coalesce(service_tier, 'standard') NOT IN ('standard', 'default', 'auto', 'on_demand')
+        OR coalesce(lower(speed), 'standard') <> 'standard' AS has_special_tier
+    FROM decided
+),
+costed AS (
+    SELECT
+        moded.*,
+        listed.* EXCLUDE (node, reading, unpriced, cut),
+        least(listed.cost_usd, other.cost_usd) AS cost_low_usd,
+        greatest(listed.cost_usd, other.cost_usd) AS cost_high_usd,
+        CASE
+            WHEN pricing_mode = 'local' THEN 'local'
+            WHEN listed.unpriced IS NOT NULL THEN listed.unpriced
+            WHEN listed.cut THEN 'cache_exceeds_input'
+            WHEN has_special_tier THEN 'tier_not_priced'
+            WHEN other.node IS NOT NULL THEN 'token_semantics_unknown'
+        END AS cost_note
+    FROM moded
+    LEFT JOIN call_prices AS listed ON listed.node = moded.node AND listed.reading = 1 AND pricing_mode <> 'local'
+    LEFT JOIN call_prices AS other ON other.node = moded.node AND other.reading = 2 AND pricing_mode <> 'local'
+)
+SELECT {columns}
+FROM costed
