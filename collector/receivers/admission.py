@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from collector.receivers.status import TooDeep, TooLarge
-from collector.receivers.wire import SCHEMAS, Schema, walk
+from collector.receivers.wire import SCHEMAS, Schema, Tally, walk
 from semconv.settings import Encoding, Signal
 
 
@@ -69,9 +69,9 @@ def admit(signal: Signal, encoding: Encoding, body: bytes, limits: Limits) -> No
 def _admit_protobuf(schema: Schema, body: bytes, limits: Limits) -> None:
     may_be_deep = len(body) <= _ALWAYS_WALKED_BYTES and _may_be_deep(body, limits.max_depth)
     if may_be_deep or not _has_few_nodes(schema, body, limits.max_nodes):
-        walk(body, schema.root, limits.max_spans, limits.max_nodes, limits.max_depth)
+        walk(body, schema.root, Tally(limits.max_spans, limits.max_nodes, limits.max_depth))
     elif schema.envelope is not None and len(body) // 2 > limits.max_spans:
-        walk(body, schema.envelope, limits.max_spans, limits.max_nodes, limits.max_depth)
+        walk(body, schema.envelope, Tally(limits.max_spans, limits.max_nodes, limits.max_depth))
 
 
 def _has_few_nodes(schema: Schema, body: bytes, max_nodes: int) -> bool:

@@ -6,6 +6,7 @@ aiohttp's own decompression is off: it has no bound, takes cut gzip for whole an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Final
@@ -46,6 +47,8 @@ _KEEPALIVE_SECONDS: Final = 75.0
 # After a refusal the rest of the body is read and dropped, or the sender would see a reset, not the answer.
 _DRAIN_SECONDS: Final = 5.0
 _DRAIN_BYTES: Final = 128 << 20
+# For what is left when the requests at hand are done or out of time: idle connections.
+_CLOSE_SECONDS: Final = 0.5
 # What aiohttp holds before it stops reading from the connection: a batch of 512 spans passes without a pause.
 _READ_BUFFER_BYTES: Final = 1 << 20
 
@@ -53,12 +56,18 @@ _READ_BUFFER_BYTES: Final = 1 << 20
 class HttpServer:
     """A running OTLP/HTTP receiver."""
 
-    def __init__(self, runner: web.ServerRunner, port: int) -> None:
+    def __init__(self, runner: web.ServerRunner, handler: _Handler, port: int, grace: float) -> None:
         self._runner = runner
+        self._handler = handler
+        self._grace = grace
         self.port = port
 
     async def close(self) -> None:
         """Stop listening, finish the requests at hand, close. Safe twice."""
+        for site in list(self._runner.sites):
+            await site.stop()
+        # aiohttp's own shutdown reads nothing more: a body that is on its way would never arrive.
+        await self._handler.finish(self._grace)
         await self._runner.cleanup()
 
 
@@ -81,19 +90,42 @@ async def start_http(intake: Intake, endpoint: str, config: Config, grace: float
         logger=quiet,
         read_bufsize=_READ_BUFFER_BYTES,
     )
-    runner = web.ServerRunner(server, shutdown_timeout=grace)
+    runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
     await runner.setup()
     for listening in sockets:
         await web.SockSite(runner, listening, backlog=1024).start()
-    return HttpServer(runner, sockets[0].getsockname()[1])
+    return HttpServer(runner, handler, sockets[0].getsockname()[1], grace)
 
 
 class _Handler:
     def __init__(self, intake: Intake, paths: Mapping[str, Signal]) -> None:
         self._intake = intake
         self._paths = paths
+        self._at_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._finishing = False
+
+    async def finish(self, grace: float) -> None:
+        """Wait up to ``grace`` seconds until no request is at hand; each answer now ends its connection."""
+        self._finishing = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._at_hand += 1
+        self._idle.clear()
+        try:
+            response = await self._answer(request)
+        finally:
+            self._at_hand -= 1
+            if not self._at_hand:
+                self._idle.set()
+        if self._finishing:
+            response.force_close()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         encoding = _ENCODINGS.get(request.content_type.lower())
         try:
             return await self._export(request, encoding)
