@@ -1,7 +1,7 @@
 """The loader child: started, fed with durable positions, listened to, started again when it dies.
 
-Both pipes carry JSON lines. To the child: ``{"config": …}`` once, then ``{"durable": [segment, offset]}`` and in
-the end ``{"stop": true}``. From it: ``{"ready": true}``, ``{"loaded": {…}}``, ``{"error": …}`` and
+Both pipes carry JSON lines. To the child: ``{"config": …}`` once, then ``{"durable": [segment, offset]}``,
+in the end ``{"stop": true}``. From it: ``{"ready": true}``, ``{"loaded": {…}}``, ``{"error": …}`` and
 ``{"quarantined": {…}}``.
 
 The child ends itself when its standard input closes, so that none outlives a supervisor that was killed.

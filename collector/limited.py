@@ -1,4 +1,4 @@
-"""Runs one of our modules as a child that is limited in memory, yields the processor and dies with its parent.
+"""Runs one of our modules as a child that is limited in memory, yields the processor, dies with its parent.
 
 ``python -m collector.limited BYTES MODULE ARGUMENT…``; standard input is a pipe that the parent holds open.
 """

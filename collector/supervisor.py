@@ -1,4 +1,4 @@
-"""``otlp-collector serve``: receivers, spool and admin port in this process, loader and analyzers as children.
+"""``otlp-collector serve``: receivers, spool and admin port here, loader and analyzers as children.
 
 Start: data directory → lock → spool → ports → loader. Stop, within 10 s: receivers finish what is in flight,
 the spool what is waiting, the loader what it can; the rest is safe in the spool.
