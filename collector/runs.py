@@ -188,15 +188,6 @@ def record(data_dir: Path, run: Run) -> None:
         connection.commit()
 
 
-def last_slot(lake: Lake, analyzer: str) -> dt.datetime | None:
-    """The latest cron slot for which a run of the analyzer is recorded, whatever came of it; aware, UTC."""
-    found = lake.connection.execute(
-        "SELECT max(scheduled_at) FROM lake.runs WHERE analyzer = ?", [analyzer]
-    ).fetchone()
-    slot: dt.datetime | None = found[0] if found else None
-    return slot.replace(tzinfo=dt.UTC) if slot else None
-
-
 _RUN_COLUMNS: Final = (
     "run_id",
     "analyzer",

@@ -46,7 +46,7 @@ DEFAULT_SINCE: Final = "7d"
 @click.option("--by", multiple=True, metavar="DIMENSION", help="Group by; several, or comma-separated.")
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe to open in a spreadsheet.")
-@config_options("timezone")
+@config_options("timezone", "sql_time_limit_seconds", "sql_memory_limit")
 @scheduled_options
 def main(
     names: tuple[str, ...],

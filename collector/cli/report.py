@@ -49,10 +49,10 @@ def _headed(total: Row) -> Row:
 
 
 def _is_empty(report: Report, position: int) -> bool:
-    """Nothing known in a column of figures; what a row is grouped by always stays."""
-    if report.columns[position].kind in ("text", "date"):
-        return False
-    return all(row[position] is None for row in report.rows)
+    """Nothing known, or nothing counted; what a row is grouped by, and known amounts of 0, always stay."""
+    kind = report.columns[position].kind
+    values = {row[position] for row in report.rows}
+    return kind not in ("text", "date") and values <= ({None, 0} if kind == "count" else {None})
 
 
 def _heading(column: Column) -> str:

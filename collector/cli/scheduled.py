@@ -1,11 +1,11 @@
-"""The hidden side of otlp-analyze: one run of one analyzer, as the scheduler's child process."""
+"""The hidden side of otlp-analyze: one run of one analyzer, as the scheduler's child process.
+
+``collector.limited`` starts it, bounds it and ends it with its parent.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-import stat
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -42,7 +42,6 @@ def scheduled_options(command: Command) -> Command:
 
 def run_scheduled(config: Config, name: str, slot: str | None, options: str, trigger: runs.Trigger) -> None:
     """Run and record. Raises CliError (exit code 2) where the run gave no result or could not be recorded."""
-    _end_with_the_supervisor()
     try:
         analyzer = registry.get(name)
     except registry.UnknownAnalyzer as error:
@@ -87,20 +86,3 @@ def _parsed(options: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise CliError("--options: not a JSON object")
     return parsed
-
-
-def _end_with_the_supervisor() -> None:
-    """The supervisor holds the other end of stdin and writes nothing: its end of file is its death.
-
-    Started by anything else (a terminal, /dev/null) there is no such end to watch.
-    """
-    mode = os.fstat(0).st_mode
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        return
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, name="supervisor", daemon=True).start()

@@ -120,10 +120,13 @@ def test_unknown_counts_and_costs_stay_unknown_and_are_counted():
 
 
 def test_local_calls_miss_no_cost():
-    """A local call has no cost by design; that is not a gap to report."""
-    report = cost(calls_table(call(pricing_mode="local", plan_tier="local")))
+    """A local call has no cost by design; that is not a gap to report, also not beside one that is."""
+    local = call(pricing_mode="local", plan_tier="local", cost_note="local")
+    report = cost(calls_table(local))
     assert rows(report)[0]["calls_without_cost"] == 0
     assert not any("no known cost" in note for note in report.notes)
+    (note,) = (note for note in cost(calls_table(local, call(cost_note="no_price"))).notes if "cost" in note)
+    assert note.endswith(": 1 no_price")
 
 
 def test_latency_is_of_successful_calls_and_errors_are_of_all():

@@ -123,6 +123,7 @@ def test_the_table_shows_totals_per_mode_notes_and_no_empty_columns(data_dir: Pa
     assert "list price, plan not declared, USD" in result.stdout
     assert "implied API value" not in result.stdout
     assert "reasoning" not in result.stdout
+    assert "calls without cost" not in result.stdout
     assert 'accounts: [{name: "anthropic", plan_tier: api}]' in result.stdout
 
 
@@ -228,11 +229,16 @@ def test_a_damaged_analyzer_is_one_line(data_dir: Path, monkeypatch: pytest.Monk
     assert result.stderr == "Error: cost: OutOfMemoryException: no room\n"
 
 
-def scheduled(data_dir: Path, *arguments: str, **process: Any) -> subprocess.CompletedProcess[str]:
-    """The command as the scheduler starts it."""
-    command = [sys.executable, "-m", "collector.cli.analyze", "--data-dir", str(data_dir), *arguments]
-    process.setdefault("stdin", subprocess.DEVNULL)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **process)
+def scheduled(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as the scheduler starts it: ``analyzer_command`` with its memory limit and held stdin."""
+    limited = ["-m", "collector.limited", str(5 << 30), "collector.cli.analyze"]
+    command = [sys.executable, *limited, "--data-dir", str(data_dir), *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin and child.stdout and child.stderr
+        code = child.wait(timeout=60)  # what it prints is far smaller than a pipe
+        return subprocess.CompletedProcess(command, code, child.stdout.read(), child.stderr.read())
 
 
 def test_a_scheduled_run_prints_nothing_and_is_recorded(tmp_path: Path):
@@ -261,14 +267,3 @@ def test_a_scheduled_run_that_fails_is_recorded_and_says_why(tmp_path: Path):
     assert "no dimension 'colour'" in done.stderr
     ((_, trigger, status, *_rest, result),) = recorded(lake)
     assert (trigger, status, result) == ("catch-up", "failed", None)
-
-
-def test_a_scheduled_run_ends_with_its_supervisor(tmp_path: Path):
-    """The lake is locked for good, so the run can only wait; its stdin closes, so its supervisor is dead."""
-    lake = lake_with_calls(tmp_path / "data", call())
-    with writer_lock(lake):
-        done = scheduled(
-            lake, "--run-scheduled", "cost", "--slot", "2026-03-11T00:00:00Z", stdin=None, input=""
-        )
-    assert done.returncode == 1
-    assert recorded(lake) == []

@@ -16,7 +16,7 @@ from analyzers.finding import Column, Finding, Report
 from analyzers.registry import Analyzer
 from analyzers.window import BadWindow, Window, iso
 from collector import runs
-from collector.runs import Occasion, execute, execute_scheduled, last_slot, record, scheduled_window
+from collector.runs import Occasion, execute, execute_scheduled, record, scheduled_window
 from collector.store.lake import Lake
 from tests.calls_table import lake_with_calls
 
@@ -149,18 +149,18 @@ def test_a_long_result_is_bounded_in_the_lake(lake: Lake, monkeypatch: pytest.Mo
     assert json.loads(result)["rows_left_out"] == 1
 
 
-def test_the_last_slot_is_of_that_analyzer_and_of_scheduled_runs(lake: Lake):
-    """A run by hand fills no slot; a failed one does, or it would be caught up for ever."""
+def test_a_scheduled_run_fills_its_slot_whatever_came_of_it(lake: Lake):
+    """A failed one too, or it would be caught up for ever; a run by hand fills none."""
 
     def broken(*arguments: Any) -> Report:
         raise ValueError("broken")
 
-    assert last_slot(lake, "probe") is None
     later = Occasion("catch-up", SLOT + dt.timedelta(hours=1))
     record(lake.data_dir, run(lake, analyzer(empty)))
     record(lake.data_dir, run(lake, analyzer(broken), later))
     record(lake.data_dir, run(lake, analyzer(empty), runs.BY_HAND))
-    record(
-        lake.data_dir, run(lake, analyzer(empty, "other"), Occasion("schedule", SLOT + dt.timedelta(days=9)))
-    )
-    assert last_slot(lake, "probe") == SLOT + dt.timedelta(hours=1)
+    assert rows(lake, "SELECT trigger, status, scheduled_at FROM runs ORDER BY started_at") == [
+        ("schedule", "ok", dt.datetime(2026, 3, 11, 6, 0)),
+        ("catch-up", "failed", dt.datetime(2026, 3, 11, 7, 0)),
+        ("cli", "ok", None),
+    ]
