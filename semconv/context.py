@@ -48,6 +48,7 @@ class Context:
     settings: Settings
     tables: Tables
     rows: Rows
+    short: int  # no text of so few characters needs to be cut
 
     @property
     def received_us(self) -> int:
@@ -58,6 +59,8 @@ class Context:
         """A text column: NULL for empty, cut to the configured length."""
         if not text:
             return None
+        if len(text) <= self.short:
+            return text
         cut = cut_text(text, self.settings.max_value_bytes)
         if cut is not text:
             notes.append(note.VALUE_CUT)
@@ -136,8 +139,3 @@ def exemplar_json(exemplar: Exemplar, gate: Gate, taken: Taken) -> dict[str, Any
         "time_unix_nano": stored_time(exemplar.time_unix_nano, taken.notes),
         "filtered_attributes": gate.clean(exemplar.filtered_attributes, taken, "exemplar/"),
     }
-
-
-def enum_name(names: tuple[str, ...], number: int) -> str:
-    """The name of an enum's number; numbers that OTLP has not defined yet read as the unspecified one."""
-    return names[number] if 0 <= number < len(names) else names[0]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from semconv.otlp import Value
+from semconv.otlp import INT64_MAX, Value
 from semconv.values import in_int64, parse_double, parse_integer, utf8_length
 
 # Longer texts are no model, id or tier, whatever key they stand under.
@@ -33,6 +33,8 @@ def string(value: Value) -> str:
 
 def tokens(value: Value) -> int:
     """A count of 0 or more, from an integer in any spelling (``5``, ``"5"``, ``5.0``)."""
+    if type(value) is int and 0 <= value <= INT64_MAX:  # nearly always
+        return value
     number = parse_integer(value)
     if number is None or number < 0 or not in_int64(number):
         raise ValueError("not a count")

@@ -48,10 +48,10 @@ class Extracted:
 
 def extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     """Read requests into tables. DecodeError names a request whose body cannot be decoded at all."""
-    rows, dialects = Rows(), tables()
+    rows, dialects, short = Rows(), tables(), settings.max_value_bytes // 4
     for number, request in enumerate(requests):
         try:
-            _read(Context(request, settings, dialects, rows))
+            _read(Context(request, settings, dialects, rows, short))
         except DecodeError as error:
             raise DecodeError(f"request {number} ({request.signal}, {request.encoding}): {error}") from error
     return _tables(rows)

@@ -8,7 +8,7 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed, claim_record
-from semconv.context import Context, Row, Sender, enum_name, exemplar_json, is_kept, read_sender
+from semconv.context import Context, Row, Sender, exemplar_json, is_kept, read_sender
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.extract_logs import group_identity
 from semconv.faults import point_fault
@@ -18,7 +18,7 @@ from semconv.otlp import Metric, Point, ScopeGroup
 from semconv.values import double_value, json_text
 
 # By number, as in metrics.proto.
-_TEMPORALITIES: Final = ("unspecified", "delta", "cumulative")
+_TEMPORALITIES: Final = {None: None, 1: "delta", 2: "cumulative"}
 # The claimed columns that a data point has, in the order of its schema.
 _CLAIMED: Final = tuple(
     RECORD_COLUMNS.index(column)
@@ -118,7 +118,7 @@ def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash
         description,
         unit,
         metric.metric_type,
-        None if metric.temporality is None else enum_name(_TEMPORALITIES, metric.temporality),
+        _TEMPORALITIES.get(metric.temporality, "unspecified"),
         metric.is_monotonic,
         point.flags,
         point.value_int,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from semconv import notes as note
 from semconv.claims import Claimed, claim_record
-from semconv.context import Context, Row, Sender, enum_name, is_kept, read_sender, stored_time
+from semconv.context import Context, Row, Sender, is_kept, read_sender, stored_time
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import span_fault
 from semconv.gate import Gate, Taken
@@ -15,8 +15,8 @@ from semconv.otlp import Event, Link, Notes, ScopeGroup, Span
 from semconv.values import json_text
 
 # By number, as in trace.proto.
-_KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
-_STATUS_CODES: Final = ("UNSET", "OK", "ERROR")
+_KINDS: Final = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
+_STATUS_CODES: Final = {1: "OK", 2: "ERROR"}
 _ERROR: Final = 2
 _CLAIMED: Final = slice(RECORD_COLUMNS.index("token_type"))  # token_type: metrics only
 _NONE: Final = "[]"
@@ -60,7 +60,8 @@ def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Clai
     links = _links_text(context, gate, span.links, taken) if span.links else _NONE
     trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
     start_us = span.start_unix_nano // 1000
-    context.add_contents(taken, trace_id, span_id, start_us)
+    if taken.contents:
+        context.add_contents(taken, trace_id, span_id, start_us)
     duration = _duration(span, context.request.received_at)
     name, trace_state = context.text(span.name, notes) or "", context.text(span.trace_state, notes)
     return (
@@ -69,12 +70,12 @@ def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Clai
         span_id,
         span.parent_span_id,
         name,
-        enum_name(_KINDS, span.kind),
+        _KINDS.get(span.kind, "UNSPECIFIED"),
         start_us,
         span.start_unix_nano,
         span.end_unix_nano,
         duration,
-        enum_name(_STATUS_CODES, span.status_code),
+        _STATUS_CODES.get(span.status_code, "UNSET"),
         message,
         trace_state,
         span.flags,
@@ -89,7 +90,7 @@ def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Clai
         context.tables.rules.dialects.get(claimed.rank),
         *claimed.values[_CLAIMED],
         *sender.billing,
-        note_list(notes, sender.notes),
+        note_list(notes, sender.notes) if notes or sender.notes else None,
         *sender.origin,
     )
 

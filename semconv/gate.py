@@ -50,36 +50,25 @@ _MAX_KEPT: Final = 256  # values per key
 class Taken:
     """What was taken from one record, and the record's notes."""
 
-    __slots__ = ("_contents", "_kept", "_lengths", "notes")
+    __slots__ = ("_kept", "_lengths", "contents", "notes")
 
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
-        self._lengths: dict[str, int] | None = None
+        self.contents: list[Content] = []  # of the classes that are switched on
+        self._lengths: dict[str, int] = {}
         self._kept: dict[str, dict[str, Any]] = {}
-        self._contents: list[Content] = []
 
     def add(self, place: str, text: str, kept: dict[str, Any]) -> None:
         """Note that a text was taken, and what evidence keeps of it."""
-        if self._lengths is None:
-            self._lengths = {}
         self._lengths[place] = utf8_length(text)
         if kept:
             self._kept[place] = kept
-
-    def add_content(self, content: Content) -> None:
-        """Keep a text for ``contents``."""
-        self._contents.append(content)
-
-    @property
-    def contents(self) -> list[Content]:
-        """The texts of the classes that are switched on."""
-        return self._contents
 
     def evidence(self) -> str | None:
         """``{"gated": {place: bytes}, "kept": {place: {path: value}}}`` as JSON text; None if nothing was
         taken.
         """
-        if self._lengths is None:
+        if not self._lengths:
             return None
         return json_text({"gated": self._lengths, **({"kept": self._kept} if self._kept else {})})
 
@@ -152,7 +141,7 @@ class Gate:
         text = value if isinstance(value, str) else json_text(value)
         taken.add(place, text, _kept_values(value, rule.evidence) if rule.evidence else {})
         if rule.content_class in self._capture:
-            taken.add_content((rule.content_class, place, text))
+            taken.contents.append((rule.content_class, place, text))
 
     def _take_marked(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
         for key, value in list(attributes.items()):

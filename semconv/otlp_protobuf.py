@@ -9,7 +9,7 @@ memory where the same bytes have been seen before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -112,70 +112,72 @@ _REMEMBERED_BYTES: Final = 160
 Pair = tuple[str, Value]
 
 
-class _Pairs:
-    """Reads serialised KeyValue messages, each distinct one once."""
+class _Keys(dict[bytes, str]):
+    """One string object for each key: later look-ups then compare by identity."""
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, Pair] = {}
-        self._keys: dict[bytes, str] = {}
-
-    def attributes(self, raw_pairs: Iterable[bytes], notes: Notes) -> Attributes:
-        """A list of attributes, the last of equal keys winning."""
-        known = self._known.get
-        pairs = [known(raw) or self._read(raw, notes) for raw in raw_pairs]
-        attributes = dict(pairs)
-        if len(attributes) != len(pairs):
-            notes.append(note.DUPLICATE_ATTRIBUTE)
-        return attributes
-
-    def _read(self, raw: bytes, notes: Notes) -> Pair:
-        noted = len(notes)
-        try:
-            pair = self._read_short(raw) or _read_any(raw, notes)
-        except (message.DecodeError, UnicodeDecodeError) as error:
-            raise DecodeError(f"an attribute is not a protobuf KeyValue: {error}") from error
-        if len(raw) <= _REMEMBERED_BYTES and len(notes) == noted:
-            self._remember(raw, pair)
-        return pair
-
-    def _remember(self, raw: bytes, pair: Pair) -> None:
-        if len(self._known) >= _REMEMBERED_PAIRS:
-            self._known.clear()
-            self._keys.clear()
-        self._known[raw] = pair
-
-    def _read_short(self, raw: bytes) -> Pair | None:
-        """The pair, where the message is key, then value, each of one scalar and under 128 bytes; else
-        None.
-        """
-        try:
-            value_at = raw[1] + 2
-            size = len(raw) - value_at - 2  # of the AnyValue
-            usual = raw[0] == _KEY_TAG and value_at < _ONE_BYTE and raw[value_at] == _VALUE_TAG
-            if not usual or raw[value_at + 1] != size or size >= _ONE_BYTE:
-                return None
-            value = _scalar(raw, value_at + 2, size)
-        except IndexError:
-            return None
-        return None if value is None else (self._key(raw[2:value_at]), value)
-
-    def _key(self, raw_key: bytes) -> str:
-        """One string object for each key: later look-ups then compare by identity."""
-        key = self._keys.get(raw_key)
-        if key is None:
-            key = self._keys[raw_key] = raw_key.decode()
+    def __missing__(self, raw: bytes) -> str:
+        key = self[raw] = raw.decode()
         return key
 
 
+class _Pairs(dict[bytes, Pair]):
+    """Serialised KeyValue → (key, value), each distinct one read once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys = _Keys()
+        self._notes: Notes = []
+
+    def attributes(self, raw_pairs: Sequence[bytes], notes: Notes) -> Attributes:
+        """A list of attributes, the last of equal keys winning."""
+        self._notes = notes
+        if len(self) > _REMEMBERED_PAIRS:
+            self.clear()
+            self._keys.clear()
+        attributes = dict(map(self.__getitem__, raw_pairs))
+        if len(attributes) != len(raw_pairs):
+            notes.append(note.DUPLICATE_ATTRIBUTE)
+        return attributes
+
+    def __missing__(self, raw: bytes) -> Pair:
+        """The pair: by hand where the message is a key and a plain scalar, each under 128 bytes; else by
+        upb.
+        """
+        try:
+            end = raw[1] + 2  # of the key
+            size = len(raw) - end - 2  # of the AnyValue
+            if raw[0] == _KEY_TAG and raw[end] == _VALUE_TAG and raw[end + 1] == size < _ONE_BYTE > end:
+                value = _scalar(raw, end + 2, size)
+                if value is not None:
+                    pair = self[raw] = (self._keys[raw[2:end]], value)
+                    return pair
+        except IndexError:
+            pass
+        except UnicodeDecodeError as error:
+            raise DecodeError(f"an attribute's text is not UTF-8: {error}") from error
+        return self._read_any(raw)
+
+    def _read_any(self, raw: bytes) -> Pair:
+        noted = len(self._notes)
+        try:
+            message_pair = common_pb2.KeyValue.FromString(raw)
+        except message.DecodeError as error:
+            raise DecodeError(f"an attribute is not a protobuf KeyValue: {error}") from error
+        pair = message_pair.key, any_value(message_pair.value, self._notes)
+        if len(raw) <= _REMEMBERED_BYTES and len(self._notes) == noted:
+            self[raw] = pair
+        return pair
+
+
 def _scalar(raw: bytes, start: int, size: int) -> Value:
-    """The scalar of the AnyValue of ``size`` bytes at ``start``; None where it is anything but one plain
+    """The scalar of the AnyValue of ``size`` bytes at ``start``, None where it is anything but one plain
     scalar.
     """
     tag = raw[start]
     if tag == _STRING:
-        return raw[start + 2 :].decode() if raw[start + 1] == size - 2 else None
+        return raw[start + 2 :].decode() if raw[start + 1] == size - 2 < _ONE_BYTE else None
     if tag == _INT:
-        return _varint(raw[start + 1 :])
+        return raw[start + 1] if size == 2 and raw[start + 1] < _ONE_BYTE else _varint(raw[start + 1 :])
     if tag == _FIXED64_DOUBLE:
         return double_value(_DOUBLE(raw, start + 1)[0]) if size == 9 else None
     if tag == _BOOL and size == 2:
@@ -193,11 +195,6 @@ def _varint(digits: bytes) -> int | None:
             return None
         value = value << 7 | digit & 0x7F
     return value
-
-
-def _read_any(raw: bytes, notes: Notes) -> Pair:
-    pair = common_pb2.KeyValue.FromString(raw)
-    return pair.key, any_value(pair.value, notes)
 
 
 def any_value(value: Any, notes: Notes) -> Value:
