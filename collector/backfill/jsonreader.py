@@ -112,8 +112,6 @@ class JsonReader:
             yield from self._document(where)
         except Malformed as error:
             yield Rejected(self._cursor.where(), str(error))
-        except TooLarge:
-            yield Rejected(self._cursor.where(), "a single value of more than 64 MiB")
 
     def _document(self, where: str) -> Iterator[Chunk | Rejected]:
         empty, known = True, False

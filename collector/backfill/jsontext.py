@@ -78,16 +78,16 @@ class JsonCursor:
         self.pos += 1
 
     def value(self, limit: int = RECORD_BYTES) -> str:
-        """Cuts out the next value. Raises Malformed, or TooLarge above ``limit`` bytes."""
+        """Cuts out the next value. Raises TooLarge above ``limit`` bytes, Malformed above what any record has."""
         self.peek()
         while True:
             end, problem = self._end_of_value()
+            if (end or len(self.text)) - self.pos > limit:
+                raise TooLarge if limit < RECORD_BYTES else Malformed("a single value of more than 64 MiB")
             if end is not None:
                 cut = self.text[self.pos : end]
                 self.pos = end
                 return cut
-            if len(self.text) - self.pos > limit:
-                raise TooLarge
             if not self.more():
                 raise Malformed(problem or "the input ends too early")
 

@@ -1,0 +1,1 @@
+"""Throughput against floors of the same run: ``python -m tests.bench``."""
