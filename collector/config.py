@@ -34,10 +34,13 @@ class ConfigError(ValueError):
     """The configuration cannot be used. ``str()`` is one line: where, the key, what is allowed."""
 
 
+Key = tuple[str | int, ...]
+
+
 class RuleBroken(ValueError):  # noqa: N818 - never seen outside: ``load_config`` turns it into a ConfigError
     """A rule over several keys is broken; ``key`` is the one to change."""
 
-    def __init__(self, key: tuple[str | int, ...], message: str) -> None:
+    def __init__(self, key: Key, message: str) -> None:
         super().__init__(message)
         self.key = key
 
@@ -289,15 +292,29 @@ def _check_names(config: Config) -> None:
 
 
 def _check_analyzers(config: Config) -> None:
-    scheduled = [(("schedule", index, "analyzer"), run.analyzer) for index, run in enumerate(config.schedule)]
-    for key, name in [*scheduled, *((("analyzers", name), name) for name in config.analyzers)]:
-        from analyzers import registry  # noqa: PLC0415 - only a config that names one pays for it
+    if not (config.schedule or config.analyzers):
+        return
+    from collector.runs import WINDOW_OPTIONS  # noqa: PLC0415 - only a config that names analyzers pays for it
 
-        registry.discover()
-        try:
-            registry.get(name)
-        except registry.UnknownAnalyzer as error:
-            raise RuleBroken(key, str(error)) from None
+    for name, settings in config.analyzers.items():
+        _check_analyzer(("analyzers", name), ("analyzers", name), name, settings)
+    for index, run in enumerate(config.schedule):
+        key = ("schedule", index)
+        settings = {option: value for option, value in run.options.items() if option not in WINDOW_OPTIONS}
+        _check_analyzer((*key, "analyzer"), (*key, "options"), run.analyzer, settings)
+
+
+def _check_analyzer(name_key: Key, settings_key: Key, name: str, settings: Mapping[str, Any]) -> None:
+    from analyzers import registry  # noqa: PLC0415 - as above
+
+    try:
+        analyzer = registry.get(name)
+    except registry.UnknownAnalyzer as error:
+        raise RuleBroken(name_key, str(error)) from None
+    try:
+        analyzer.check(settings)
+    except registry.BadSetting as error:
+        raise RuleBroken(settings_key, str(error)) from None
 
 
 def load_config(

@@ -156,6 +156,11 @@ def test_a_variable_that_is_not_set_is_named_with_its_line(write: Any) -> None:
         ("dimensions:\n  lead: {atribute: x}", ["dimensions.lead.atribute", "did you mean attribute?"]),
         ("schedule:\n- {analyzer: cost, cron: '* * *'}", ["schedule[0].cron: '* * *'", "five fields"]),
         ("schedule:\n- {analyzer: cots, cron: '0 6 * * *'}", ["schedule[0].analyzer", "'cots'", "cost"]),
+        ("analyzers:\n  cost: {bye: day}", ["yaml:2: analyzers.cost", "'bye'", "by"]),
+        (
+            "schedule:\n- {analyzer: cost, cron: '0 6 * * *', options: {since: 1d, bye: day}}",
+            ["yaml:2: schedule[0].options", "'bye'"],
+        ),
         ("analyzers:\n  cots: {}", ["yaml:2: analyzers.cots", "cost"]),
         ("http: {trace_paths: [traces]}", ["http.trace_paths[0]: 'traces'", "begins with /"]),
         ("a: 1\na: 2", ["yaml:2: the key 'a' stands here twice"]),
