@@ -1,0 +1,162 @@
+"""The server: receivers, spool and admin port in this process, loader and analyzers as its children.
+
+Start: spool → ports → loader. Stop, within 10 s: receivers finish what is in flight, the spool what is
+waiting, the loader what it can; the rest is safe in the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from collector.banner import banner
+from collector.children import LoaderKeeper, Message
+from collector.config import Config
+from collector.data_dir import SPOOL, CannotStart
+from collector.health import Health
+from collector.log import Log
+from collector.ports import Ports
+from collector.receivers.intake import Intake
+from collector.scheduler import Scheduler
+from collector.spool import Position, Spool, free
+from collector.telemetry import Telemetry
+
+# With the 3 s of the receivers under the 10 s that a stop may take; enough for a commit or two.
+_LOADER_GRACE: Final = 5.0
+
+log = Log("server")
+
+
+class Server:
+    """Everything that runs between start and stop."""
+
+    def __init__(self, config: Config, loader_command: Sequence[str]) -> None:
+        self._config = config
+        self._telemetry = Telemetry()
+        self._spool = _open_spool(config)
+        self._intake = Intake(self._spool, config, self._telemetry)
+        self._loader = LoaderKeeper(loader_command, config.model_dump(mode="json"), self._hear)
+        self._health = Health(self._spool, self._loader)
+        self._ports = Ports(config, self._intake, self._health, self._telemetry)
+        self._scheduler = Scheduler(config, self._telemetry)
+        self._loaded: Position = (0, 0)
+        self._chores: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until the first signal; a second one ends the process at once. Raises CannotStart."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
+        try:
+            await self._start()
+            await self._stop.wait()
+        finally:
+            await self._shut_down()
+
+    async def _start(self) -> None:
+        if self._spool.torn_bytes:
+            log.warning("cut the last run's unfinished write", bytes=self._spool.torn_bytes)
+        self._show_gauges()
+        await self._ports.open()
+        self._spool.on_durable = self._durable
+        self._durable(self._spool.durable)
+        self._loader.start()
+        click.echo(banner(self._config, self._ports.endpoints))
+
+    async def _shut_down(self) -> None:
+        log.info("stopping")
+        self._health.stopping = True
+        await asyncio.gather(self._scheduler.stop(), self._ports.close_receivers())
+        await self._spool.close()
+        self._durable(self._spool.durable)
+        await self._loader.stop(_LOADER_GRACE)
+        await asyncio.gather(*self._chores)
+        await self._ports.close_admin()
+        self._intake.close()
+        log.info("stopped")
+
+    def _signalled(self, number: int) -> None:
+        if self._stop.is_set():
+            os._exit(128 + number)
+        self._stop.set()
+
+    def _durable(self, position: Position) -> None:
+        self._loader.tell_durable(position)
+        self._health.lag.durable(position, time.time())
+        if position[1] == 0:  # a new segment: the one before can go as soon as it is loaded
+            self._free_segments()
+
+    def _hear(self, message: Message) -> None:
+        """One message of the loader; see collector.children."""
+        if "ready" in message:
+            self._lake_is_there()
+        if "loaded" in message:
+            self._load_committed(message["loaded"])
+        if "error" in message:
+            self._lake_failed(str(message["error"]))
+        if "quarantined" in message:
+            self._health.quarantined += 1
+            self._telemetry.quarantined()
+
+    def _lake_is_there(self) -> None:
+        if not self._health.lake_created:
+            log.info("ready", **self._ports.endpoints)
+        self._health.lake_created, self._health.lake_error = True, None
+        self._scheduler.start()
+
+    def _load_committed(self, row: Message) -> None:
+        self._health.lake_error = None
+        self._telemetry.loaded(row)
+        if row.get("spool_segment") is not None:
+            self._loaded = (int(row["spool_segment"]), int(row["spool_offset"]))
+            self._health.lag.loaded(self._loaded)
+            self._free_segments()
+
+    def _lake_failed(self, reason: str) -> None:
+        if reason != self._health.lake_error:
+            log.warning("the lake cannot be written; accepting goes on", reason=reason)
+        self._health.lake_error = reason
+
+    def _free_segments(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._free())
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    async def _free(self) -> None:
+        """In a thread: unlinking 64 MiB can take some 10 ms."""
+        try:
+            freed = await asyncio.to_thread(free, self._spool.directory, self._loaded)
+        except OSError as error:
+            log.failed("loaded segments cannot be removed", error)
+        else:
+            if freed:
+                self._spool.recount()
+
+    def _show_gauges(self) -> None:
+        spool, health, gauge = self._spool, self._health, self._telemetry.gauge
+        gauge("spanledger_spool_bytes", "Bytes that the spool holds.", lambda: spool.used_bytes)
+        gauge("spanledger_spool_max_bytes", "Bytes that the spool may hold.", lambda: spool.max_bytes)
+        gauge(
+            "spanledger_spool_failed",
+            "1 while the disk refuses the spool.",
+            lambda: spool.failure is not None,
+        )
+        gauge("spanledger_loader_lag_seconds", "Age of the oldest request not loaded.", health.lag_seconds)
+        gauge(
+            "spanledger_loader_restarts", "Times the loader was started again.", lambda: self._loader.restarts
+        )
+        gauge("spanledger_ready", "What /readyz says: 1 ready, 0 not.", health.ready)
+
+
+def _open_spool(config: Config) -> Spool:
+    directory = config.data_dir / SPOOL
+    try:
+        return Spool.open(directory, config.spool.max_bytes)
+    except OSError as error:
+        raise CannotStart(f"the spool in {directory} cannot be written: {error.strerror}") from error
