@@ -204,6 +204,7 @@ def _walk(body: bytes, position: int, end: int, shape: Shape, depth: int, tally:
         elif child.is_pair and (pairs := _simple_pairs(body, position, end))[1]:
             stop = pairs[0]
             tally.add_nodes(2 * pairs[1])
+            tally.check_depth(depth + 1)
         else:
             _enter(body, start, stop, child, depth, tally)
         position = stop
@@ -216,7 +217,7 @@ def _enter(body: bytes, start: int, stop: int, child: Shape, depth: int, tally: 
     elif child.is_value:
         depth += 1
         tally.check_depth(depth)
-    if child.children or child.packed:
+    if start < stop and (child.children or child.packed):
         _walk(body, start, stop, child, depth, tally)
 
 
