@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -111,12 +111,16 @@ def read_lake(connection: duckdb.DuckDBPyConnection, day: Window) -> LakeFacts:
     prices = query(connection, "prices")
     return LakeFacts(
         today=day,
-        modes=tuple(ModeTotals(*row) for row in query(connection, "today", **day.parameters())),
+        modes=_in_order(ModeTotals(*row) for row in query(connection, "today", **day.parameters())),
         loads=LoadTotals(*query(connection, "loads")[0]),
         position=position[0] if position else None,
         prices=PriceSource(*prices[0]) if prices else None,
         undeclared=honest.undeclared_plans(connection, day),
     )
+
+
+def _in_order(modes: Iterable[ModeTotals]) -> tuple[ModeTotals, ...]:
+    return tuple(sorted(modes, key=lambda mode: honest.MODES.index(mode.pricing_mode)))
 
 
 def clocks_ahead(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> list[tuple[str, int, float]]:

@@ -105,4 +105,7 @@ def _literals(annotation: Any) -> Iterable[str]:
 def _help(option: Option) -> str:
     if option.default is None or isinstance(option.default, bool | Path):
         return option.help
-    return f"{option.help} Default: {option.default}."
+    default = option.default
+    if option.name.endswith("_bytes"):
+        default = f"{default >> 20} MiB" if default % (1 << 20) == 0 else f"{default >> 10} KiB"
+    return f"{option.help} Default: {default}."

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.quarantine import FOLDER
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -17,7 +19,7 @@ class Quarantined:
 
 def read_quarantine(data_dir: Path) -> list[Quarantined]:
     """What lies in the quarantine, oldest first; empty where there is none."""
-    folder = data_dir / "quarantine"
+    folder = data_dir / FOLDER
     if not folder.is_dir():
         return []
     return [Quarantined(path, _reason(path)) for path in sorted(folder.glob("*.json"))]

@@ -152,7 +152,7 @@ def _write_grid(columns: Sequence[str], rows: list[Row], target: Console) -> Non
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
         numeric = any(_is_number(row[position]) for row in rows)
         table.add_column(_safe(name), justify="right" if numeric else "left", overflow="fold")

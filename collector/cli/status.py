@@ -127,7 +127,7 @@ class _Status:
         modes = self.lake.modes
         calls, failed = sum(mode.calls for mode in modes), sum(mode.failed for mode in modes)
         date = self._local(self.lake.today.start).date()
-        yield f"Today, {date} ({self.config.timezone}): {calls} calls, {failed} of them failed"
+        yield f"Today, {date} ({self.config.timezone}): {_calls(calls)}, {failed:,} failed"
         for mode in modes:
             yield f"  {_mode_line(mode)}"
         yield from (f"  {note}" for note in self.lake.undeclared)
@@ -166,10 +166,14 @@ def _mode_line(mode: ModeTotals) -> str:
 
     label = honest.label(mode.pricing_mode)
     if label is None:
-        return f"{'local models':<40} {'':>14}  {mode.calls} calls"
+        return f"{'local models':<40} {'':>14}  {_calls(mode.calls)}"
     amount = "unknown" if mode.list_price_usd is None else f"{mode.list_price_usd:,.6f} USD"
     missing = f", {mode.calls_without_cost} without a known cost" if mode.calls_without_cost else ""
-    return f"{label:<40} {amount:>14}  {mode.calls} calls{missing}"
+    return f"{label:<40} {amount:>14}  {_calls(mode.calls)}{missing}"
+
+
+def _calls(count: int) -> str:
+    return f"{count:,} call{'' if count == 1 else 's'}"
 
 
 def _counts(counts: dict[str, int], reason: str) -> str:

@@ -8,4 +8,3 @@ SELECT
 FROM calls
 WHERE start_time >= $start AND start_time < $end
 GROUP BY pricing_mode
-ORDER BY pricing_mode
