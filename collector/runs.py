@@ -11,10 +11,9 @@ import datetime as dt
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import duckdb
@@ -23,7 +22,7 @@ from analyzers import registry
 from analyzers.finding import Report
 from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, whole_days
 from collector.cli.render import json_text
-from collector.store.lake import Lake, LakeError
+from collector.store.lake import Lake, LakeError, attach_sql
 from collector.store.lock import LockTimeout, writer_lock
 
 log = logging.getLogger(__name__)
@@ -176,15 +175,21 @@ def scheduled_window(options: Options, slot: dt.datetime, timezone: str) -> Wind
     return Window(slot - parse_length(str(since or DEFAULT_SINCE)), slot, timezone)
 
 
-def record(data_dir: Path, run: Run) -> None:
-    """Add the run and its findings in one transaction. Raises NOT_RECORDED."""
-    with closing(Lake.open(data_dir, threads=1)) as lake, writer_lock(data_dir, LOCK_SECONDS):
-        connection = lake.connection
+def record(lake: Lake, done: Iterable[Run]) -> None:
+    """Add the runs and their findings in one transaction. Raises NOT_RECORDED.
+
+    The lake on which they ran is attached anew for writing and stays so: analyzers get it for reading only, and
+    a second connection would load and check the extensions again (0.3 s).
+    """
+    connection = lake.connection
+    connection.execute("USE memory; DETACH lake")
+    connection.execute(attach_sql(lake.data_dir, read_only=False))
+    with writer_lock(lake.data_dir, LOCK_SECONDS):
         connection.begin()
-        connection.execute(_insert("runs", _RUN_COLUMNS), _run_row(run))
-        for finding in run.outcome.report.findings if run.outcome.report else ():
-            row = [run.run_id, finding.finding_id, run.analyzer, finding.title, json_text(finding.as_dict())]
-            connection.execute(_insert("findings", _FINDING_COLUMNS), row)
+        for run in done:
+            connection.execute(_insert("runs", _RUN_COLUMNS), _run_row(run))
+            for row in _finding_rows(run):
+                connection.execute(_insert("findings", _FINDING_COLUMNS), row)
         connection.commit()
 
 
@@ -225,6 +230,12 @@ def _run_row(run: Run) -> list[Any]:
         json_text(dict(run.settings)),
         json_text(_bounded(result)) if result else None,
     ]
+
+
+def _finding_rows(run: Run) -> Iterator[list[str]]:
+    for finding in run.outcome.report.findings if run.outcome.report else ():
+        document = json_text(finding.as_dict())
+        yield [run.run_id, finding.finding_id, run.analyzer, finding.title, document]
 
 
 def _bounded(result: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from collector.cli.scheduled import open_lake, run_scheduled, scheduled_options
 
 if TYPE_CHECKING:
     from collector.config import Config
+    from collector.store.lake import Lake
 
 EPILOG: Final = """\b
 Examples:
@@ -75,9 +76,12 @@ def main(
     if as_csv and len(analyzers) != 1:
         raise CliError("--csv prints one analyzer: name it")
     window = _window(rest["since"], rest["until"], config.timezone)
-    done = _run(config, analyzers, window, rest["by"])
-    _print(done, as_json, as_csv)
-    _record(config.data_dir, done)
+    settings = _settings(config, analyzers, rest["by"])
+    limit = config.sql.time_limit_seconds
+    with open_lake(config) as lake:
+        done = [runs.execute(lake, entry, window, settings[entry.name], limit) for entry in analyzers]
+        _print(done, as_json, as_csv)
+        _record(lake, [run for run in done if run.outcome.report is not None])
     _fail_with_the_first_error(done)
 
 
@@ -104,7 +108,8 @@ def _window(since: str, until: str | None, timezone: str) -> Window:
         raise CliError(str(error)) from None
 
 
-def _run(config: Config, analyzers: list[Analyzer], window: Window, by: tuple[str, ...]) -> list[runs.Run]:
+def _settings(config: Config, analyzers: list[Analyzer], by: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """By analyzer: what the configuration says, and what the command line says over it."""
     settings = {entry.name: dict(config.analyzers.get(entry.name, {})) for entry in analyzers}
     if by:
         grouping = [entry for entry in analyzers if "by" in entry.settings]
@@ -112,11 +117,7 @@ def _run(config: Config, analyzers: list[Analyzer], window: Window, by: tuple[st
             raise CliError(f"--by: {', '.join(entry.name for entry in analyzers)} does not group")
         for entry in grouping:
             settings[entry.name]["by"] = list(by)
-    with open_lake(config) as lake:
-        return [
-            runs.execute(lake, entry, window, settings[entry.name], config.sql.time_limit_seconds)
-            for entry in analyzers
-        ]
+    return settings
 
 
 def _print(done: list[runs.Run], as_json: bool, as_csv: bool) -> None:
@@ -132,17 +133,15 @@ def _print(done: list[runs.Run], as_json: bool, as_csv: bool) -> None:
             report.print_table(run.analyzer, run.window, run.outcome.report, sys.stdout)
 
 
-def _record(data_dir: Path, done: list[runs.Run]) -> None:
+def _record(lake: Lake, done: list[runs.Run]) -> None:
     """Recording is a courtesy here: the figures are out already, and who may only read gets no more."""
     sys.stdout.flush()
-    if not os.access(data_dir, os.W_OK):
+    if not done or not os.access(lake.data_dir, os.W_OK):
         return
-    for run in done:
-        if run.outcome.report is not None:
-            try:
-                runs.record(data_dir, run)
-            except runs.NOT_RECORDED as error:
-                click.echo(f"note: this run of {run.analyzer} was not recorded: {error}", err=True)
+    try:
+        runs.record(lake, done)
+    except runs.NOT_RECORDED as error:
+        click.echo(f"note: this run was not recorded: {error}", err=True)
 
 
 def _fail_with_the_first_error(done: list[runs.Run]) -> None:

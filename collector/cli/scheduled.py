@@ -52,10 +52,10 @@ def run_scheduled(config: Config, name: str, slot: str | None, options: str, tri
         run = runs.execute_scheduled(
             lake, analyzer, settings, config.timezone, config.sql.time_limit_seconds, occasion
         )
-    try:
-        runs.record(config.data_dir, run)
-    except runs.NOT_RECORDED as error:
-        raise CliError(f"{name}: the run could not be recorded: {error}") from None
+        try:
+            runs.record(lake, [run])
+        except runs.NOT_RECORDED as error:
+            raise CliError(f"{name}: the run could not be recorded: {error}") from None
     if run.outcome.error is not None:
         raise CliError(f"{name}: {run.outcome.error}")
 

@@ -216,7 +216,7 @@ def test_a_lake_locked_by_a_long_writer_does_not_fail_the_command(
     with writer_lock(lake):
         result = analyze(lake, "cost", *MARCH)
     assert result.exit_code == 0
-    assert "this run of cost was not recorded" in result.stderr
+    assert "this run was not recorded" in result.stderr
 
 
 def test_a_damaged_analyzer_is_one_line(data_dir: Path, monkeypatch: pytest.MonkeyPatch):

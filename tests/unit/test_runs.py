@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,19 +21,13 @@ from tests.calls_table import lake_with_calls
 
 SLOT = dt.datetime(2026, 3, 11, 6, 0, tzinfo=dt.UTC)
 DAY = Window(SLOT - dt.timedelta(days=1), SLOT)
-NOON = Occasion("schedule", SLOT)
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return lake_with_calls(tmp_path_factory.mktemp("lake") / "data")
+ON_TIME = Occasion("schedule", SLOT)
 
 
 @pytest.fixture
-def lake(pristine: Path, tmp_path: Path) -> Iterator[Lake]:
+def lake(tmp_path: Path) -> Iterator[Lake]:
     """An empty lake of the test's own, opened for reading."""
-    shutil.copytree(pristine, tmp_path / "data")
-    with Lake.open(tmp_path / "data", read_only=True) as opened:
+    with Lake.open(lake_with_calls(tmp_path / "data"), read_only=True) as opened:
         yield opened
 
 
@@ -48,7 +41,7 @@ def empty(*arguments: Any) -> Report:
     return Report((), ())
 
 
-def run(lake: Lake, entry: Analyzer, occasion: Occasion = NOON, seconds: float = 60) -> runs.Run:
+def run(lake: Lake, entry: Analyzer, occasion: Occasion = ON_TIME, seconds: float = 60) -> runs.Run:
     return execute(lake, entry, DAY, {}, seconds, occasion)
 
 
@@ -74,15 +67,17 @@ def test_the_window_of_a_scheduled_run(options: dict[str, Any], timezone: str, s
     "options",
     [{"since": "soon"}, {"since": 7}, {"days": 0}, {"days": "1"}, {"days": True}, {"days": 1, "since": "1d"}],
 )
-def test_a_window_that_cannot_be_is_a_failed_run(lake: Lake, options: dict[str, Any]):
-    """The scheduler learns of it, and so does whoever looks into `runs`."""
+def test_a_window_that_cannot_be_is_refused(options: dict[str, Any]):
     with pytest.raises(BadWindow):
         scheduled_window(options, SLOT, "UTC")
-    failed = execute_scheduled(lake, analyzer(empty), options, "UTC", 60, NOON)
-    record(lake.data_dir, failed)
-    ((status, error, start),) = rows(lake, "SELECT status, error, window_start FROM runs")
+
+
+def test_a_run_without_a_window_is_recorded_as_failed(lake: Lake):
+    """The scheduler learns of it, and so does whoever looks into `runs`."""
+    record(lake, [execute_scheduled(lake, analyzer(empty), {"since": "soon"}, "UTC", 60, ON_TIME)])
+    ((status, error, start),) = rows(lake, "SELECT status, error, window_start FROM lake.runs")
     assert (status, start) == ("failed", None)
-    assert error
+    assert "'soon' is not a length of time" in error
 
 
 def test_a_run_over_its_time_is_stopped_and_recorded(lake: Lake):
@@ -95,8 +90,8 @@ def test_a_run_over_its_time_is_stopped_and_recorded(lake: Lake):
     started = time.monotonic()
     stopped = run(lake, analyzer(endless), seconds=0.3)
     assert time.monotonic() - started < 10
-    record(lake.data_dir, stopped)
-    assert rows(lake, "SELECT status, error FROM runs") == [
+    record(lake, [stopped])
+    assert rows(lake, "SELECT status, error FROM lake.runs") == [
         ("timeout", "the run was stopped at its time limit")
     ]
 
@@ -127,14 +122,16 @@ def test_a_recorded_run_has_its_findings_and_result(lake: Lake):
     finding = Finding("f-1", "too dear", {"calls": 3}, ("a guess",))
     report = Report((Column("n", "n", "count"),), ((1,),), findings=(finding,))
     done = run(lake, analyzer(lambda *arguments: report))
-    record(lake.data_dir, done)
+    record(lake, [done])
     ((run_id, slot, start, end, result),) = rows(
-        lake, "SELECT run_id, scheduled_at, window_start, window_end, result FROM runs"
+        lake, "SELECT run_id, scheduled_at, window_start, window_end, result FROM lake.runs"
     )
     assert (run_id, slot) == (done.run_id, dt.datetime(2026, 3, 11, 6, 0))
     assert (start, end) == (dt.datetime(2026, 3, 10, 6, 0), dt.datetime(2026, 3, 11, 6, 0))
     assert json.loads(result)["rows"] == [{"n": 1}]
-    ((*columns, document),) = rows(lake, "SELECT run_id, finding_id, analyzer, title, finding FROM findings")
+    ((*columns, document),) = rows(
+        lake, "SELECT run_id, finding_id, analyzer, title, finding FROM lake.findings"
+    )
     assert columns == [run_id, "f-1", "probe", "too dear"]
     assert json.loads(document)["caveats"] == ["a guess"]
 
@@ -143,8 +140,8 @@ def test_a_long_result_is_bounded_in_the_lake(lake: Lake, monkeypatch: pytest.Mo
     """Only the stored copy is; the count of what it leaves out stands in it."""
     monkeypatch.setattr(runs, "MAX_RECORDED_ROWS", 2)
     report = Report((Column("n", "n", "count"),), ((1,), (2,), (3,)))
-    record(lake.data_dir, run(lake, analyzer(lambda *arguments: report)))
-    ((result,),) = rows(lake, "SELECT result FROM runs")
+    record(lake, [run(lake, analyzer(lambda *arguments: report))])
+    ((result,),) = rows(lake, "SELECT result FROM lake.runs")
     assert json.loads(result)["rows"] == [{"n": 1}, {"n": 2}]
     assert json.loads(result)["rows_left_out"] == 1
 
@@ -156,10 +153,9 @@ def test_a_scheduled_run_fills_its_slot_whatever_came_of_it(lake: Lake):
         raise ValueError("broken")
 
     later = Occasion("catch-up", SLOT + dt.timedelta(hours=1))
-    record(lake.data_dir, run(lake, analyzer(empty)))
-    record(lake.data_dir, run(lake, analyzer(broken), later))
-    record(lake.data_dir, run(lake, analyzer(empty), runs.BY_HAND))
-    assert rows(lake, "SELECT trigger, status, scheduled_at FROM runs ORDER BY started_at") == [
+    done = [(empty, ON_TIME), (broken, later), (empty, runs.BY_HAND)]
+    record(lake, [run(lake, analyzer(function), occasion) for function, occasion in done])
+    assert rows(lake, "SELECT trigger, status, scheduled_at FROM lake.runs ORDER BY started_at") == [
         ("schedule", "ok", dt.datetime(2026, 3, 11, 6, 0)),
         ("catch-up", "failed", dt.datetime(2026, 3, 11, 7, 0)),
         ("cli", "ok", None),
