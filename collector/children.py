@@ -143,10 +143,13 @@ class LoaderKeeper:
         except ValueError:
             log.warning("loader printed something that is no message", bytes=len(line))
             return
-        if "ready" in message:
-            self.state = "running"
-        self._progressed |= "loaded" in message
-        self._on_message(message)
+        try:
+            if "ready" in message:
+                self.state = "running"
+            self._progressed |= "loaded" in message
+            self._on_message(message)
+        except Exception as error:  # whatever it said, keeping it alive matters more
+            log.failed("message of the loader cannot be used", error)
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

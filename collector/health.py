@@ -32,6 +32,11 @@ class Lag:
         else:
             self._unloaded.append((position, now))
 
+    def left_over(self, end: Position, received_at: float) -> None:
+        """What the last run left, up to ``end``; its oldest request came at ``received_at``."""
+        if end > self._loaded:
+            self._unloaded.appendleft((end, received_at))
+
     def loaded(self, position: Position) -> None:
         self._loaded = max(self._loaded, position)
         while self._unloaded and self._unloaded[0][0] <= self._loaded:

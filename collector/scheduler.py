@@ -146,6 +146,12 @@ class Scheduler:
                 await self._task
 
     async def _run(self) -> None:
+        try:
+            await self._follow_plan()
+        except Exception as error:  # analyzers are not worth the server's life
+            log.failed("schedule ended", error)
+
+    async def _follow_plan(self) -> None:
         plan = Plan(self._config.schedule, self._now(), await self._recorded())
         while True:
             for due in plan.due(self._now()):

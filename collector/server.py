@@ -7,11 +7,13 @@ waiting, the loader what it can; the rest is safe in the spool.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -24,11 +26,20 @@ from collector.log import Log
 from collector.ports import Ports
 from collector.receivers.intake import Intake
 from collector.scheduler import Scheduler
-from collector.spool import Position, Spool, free
+from collector.spool import Position, Spool, SpoolDamaged, free, read_records
 from collector.telemetry import Telemetry
 
 # With the 3 s of the receivers under the 10 s that a stop may take; enough for a commit or two.
 _LOADER_GRACE: Final = 5.0
+# Secrets and what else only this process uses; without tokens the endpoints would be refused as exposed.
+_NOT_FOR_LOADER: Final = {
+    "tokens",
+    "grpc_endpoint",
+    "http_endpoint",
+    "admin_endpoint",
+    "schedule",
+    "analyzers",
+}
 
 log = Log("server")
 
@@ -41,7 +52,9 @@ class Server:
         self._telemetry = Telemetry()
         self._spool = _open_spool(config)
         self._intake = Intake(self._spool, config, self._telemetry)
-        self._loader = LoaderKeeper(loader_command, config.model_dump(mode="json"), self._hear)
+        self._loader = LoaderKeeper(
+            loader_command, config.model_dump(mode="json", exclude=_NOT_FOR_LOADER), self._hear
+        )
         self._health = Health(self._spool, self._loader)
         self._ports = Ports(config, self._intake, self._health, self._telemetry)
         self._scheduler = Scheduler(config, self._telemetry)
@@ -67,7 +80,8 @@ class Server:
         self._spool.on_durable = self._durable
         self._durable(self._spool.durable)
         self._loader.start()
-        click.echo(banner(self._config, self._ports.endpoints))
+        with contextlib.suppress(OSError):  # nobody has to read it
+            click.echo(banner(self._config, self._ports.endpoints))
 
     async def _shut_down(self) -> None:
         log.info("stopping")
@@ -90,12 +104,12 @@ class Server:
         self._loader.tell_durable(position)
         self._health.lag.durable(position, time.time())
         if position[1] == 0:  # a new segment: the one before can go as soon as it is loaded
-            self._free_segments()
+            self._do(self._free())
 
     def _hear(self, message: Message) -> None:
         """One message of the loader; see collector.children."""
         if "ready" in message:
-            self._lake_is_there()
+            self._lake_is_there(message.get("position"))
         if "loaded" in message:
             self._load_committed(message["loaded"])
         if "error" in message:
@@ -104,27 +118,35 @@ class Server:
             self._health.quarantined += 1
             self._telemetry.quarantined()
 
-    def _lake_is_there(self) -> None:
+    def _lake_is_there(self, position: Sequence[int] | None) -> None:
+        """``position``: the spool is loaded up to here; None where nothing of it ever was."""
+        if position is not None:
+            self._loaded_to(position[0], position[1])
+        self._health.lake_error = None
         if not self._health.lake_created:
+            self._health.lake_created = True
             log.info("ready", **self._ports.endpoints)
-        self._health.lake_created, self._health.lake_error = True, None
-        self._scheduler.start()
+            self._do(self._look_at_left_over())
+            self._scheduler.start()
 
     def _load_committed(self, row: Message) -> None:
         self._health.lake_error = None
         self._telemetry.loaded(row)
         if row.get("spool_segment") is not None:
-            self._loaded = (int(row["spool_segment"]), int(row["spool_offset"]))
-            self._health.lag.loaded(self._loaded)
-            self._free_segments()
+            self._loaded_to(row["spool_segment"], row["spool_offset"])
+
+    def _loaded_to(self, segment: int, offset: int) -> None:
+        self._loaded = (int(segment), int(offset))
+        self._health.lag.loaded(self._loaded)
+        self._do(self._free())
 
     def _lake_failed(self, reason: str) -> None:
         if reason != self._health.lake_error:
             log.warning("the lake cannot be written; accepting goes on", reason=reason)
         self._health.lake_error = reason
 
-    def _free_segments(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._free())
+    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(chore)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
@@ -137,6 +159,14 @@ class Server:
         else:
             if freed:
                 self._spool.recount()
+
+    async def _look_at_left_over(self) -> None:
+        """How old is what the last run accepted and did not load?"""
+        end = self._spool.left_over
+        if end is not None and end > self._loaded:
+            received_at = await asyncio.to_thread(_oldest, self._spool.directory, self._loaded, end)
+            if received_at is not None:
+                self._health.lag.left_over(end, received_at)
 
     def _show_gauges(self) -> None:
         spool, health, gauge = self._spool, self._health, self._telemetry.gauge
@@ -152,6 +182,14 @@ class Server:
             "spanledger_loader_restarts", "Times the loader was started again.", lambda: self._loader.restarts
         )
         gauge("spanledger_ready", "What /readyz says: 1 ready, 0 not.", health.ready)
+
+
+def _oldest(directory: Path, after: Position, end: Position) -> float | None:
+    """Unix seconds at which the first record came; None where it cannot be read: the loader will say so."""
+    try:
+        return next((record.received_at / 1e9 for _, record in read_records(directory, after, end)), None)
+    except (OSError, SpoolDamaged):
+        return None
 
 
 def _open_spool(config: Config) -> Spool:

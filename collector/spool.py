@@ -24,6 +24,7 @@ from collector.spool_files import (
     SpoolFull,
     bytes_on_disk,
     cut_torn_tail,
+    end_of_records,
     free,
     read_records,
     resynchronise,
@@ -76,6 +77,7 @@ class Spool:
         self.directory = directory
         self.max_bytes = max_bytes
         self.torn_bytes = 0  # cut at start-up
+        self.left_over: Position | None = None  # end of what the last run had not freed
         self.failure: str | None = None  # why the disk refused last; None = it takes data
         self.on_durable: Callable[[Position], None] = lambda _position: None
         self._segment_seconds = segment_seconds
@@ -103,10 +105,10 @@ class Spool:
         """Open or create the spool, cut a torn tail and start a new segment. Blocks; raises OSError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_directory(directory.parent)
-        torn = _cut_last(directory)
+        torn, left_over = _cut_last(directory), end_of_records(directory)
         bound = _default_bound(directory) if max_bytes is None else max_bytes
         spool = cls(directory, SegmentWriter(directory, segment_bytes), bound, segment_seconds)
-        spool.torn_bytes = torn
+        spool.torn_bytes, spool.left_over = torn, left_over
         return spool
 
     @property

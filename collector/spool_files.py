@@ -96,6 +96,14 @@ def resynchronise(directory: Path, segment: int, offset: int, end: Position) -> 
     return segment, len(data) if found is None else found
 
 
+def end_of_records(directory: Path) -> Position | None:
+    """The end of the newest segment that holds anything; None where none does."""
+    for segment in reversed(segments(directory)):
+        if size := _size(directory, segment):
+            return segment, size
+    return None
+
+
 def free(directory: Path, loaded: Position) -> int:
     """Unlink the segments that are loaded whole, never the newest one; returns how many."""
     done = [segment for segment in segments(directory)[:-1] if _is_loaded(directory, segment, loaded)]

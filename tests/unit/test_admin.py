@@ -83,7 +83,7 @@ def test_ready_says_what_it_looked_at(tmp_path: Path) -> None:
 
 
 def test_what_keeps_the_server_from_accepting_makes_it_unready(tmp_path: Path) -> None:
-    """Ports not bound, lake never created, a disk that refuses, a stop in progress: 503, each with its reason."""
+    """Ports not bound, lake never created, a disk that refuses, a stop in progress: 503 with the reason."""
     changes = {
         "ports": {},
         "lake_created": False,
@@ -92,10 +92,8 @@ def test_what_keeps_the_server_from_accepting_makes_it_unready(tmp_path: Path) -
     for name, value in changes.items():
         status, _, body = ask(tmp_path, "/readyz", lambda state, _t, n=name, v=value: setattr(state, n, v))
         assert (name, status, json.loads(body)["ready"]) == (name, 503, False)
-    status, _, body = ask(
-        tmp_path, "/readyz", lambda state, _t: setattr(state.spool, "failure", "No space left")
-    )
-    assert (status, json.loads(body)["spool"]["error"]) == (503, "No space left")
+    status, _, body = ask(tmp_path, "/readyz", lambda state, _t: setattr(state.spool, "failure", "disk full"))
+    assert (status, json.loads(body)["spool"]["error"]) == (503, "disk full")
 
 
 def test_later_trouble_of_the_lake_shows_but_does_not_make_it_unready(tmp_path: Path) -> None:
@@ -105,15 +103,14 @@ def test_later_trouble_of_the_lake_shows_but_does_not_make_it_unready(tmp_path: 
 
 
 def test_metrics_are_prometheus_text_with_otelcols_names(tmp_path: Path) -> None:
-    """What was received, refused and stored, by otelcol's names; each series is there from the start with 0."""
+    """What was received, refused and stored, by otelcol's names; each series starts with 0."""
 
     def count(_state: Health, telemetry: Telemetry) -> None:
         telemetry.received("traces", "grpc", 7)
         telemetry.refused("logs", "http", "invalid", 2)
         telemetry.refused("logs", "http", "too_large", 0)
-        telemetry.loaded(
-            {"spans_stored": 5, "spans_duplicate": 2, "log_records_not_kept": 3, "duration_ms": 40}
-        )
+        telemetry.loaded({"spans_stored": 5, "spans_duplicate": 2, "duration_ms": 40})
+        telemetry.loaded({"log_records_not_kept": 3, "duration_ms": 400})
         telemetry.quarantined()
         telemetry.run_ended("timeout")
 
@@ -171,6 +168,18 @@ def test_lag_does_not_count_requests_twice_or_for_nothing() -> None:
     lag.loaded((2, 50))
     lag.durable((2, 50), 1000.0)
     assert lag.seconds(1010.0) == 0.0
+
+
+def test_lag_begins_with_what_the_last_run_left() -> None:
+    """Its age is that of its oldest request; it is over when the loader has passed its end."""
+    lag = Lag()
+    lag.durable((9, 100), 1000.0)
+    lag.left_over((8, 500), 400.0)
+    assert lag.seconds(1000.0) == 600.0
+    lag.loaded((8, 500))
+    assert lag.seconds(1000.0) == 0.0
+    lag.left_over((7, 500), 300.0)
+    assert lag.seconds(1010.0) == 10.0
 
 
 def test_lag_of_a_long_backlog_needs_little_memory() -> None:

@@ -29,7 +29,8 @@ def test_every_event_is_one_line_of_fields() -> None:
     answer = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     info, failed, foreign, warning = answer.stderr.splitlines()
     assert info.partition(" ")[2] == (
-        'level=info component=spool event="segment closed" segment=7 name="two words" empty="" nothing=null done=true'
+        'level=info component=spool event="segment closed" segment=7 name="two words" empty="" '
+        "nothing=null done=true"
     )
     assert r'error="ValueError: bad \"quote\"\nand a second line" at=' in failed
     assert "tries=2" in failed

@@ -1,4 +1,4 @@
-"""When analyzers run: slots of cron expressions, missed ones, and real child processes within their limits."""
+"""When analyzers run: slots of cron expressions, missed ones, real child processes within limits."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_latest_slot_is_never_in_the_future(until: str, slot: str) -> None:
 
 
 def test_the_command_carries_what_the_child_must_not_guess(tmp_path: Path) -> None:
-    """Slot in UTC, options over the analyzer's settings, time zone and directory of the server's configuration."""
+    """Slot in UTC, options over the analyzer's settings, the server's time zone and directory."""
     config = Config(data_dir=tmp_path, timezone="Europe/Berlin", analyzers={"cost": {"by": ["model"]}})
     due = Due(entry("0 6 * * *", since="7d"), at("2026-03-01T06:00", BERLIN), "catch-up")
     command = analyzer_command(config, due)
