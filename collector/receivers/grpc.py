@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from collector.config import Config
 from collector.receivers.compression import GZIP_MAGIC
 from collector.receivers.endpoint import EndpointInvalid, bind
-from collector.receivers.intake import Arrival, Intake
+from collector.receivers.intake import Arrival, Intake, as_refusal
 from collector.receivers.responses import success_body
 from collector.receivers.status import Refusal, trailing_metadata
 from semconv.settings import Signal
@@ -90,9 +90,10 @@ def _export(intake: Intake, signal: Signal) -> Callable[[bytes, Context], Awaita
     async def export(message: bytes, context: Context) -> bytes:
         try:
             return await _accept(intake, signal, message, context)
-        except Refusal as refusal:
+        except Exception as error:
+            refusal = as_refusal(error)
             intake.telemetry.refused(signal, "grpc", refusal.reason, 0)
-            await _abort(context, refusal)
+        return await _abort(context, refusal)
 
     return export
 

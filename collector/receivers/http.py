@@ -19,7 +19,7 @@ from aiohttp.streams import StreamReader
 from collector.config import Config
 from collector.receivers import admission, compression
 from collector.receivers.endpoint import bind
-from collector.receivers.intake import Arrival, Intake
+from collector.receivers.intake import Arrival, Intake, as_refusal
 from collector.receivers.responses import success_body
 from collector.receivers.status import (
     Malformed,
@@ -97,6 +97,10 @@ async def start_http(intake: Intake, endpoint: str, config: Config, grace: float
     return HttpServer(runner, handler, sockets[0].getsockname()[1], grace)
 
 
+class _TooSlow(Unavailable):
+    """Nothing more is read from this sender."""
+
+
 class _Handler:
     def __init__(self, intake: Intake, paths: Mapping[str, Signal]) -> None:
         self._intake = intake
@@ -129,7 +133,10 @@ class _Handler:
         encoding = _ENCODINGS.get(request.content_type.lower())
         try:
             return await self._export(request, encoding)
-        except Refusal as refusal:
+        except ConnectionError:
+            raise  # the sender is gone: there is nobody to answer
+        except Exception as error:
+            refusal = as_refusal(error)
             self._intake.telemetry.refused(self._paths.get(request.path), "http", refusal.reason, 0)
             return await _refuse(request, refusal, encoding or "json")
 
@@ -165,7 +172,7 @@ class _Handler:
             async with asyncio.timeout(_BODY_SECONDS):
                 return await _collect(request.content, arrival, self._intake.limits)
         except TimeoutError:
-            raise Unavailable(f"the body did not arrive within {_BODY_SECONDS:.0f} s") from None
+            raise _TooSlow(f"the body did not arrive within {_BODY_SECONDS:.0f} s") from None
         except aiohttp.ClientPayloadError as error:
             raise Malformed(f"the body is not what its headers announce: {error}") from None
 
@@ -192,7 +199,9 @@ async def _refuse(request: web.BaseRequest, refusal: Refusal, encoding: Encoding
     response = _response(
         refusal.http_status, status_body(refusal, encoding), encoding, refusal.http_headers()
     )
-    if not request.content.is_eof():
+    if isinstance(refusal, _TooSlow):
+        response.force_close()
+    elif not request.content.is_eof():
         # The answer first: the sender may be waiting for it before it sends more.
         await response.prepare(request)
         await response.write_eof()

@@ -110,29 +110,19 @@ class Intake:
         self._worker = ThreadPoolExecutor(1, "intake")
 
     async def accept(self, arrival: Arrival, body: bytes, content_encoding: str) -> Verdict:
-        """The verdict on a request, once all of it that is valid is on disk. Raises Refusal."""
-        try:
-            verdict = await self._accept(arrival, body, content_encoding)
-        except Refusal:
-            raise
-        except (SpoolFull, SpoolFailed) as error:
-            raise Unavailable(str(error), error.retry_after) from error
-        except Exception as error:
-            # Our fault, so the sender is to keep its data and try again.
-            log.exception("a %s request over %s could not be handled", arrival.signal, arrival.transport)
-            raise Unavailable("the request could not be handled; the server's log says why") from error
-        self.telemetry.received(arrival.signal, arrival.transport, verdict.items - verdict.rejected)
-        if verdict.rejected:
-            self.telemetry.refused(arrival.signal, arrival.transport, "invalid", verdict.rejected)
-        return verdict
+        """The verdict on a request, once all of it that is valid is on disk.
 
-    async def _accept(self, arrival: Arrival, body: bytes, content_encoding: str) -> Verdict:
+        Raises Refusal, or whatever else ``as_refusal`` is to make one of.
+        """
         if compression.is_gzip(content_encoding):
             body = await self._inflate(arrival, body)
         received_at = time.time_ns()
         verdict = await self._judge(arrival, body, received_at)
         if verdict.items > verdict.rejected:
             await self._spool.append(_record(arrival, body, received_at))
+        self.telemetry.received(arrival.signal, arrival.transport, verdict.items - verdict.rejected)
+        if verdict.rejected:
+            self.telemetry.refused(arrival.signal, arrival.transport, "invalid", verdict.rejected)
         return verdict
 
     async def _inflate(self, arrival: Arrival, compressed: bytes) -> bytes:
@@ -172,6 +162,16 @@ class Intake:
     def close(self) -> None:
         """After the transports have stopped."""
         self._worker.shutdown(wait=False)
+
+
+def as_refusal(error: Exception) -> Refusal:
+    """What to answer where ``error`` ended a request; our own trouble is retryable, so that nothing is lost."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, SpoolFull | SpoolFailed):
+        return Unavailable(str(error), error.retry_after)
+    log.error("a request could not be handled", exc_info=error)
+    return Unavailable("the request could not be handled; the server's log says why")
 
 
 def _record(arrival: Arrival, body: bytes, received_at: int) -> Record:
