@@ -178,8 +178,8 @@ def scheduled_window(options: Options, slot: dt.datetime, timezone: str) -> Wind
 def record(lake: Lake, done: Iterable[Run]) -> None:
     """Add the runs and their findings in one transaction. Raises NOT_RECORDED.
 
-    The lake on which they ran is attached anew for writing and stays so: analyzers get it for reading only, and
-    a second connection would load and check the extensions again (0.3 s).
+    The lake on which they ran is attached anew for writing and stays so: analyzers get it for reading only,
+    and a second connection would load and check the extensions again (0.3 s).
     """
     connection = lake.connection
     connection.execute("USE memory; DETACH lake")

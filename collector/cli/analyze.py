@@ -61,7 +61,8 @@ def main(
     """Compute figures and findings from the calls in the lake; without NAME, all analyzers.
 
     Times without an offset, and days, are those of the configured time zone. Notes say what the figures leave
-    out. Exit codes: 0 it ran (an empty window is said in a note), 2 it could not run.
+    out. What was computed is recorded in the lake's `runs` where it can be written. Exit codes: 0 it ran (an
+    empty window is said in a note), 2 it could not run.
     """
     if as_json and as_csv:
         raise CliError("--json and --csv exclude each other")
