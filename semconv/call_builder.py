@@ -90,6 +90,8 @@ class CallBuilder:
         try:
             if nesting.num_rows:
                 self._drop_roll_ups()
+            elif not self._has_partners():
+                return
             edges = [Edge(*row) for row in self._connection.execute(self._sql.edges).fetchall()]
         finally:
             self._connection.unregister("nesting")
@@ -98,6 +100,10 @@ class CallBuilder:
                 nesting.column("ancestor").to_pylist(), nesting.column("node").to_pylist(), strict=True
             )
             self._merge(group(edges, frozenset(pairs)))
+
+    def _has_partners(self) -> bool:
+        row = self._connection.execute(self._sql.partners).fetchone()
+        return row is not None and any(row)
 
     def _drop_roll_ups(self) -> None:
         roll_ups = self._connection.execute(self._sql.roll_ups).fetchall()
@@ -164,6 +170,7 @@ class _Statements:
             value_levels=", ".join(_levels(key, has_resource=key in dimensions) for key in keys),
         )
         self.roll_ups = sql_text("call_rollups.sql")
+        self.partners = sql_text("call_partners.sql")
         self.edges = sql_text("call_edges.sql").format(**calls.BOUNDS)
         self.merge = _merge_sql(keys)
         self.new_models = sql_text("prices/new_models.sql")

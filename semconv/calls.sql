@@ -29,25 +29,37 @@ moded AS (
         END AS pricing_mode,
         batch IS TRUE
         OR coalesce(service_tier, 'standard') NOT IN ('standard', 'default', 'auto', 'on_demand')
-        OR coalesce(lower(speed), 'standard') <> 'standard' AS has_special_tier
+        OR coalesce(lower(speed), 'standard') <> 'standard' AS has_special_tier,
+        CASE WHEN pricing_mode <> 'local' THEN node END AS priced_node
     FROM decided
 ),
 costed AS (
     SELECT
         moded.*,
-        listed.* EXCLUDE (node, reading, unpriced, cut),
+        listed.* EXCLUDE (node, reading, cut),
         least(listed.cost_usd, other.cost_usd) AS cost_low_usd,
         greatest(listed.cost_usd, other.cost_usd) AS cost_high_usd,
         CASE
             WHEN pricing_mode = 'local' THEN 'local'
-            WHEN listed.unpriced IS NOT NULL THEN listed.unpriced
-            WHEN listed.cut THEN 'cache_exceeds_input'
-            WHEN has_special_tier THEN 'tier_not_priced'
-            WHEN other.node IS NOT NULL THEN 'token_semantics_unknown'
+            WHEN listed.node IS NOT NULL THEN CASE
+                WHEN listed.cut THEN 'cache_exceeds_input'
+                WHEN has_special_tier THEN 'tier_not_priced'
+                WHEN other.node IS NOT NULL THEN 'token_semantics_unknown'
+            END
+            WHEN input_tokens IS NULL AND output_tokens IS NULL THEN 'no_usage'
+            WHEN input_tokens IS NULL THEN 'no_input_tokens'
+            WHEN coalesce(moded.response_model, moded.request_model) IS NULL THEN 'no_model'
+            WHEN price_models.price_model IS NULL THEN 'unknown_model'
+            WHEN output_tokens IS NULL AND role = 'llm' THEN 'no_output_tokens'
+            ELSE 'no_price'
         END AS cost_note
     FROM moded
-    LEFT JOIN call_prices AS listed ON listed.node = moded.node AND listed.reading = 1 AND pricing_mode <> 'local'
-    LEFT JOIN call_prices AS other ON other.node = moded.node AND other.reading = 2 AND pricing_mode <> 'local'
+    LEFT JOIN price_models
+      ON price_models.provider IS NOT DISTINCT FROM moded.provider
+     AND price_models.response_model IS NOT DISTINCT FROM moded.response_model
+     AND price_models.request_model IS NOT DISTINCT FROM moded.request_model
+    LEFT JOIN call_prices AS listed ON listed.node = priced_node AND listed.reading = 1
+    LEFT JOIN call_prices AS other ON other.node = priced_node AND other.reading = 2
 )
 SELECT {columns}
 FROM costed

@@ -53,13 +53,13 @@ _MODELS_AGREE: Final = """models_agree(request_a, response_a, request_b, respons
     OR coalesce(model_family(request_a) IN (model_family(request_b), model_family(response_b)), FALSE)
     OR coalesce(model_family(response_a) IN (model_family(request_b), model_family(response_b)), FALSE)"""
 
-# Money is counted in whole 1e-12 USD and rounded once, half to even.
+# Money is counted in whole 1e-18 USD and rounded once to 1e-12, half to even.
 _ARITHMETIC: Final = (
     "pico(price) AS (price * 1000000000000)::BIGINT",
-    "half_even(quotient, remainder, per) AS quotient + CASE WHEN 2 * remainder > per"
-    " OR (2 * remainder = per AND quotient % 2 = 1) THEN 1 ELSE 0 END",
-    "usd(numerator, per) AS"
-    " half_even(numerator // per, numerator % per, per)::DECIMAL(38, 0) * 0.000000000001::DECIMAL(12, 12)",
+    "half_even_million(n) AS (n + 499999 + (n // 1000000) % 2) // 1000000",
+    # Up to 9 dollars it fits 64 bits, whose division is fifty times faster.
+    "usd(n) AS (CASE WHEN n <= 9000000000000000000 THEN half_even_million(n::BIGINT) ELSE half_even_million(n) END)"
+    "::DECIMAL(38, 0) * 0.000000000001::DECIMAL(12, 12)",
 )
 
 

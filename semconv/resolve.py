@@ -26,6 +26,20 @@ _DOCUMENTS: Final = {
     *("events", "links", "evidence", "body", "buckets", "exemplars"),
 }
 _COUNTS: Final = tuple(name for name, _ in columns.CLAIMED if name.endswith("_tokens"))
+_STORED_COUNTS: Final = tuple(name for name in _COUNTS if name not in _CONSUMED)
+# Columns of extraction that resolution replaces.
+_MEANT: Final = ("provider", "service_tier", "batch", "input_tokens", "output_tokens", "cache_write_tokens")
+_ACCOUNT: Final = (
+    "coalesce(nullif(trim(bound_billing_account), ''), nullif(trim(billing_account), ''),"
+    " nullif(trim(resource_billing_account), ''), fallback_account)"
+)
+# Columns that take both what was sent, GenAI or not, and what resolution found for GenAI records.
+_DECIDED_LAST: Final = {
+    "billing_account": _ACCOUNT,
+    "plan_tier": "coalesce(nullif(lower(trim(plan_tier)), ''), nullif(lower(trim(resource_plan_tier)), ''),"
+    f" CASE WHEN dialect IS NOT NULL THEN coalesce(declared_plan({_ACCOUNT}, {{time}}::DATE), default_plan_tier()) END)",
+    "notes": "CASE WHEN new_notes IS NULL THEN notes ELSE list_concat(coalesce(notes, []), new_notes) END",
+}
 # No context window and no batch item comes near it; sums of a few such counts still fit 64 bits.
 _LARGEST_COUNT: Final = 1_000_000_000_000
 
@@ -61,7 +75,8 @@ class Resolver:
         self._call_builder.build()
 
     def _run(self, signal: str, extracted: pa.Table) -> None:
-        self._connection.register(_SOURCE, _with_documents(extracted))
+        numbered = extracted.append_column("row", pa.array(range(extracted.num_rows), pa.int64()))
+        self._connection.register(_SOURCE, _with_documents(numbered))
         try:
             self._connection.execute(self._statements[signal])
         finally:
@@ -69,16 +84,12 @@ class Resolver:
 
 
 def _records_sql(target: str, schema: pa.Schema, time: str) -> str:
-    counts = [name for name in _COUNTS if name in schema.names]
     return sql_text("resolve_records.sql").format(
         target=target,
         source=_SOURCE,
-        time=time,
-        plausible_counts=", ".join(
-            f"CASE WHEN {_is_plausible(name)} THEN {name} END AS {name}" for name in counts
-        ),
-        implausible=" OR ".join(f"NOT coalesce({_is_plausible(name)}, TRUE)" for name in counts),
-        columns=", ".join(_resolved_columns(schema)),
+        plausible_counts=", ".join(_plausible_counts()),
+        untouched_counts=", ".join(name for name in _STORED_COUNTS if name not in _MEANT),
+        columns=", ".join(_resolved_columns(schema, time, {*_MEANT, *_STORED_COUNTS})),
     )
 
 
@@ -86,20 +97,27 @@ def _metric_points_sql() -> str:
     return sql_text("resolve_metric_points.sql").format(
         target="resolved_metric_points",
         source=_SOURCE,
-        time="time",
-        columns=", ".join(name for name in columns.METRIC_POINTS.names if name not in _CONSUMED),
+        columns=", ".join(_resolved_columns(columns.METRIC_POINTS, "time", {"provider"})),
     )
 
 
-def _is_plausible(count: str) -> str:
-    return f"{count} BETWEEN 0 AND {_LARGEST_COUNT}"
+def _plausible_counts() -> Iterator[str]:
+    tests = {name: f"{name} BETWEEN 0 AND {_LARGEST_COUNT}" for name in _COUNTS}
+    for name, is_plausible in tests.items():
+        yield f"CASE WHEN {is_plausible} THEN {name} END AS {name}"
+    yield f"NOT ({' AND '.join(f'coalesce({test}, TRUE)' for test in tests.values())}) AS has_implausible_count"
 
 
-def _resolved_columns(schema: pa.Schema) -> Iterator[str]:
+def _resolved_columns(schema: pa.Schema, time: str, meant: set[str]) -> Iterator[str]:
+    """The lake's columns: what resolution decides, and the rest as extracted."""
     for name in schema.names:
-        if name not in _CONSUMED:
-            yield name
-        yield from _ADDED.get(name, ())
+        if name in _DECIDED_LAST:
+            yield f"{_DECIDED_LAST[name].format(time=time)} AS {name}"
+        elif name not in _CONSUMED:
+            yield f"meaning.{name}" if name in meant else f"source.{name}"
+        if "role" in _ADDED.get(name, ()) and schema is columns.METRIC_POINTS:
+            continue
+        yield from (f"meaning.{added}" for added in _ADDED.get(name, ()))
 
 
 def _with_documents(table: pa.Table) -> pa.Table:

@@ -1,5 +1,5 @@
--- List prices of what stands in call_candidates: TEMP call_prices, one row per node and reading of its input count
--- (1 as resolved; 2 the other reading, only where nothing decided what the count includes and it matters).
+-- List prices of what stands in call_candidates: TEMP call_prices, one row per node that has a price and reading of
+-- its input count (1 as resolved; 2 the other one, only where nothing decided what it includes and it matters).
 CREATE OR REPLACE TEMP TABLE call_prices AS
 WITH
 readings AS (
@@ -13,27 +13,28 @@ readings AS (
 rated AS (
     SELECT
         readings.node, readings.reading, readings.input,
-        usage.role, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens,
+        usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens,
         usage.cache_write_5m_tokens, usage.cache_write_1h_tokens, usage.reasoning_tokens,
         usage.audio_input_tokens, usage.audio_output_tokens, usage.image_input_tokens,
-        price_models.price_model IS NOT NULL AS is_known_model,
-        coalesce(usage.response_model, usage.request_model) IS NOT NULL AS has_model,
-        rates.* EXCLUDE (price_model)
+        rates.*
     FROM readings
     JOIN call_candidates AS usage ON usage.node = readings.node
-    LEFT JOIN price_models
+    JOIN price_models
       ON price_models.provider IS NOT DISTINCT FROM usage.provider
      AND price_models.response_model IS NOT DISTINCT FROM usage.response_model
      AND price_models.request_model IS NOT DISTINCT FROM usage.request_model
-    LEFT JOIN price_rates AS rates
+    JOIN price_rates AS rates
       ON rates.price_provider = price_models.price_provider
      AND rates.price_model = price_models.price_model
-     AND usage.start_time >= rates.valid_from
-     AND usage.start_time < rates.valid_to
-     AND (rates.time_from IS NULL OR usage.start_time::TIME >= rates.time_from)
-     AND (rates.time_to IS NULL OR usage.start_time::TIME < rates.time_to)
-     AND coalesce(readings.input, 0) > rates.over_tokens
-     AND coalesce(readings.input, 0) <= rates.upto_tokens
+    WHERE usage.start_time >= rates.valid_from
+      AND usage.start_time < rates.valid_to
+      AND (rates.time_from IS NULL OR usage.start_time::TIME >= rates.time_from)
+      AND (rates.time_to IS NULL OR usage.start_time::TIME < rates.time_to)
+      AND readings.input > rates.over_tokens
+      AND readings.input <= rates.upto_tokens
+      AND rates.input_rate IS NOT NULL
+      -- Embeddings have no output; nor does anything that the source prices by its input alone.
+      AND (usage.output_tokens IS NOT NULL OR usage.role = 'embeddings' OR rates.output_rate IS NULL)
 ),
 -- Each token falls into one class. What a sender counts twice or too high is cut, so that no class is negative.
 cached AS (
@@ -59,62 +60,47 @@ classed AS (
             AS reasoning
     FROM cached
 ),
-explained AS (
+-- What each class costs, in 1e-18 USD: tokens times the price of a million in 1e-12 USD.
+exact AS (
     SELECT
-        *,
-        CASE
-            WHEN input IS NULL AND output_tokens IS NULL THEN 'no_usage'
-            WHEN input IS NULL THEN 'no_input_tokens'
-            WHEN NOT has_model THEN 'no_model'
-            WHEN NOT is_known_model THEN 'unknown_model'
-            WHEN price_id IS NULL THEN 'no_price_at_date'
-            WHEN input_rate IS NULL THEN 'no_token_price'
-            WHEN output_tokens IS NULL AND role <> 'embeddings' AND output_rate IS NOT NULL THEN 'no_output_tokens'
-        END AS unpriced
-    FROM classed
-),
-parts AS (
-    SELECT
-        node, reading, price_id, unpriced,
+        node, reading, price_id,
         coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0) > input AS cut,
-        usd(
-            (uncached - audio_input - image_input)::HUGEINT * input_rate
-            + image_input * coalesce(input_image_rate, 0), 1000000
-        ) AS cost_input_usd,
-        usd((output_tokens - audio_output - reasoning)::HUGEINT * coalesce(output_rate, 0), 1000000)
-            AS cost_output_usd,
-        CASE WHEN cache_read_tokens IS NOT NULL THEN usd(read::HUGEINT * cache_read_rate, 1000000) END
-            AS cost_cache_read_usd,
+        (uncached - audio_input - image_input)::HUGEINT * input_rate
+        + image_input::HUGEINT * coalesce(input_image_rate, 0) AS input_cost,
+        (output_tokens - audio_output - reasoning)::HUGEINT * coalesce(output_rate, 0) AS output_cost,
+        CASE WHEN cache_read_tokens IS NOT NULL THEN read::HUGEINT * cache_read_rate END AS cache_read_cost,
         CASE
-            WHEN cache_write_tokens IS NOT NULL THEN usd(
-                (written - written_1h - written_5m)::HUGEINT * cache_write_rate
+            WHEN cache_write_tokens IS NOT NULL
+                THEN (written - written_1h - written_5m)::HUGEINT * cache_write_rate
                 + written_1h::HUGEINT * cache_write_1h_rate
-                + written_5m::HUGEINT * cache_write_5m_rate, 1000000
-            )
-        END AS cost_cache_write_usd,
-        CASE
-            WHEN reasoning_rate IS NOT NULL AND reasoning_tokens IS NOT NULL
-                THEN usd(reasoning::HUGEINT * reasoning_rate, 1000000)
-        END AS cost_reasoning_usd,
+                + written_5m::HUGEINT * cache_write_5m_rate
+        END AS cache_write_cost,
+        CASE WHEN reasoning_tokens IS NOT NULL THEN reasoning::HUGEINT * reasoning_rate END AS reasoning_cost,
         CASE
             WHEN input_audio_rate IS NOT NULL AND audio_input_tokens IS NOT NULL
             OR output_audio_rate IS NOT NULL AND audio_output_tokens IS NOT NULL
-                THEN usd(
-                    audio_input::HUGEINT * coalesce(input_audio_rate, 0)
-                    + coalesce(audio_output, 0)::HUGEINT * coalesce(output_audio_rate, 0), 1000000
-                )
-        END AS cost_audio_usd,
-        CASE WHEN request_rate IS NOT NULL THEN usd(request_rate::HUGEINT, 1000) END AS cost_request_usd
-    FROM explained
-    WHERE unpriced IS NULL
+                THEN audio_input::HUGEINT * coalesce(input_audio_rate, 0)
+                + coalesce(audio_output, 0)::HUGEINT * coalesce(output_audio_rate, 0)
+        END AS audio_cost,
+        request_rate::HUGEINT * 1000 AS request_cost
+    FROM classed
+),
+-- Each part is rounded once.
+rounded AS (
+    SELECT
+        node, reading, price_id, cut,
+        usd(input_cost) AS cost_input_usd,
+        usd(output_cost) AS cost_output_usd,
+        usd(cache_read_cost) AS cost_cache_read_usd,
+        usd(cache_write_cost) AS cost_cache_write_usd,
+        usd(reasoning_cost) AS cost_reasoning_usd,
+        usd(audio_cost) AS cost_audio_usd,
+        usd(request_cost) AS cost_request_usd
+    FROM exact
 )
 SELECT
     *,
     cost_input_usd + coalesce(cost_output_usd, 0) + coalesce(cost_cache_read_usd, 0)
     + coalesce(cost_cache_write_usd, 0) + coalesce(cost_reasoning_usd, 0) + coalesce(cost_audio_usd, 0)
     + coalesce(cost_request_usd, 0) AS cost_usd
-FROM parts
-UNION ALL BY NAME
-SELECT node, reading, unpriced
-FROM explained
-WHERE unpriced IS NOT NULL
+FROM rounded
