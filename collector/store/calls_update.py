@@ -8,7 +8,7 @@ from typing import Final
 
 import duckdb
 
-from collector.store.migrate import sql
+from collector.store.statements import sql
 from collector.store.records import SPANS, count, hours
 from collector.store.traces import complete_traces, look_up_traces
 from collector.store.windows import Window, any_of, windows

@@ -16,6 +16,7 @@ from typing import Final
 import duckdb
 
 from collector.store.extensions import load_extensions, quote_text
+from collector.store.statements import LATEST_VERSION
 
 CATALOG: Final = "catalog.sqlite"
 # What DuckDB spills lands here, not in the caller's working directory.
@@ -26,15 +27,15 @@ class LakeError(Exception):
     """Something about the lake itself; the message is one sentence for its owner."""
 
 
-class LakeMissing(LakeError):
+class LakeMissing(LakeError):  # noqa: N818 - the name says what is the case
     """There is no lake in this data directory yet."""
 
 
-class LakeTooNew(LakeError):
+class LakeTooNew(LakeError):  # noqa: N818 - the name says what is the case
     """The lake was written by a newer version of this program."""
 
 
-class LakeUnavailable(LakeError):
+class LakeUnavailable(LakeError):  # noqa: N818 - the name says what is the case
     """The catalog cannot be opened or read."""
 
 
@@ -69,7 +70,7 @@ class Lake:
         lake = cls(data_dir, threads, memory_limit)
         try:
             lake._attach(read_only=read_only)
-            _check_version(lake)
+            _check(lake)
         except BaseException:
             lake.close()
             raise
@@ -161,29 +162,27 @@ def _connect(data_dir: Path, threads: int | None, memory_limit: str | None) -> d
     return connection
 
 
-def _check_version(lake: Lake) -> None:
-    from collector.store.migrate import LATEST_VERSION  # noqa: PLC0415 - migrate builds on this module
+def check_version(data_dir: Path, version: int) -> None:
+    """Raises LakeTooNew where this program does not know the lake's version."""
+    if version > LATEST_VERSION:
+        raise LakeTooNew(
+            f"the lake in {data_dir} has schema version {version}, this program knows versions up to "
+            f"{LATEST_VERSION}: install the newer program that wrote it"
+        )
 
+
+def _check(lake: Lake) -> None:
     try:
         version = lake_version(lake)
     except duckdb.Error as error:
         raise LakeUnavailable(f"the lake in {lake.data_dir} cannot be read: {error}") from error
     if version == 0:
         raise LakeMissing(f"the lake in {lake.data_dir} is not laid out yet: start the server or load a file")
-    if version > LATEST_VERSION:
-        raise LakeTooNew(too_new(lake.data_dir, version, LATEST_VERSION))
-
-
-def too_new(data_dir: Path, version: int, latest: int) -> str:
-    """The sentence of LakeTooNew."""
-    return (
-        f"the lake in {data_dir} has schema version {version}, this program knows versions up to {latest}: "
-        "install the newer program that wrote it"
-    )
+    check_version(lake.data_dir, version)
 
 
 def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
     """See collector.store.migrate.create_or_migrate."""
-    from collector.store.migrate import create_or_migrate as migrate  # noqa: PLC0415 - as above
+    from collector.store.migrate import create_or_migrate as migrate  # noqa: PLC0415 - migrate builds on this module
 
     migrate(data_dir, dimensions)

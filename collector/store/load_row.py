@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 
 Position = tuple[int, int]
-_EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - the lake's TIMESTAMP columns are naive UTC
+_EPOCH: Final = dt.datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class LoadRow:
         segment, offset = origin.position or (None, None)
         return cls(
             load_id=load_id,
-            loaded_at=_timestamp(time.time_ns()),
+            loaded_at=dt.datetime.now(dt.UTC).replace(tzinfo=None),
             source=origin.source,
             spool_segment=segment,
             spool_offset=offset,

@@ -16,7 +16,7 @@ LOADER_LOCK: Final = "loader.lock"
 _POLL_SECONDS: Final = 0.005
 
 
-class LockTimeout(TimeoutError):
+class LockTimeout(TimeoutError):  # noqa: N818 - the name says what is the case
     """Another process held the lock for longer than the caller would wait."""
 
 

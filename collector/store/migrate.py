@@ -1,4 +1,4 @@
-"""Create the lake, or bring an older one to this program's version: under the writer lock, in one transaction."""
+"""Create the lake, or bring an older one to this program's version: under the writer lock."""
 
 from __future__ import annotations
 
@@ -8,37 +8,21 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
 from collector.store.extensions import quote_name, quote_text
-from collector.store.lake import CATALOG, Lake, LakeError, LakeTooNew, lake_version, too_new
+from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
+from collector.store.statements import LATEST_VERSION, migrations, sql
+from semconv.prices import compile_snapshot
 
-_PACKAGE: Final = resources.files("collector.store")
 _VIEWS: Final = ("sessions", "agents", "units")
-# A dimension becomes a column of `calls`; the configuration says the same to its users.
 _DIMENSION: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-
-
-def migrations() -> dict[int, str]:
-    """Version → SQL. Version 1 is schema.sql; later ones are migrations/NNNN_what.sql, each applied once."""
-    found = {1: sql("schema.sql") + sql("sql/layout.sql")}
-    for file in _PACKAGE.joinpath("migrations").iterdir():
-        if file.name.endswith(".sql"):
-            found[int(file.name.split("_")[0])] = file.read_text(encoding="utf-8")
-    return dict(sorted(found.items()))
-
-
-def sql(name: str) -> str:
-    """The text of a .sql file of this package."""
-    return _PACKAGE.joinpath(name).read_text(encoding="utf-8")
-
-
-LATEST_VERSION: Final = max(migrations())
+# The last column of `calls` in schema.sql; dimensions follow it.
+_LAST_FIXED_COLUMN: Final = "notes"
 
 
 def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
@@ -49,53 +33,39 @@ def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
     whose name is taken; then nothing has changed.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with writer_lock(data_dir), Lake.create(data_dir) as lake:
+    with writer_lock(data_dir):
+        _back_up_if_older(data_dir)
+        with Lake.create(data_dir) as lake:
+            connection = lake.connection
+            connection.execute("USE lake; BEGIN")
+            _apply_migrations(connection, lake_version(lake))
+            _add_dimensions(connection, dimensions)
+            _replace_views(connection, dimensions)
+            _add_prices(connection)
+            connection.execute("COMMIT")
+            connection.execute(sql("sql/options.sql"))
+
+
+def _back_up_if_older(data_dir: Path) -> None:
+    """Raises LakeTooNew. Closed before anything is copied: this process must not have the catalog open through
+    two copies of SQLite, whose locks do not see each other."""
+    with Lake.create(data_dir) as lake:
         version = lake_version(lake)
-        if version > LATEST_VERSION:
-            raise LakeTooNew(too_new(data_dir, version, LATEST_VERSION))
-        if 0 < version < LATEST_VERSION:
-            back_up_catalog(data_dir, version)
-        lake.connection.execute("USE lake; BEGIN")
-        _apply_migrations(lake.connection, version)
-        _add_dimensions(lake.connection, dimensions)
-        _replace_views(lake.connection, dimensions)
-        _add_prices(lake.connection)
-        lake.connection.execute("COMMIT")
-        lake.connection.execute(sql("sql/options.sql"))
+        check_version(data_dir, version)
+    if 0 < version < LATEST_VERSION:
+        back_up_catalog(data_dir, version)
 
 
 def back_up_catalog(data_dir: Path, version: int) -> Path:
-    """A consistent copy of the catalog beside it, for going back to the older program. Parquet is never rewritten
-    in place, so the copy and the data directory are the whole old lake until files are cleaned up."""
+    """A consistent copy of the catalog beside it, for going back to the older program.
+
+    Parquet files are never rewritten in place, so this copy and the data directory are the whole old lake.
+    """
     copy = data_dir / f"catalog.v{version}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.sqlite"
     copy.touch(mode=0o600)
-    with (
-        closing(sqlite3.connect(data_dir / CATALOG)) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
+    with closing(sqlite3.connect(data_dir / CATALOG)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     return copy
-
-
-def _apply_migrations(connection: duckdb.DuckDBPyConnection, version: int) -> None:
-    for number, statements in migrations().items():
-        if number > version:
-            connection.execute(statements)
-            connection.execute(
-                "INSERT INTO lake.schema_migrations VALUES (?, now() AT TIME ZONE 'UTC')", [number]
-            )
-
-
-def _add_dimensions(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[str, str]) -> None:
-    present = [row[0] for row in connection.execute("DESCRIBE lake.calls").fetchall()]
-    fixed = set(present[: present.index("notes") + 1])  # the last column of schema.sql
-    for name in dimensions:
-        if name in fixed or not _DIMENSION.fullmatch(name):
-            raise LakeError(
-                f"dimension {name!r} cannot be a column of calls: it needs a free name of a-z, 0-9 and _"
-            )
-        if name not in present:
-            connection.execute(f"ALTER TABLE lake.calls ADD COLUMN {quote_name(name)} VARCHAR")
 
 
 def views_sql(dimensions: Mapping[str, str]) -> str:
@@ -109,8 +79,29 @@ def views_sql(dimensions: Mapping[str, str]) -> str:
     return sql("views.sql").format(assigned="\nUNION ALL\n".join(parts or [nothing]))
 
 
+def _apply_migrations(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    for number, statements in migrations().items():
+        if number > version:
+            connection.execute(statements)
+            connection.execute(
+                "INSERT INTO lake.schema_migrations VALUES (?, now() AT TIME ZONE 'UTC')", [number]
+            )
+
+
+def _add_dimensions(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[str, str]) -> None:
+    present = [row[0] for row in connection.execute("DESCRIBE lake.calls").fetchall()]
+    fixed = set(present[: present.index(_LAST_FIXED_COLUMN) + 1])
+    for name in dimensions:
+        if name in fixed or not _DIMENSION.fullmatch(name):
+            raise LakeError(
+                f"dimension {name!r} cannot be a column of calls: it needs a free name of a-z, 0-9 and _"
+            )
+        if name not in present:
+            connection.execute(f"ALTER TABLE lake.calls ADD COLUMN {quote_name(name)} VARCHAR")
+
+
 def _replace_views(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[str, str]) -> None:
-    """A view carries the hash of the statements that made it, so that a start without news changes nothing."""
+    """Each view carries a hash of the statements that made it: a start without news changes nothing."""
     statements = views_sql(dimensions)
     mark = sha256(statements.encode()).hexdigest()[:16]
     found = connection.execute("SELECT view_name, comment FROM duckdb_views() WHERE database_name = 'lake'")
@@ -124,10 +115,6 @@ def _replace_views(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[st
 
 def _add_prices(connection: duckdb.DuckDBPyConnection) -> None:
     """Snapshots are immutable: one that is there stays as it is."""
-    try:
-        from semconv.prices import compile_snapshot
-    except ImportError:
-        return
     snapshot = compile_snapshot()
     known = connection.execute(
         "SELECT 1 FROM lake.prices WHERE snapshot_id = ? LIMIT 1", [snapshot.snapshot_id]

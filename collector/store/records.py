@@ -8,7 +8,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from collector.store.migrate import sql
+from collector.store.statements import sql
 from collector.store.windows import HOUR, Extent, Window, any_of, windows
 
 # A record's twin further away in time is not looked for at every commit; `maintain` finds it.

@@ -12,7 +12,7 @@ from typing import Final
 
 import duckdb
 
-from collector.store.migrate import sql
+from collector.store.statements import sql
 from collector.store.records import SPANS, look_up_sql
 from collector.store.windows import HOUR, Extent, Window, covers, shifted, windows
 

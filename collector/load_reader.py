@@ -1,0 +1,167 @@
+"""From the spool to extracted batches, in a thread: while one batch is committed, the next is being parsed."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from collector.load_orders import Orders
+from collector.spool_files import Position, SpoolDamaged, read_records, resynchronise
+from collector.spool_format import Record
+from semconv.extract import Extracted, extract
+from semconv.request import Request
+from semconv.settings import Settings
+
+# How long the first request after a silence waits for company.
+_GATHER_SECONDS: Final = 0.05
+# A first guess, for protobuf spans of 25 attributes; measured from the first batch on.
+_BYTES_PER_ITEM: Final = 1000.0
+_SMALLEST_BATCH_BYTES: Final = 64 << 10
+# The largest request is 64 MiB decoded; a batch is about as large at most, or one request.
+_LARGEST_BATCH_BYTES: Final = 64 << 20
+# One batch in commit, one being prepared or waiting: memory holds no more of them.
+_BATCHES_IN_MEMORY: Final = 2
+
+
+@dataclass(slots=True)
+class Batch:
+    """Requests, each with the spool position after it, and what they were extracted to, or why they could not be."""
+
+    position: Position
+    requests: list[tuple[Position, Request]] = field(default_factory=list)
+    extracted: Extracted | None = None
+    error: Exception | None = None
+    bytes: int = 0
+
+
+class SpoolReader:
+    """Reads on from `start` as far as the spool is durable, for ever or until told to stop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        start: Position | None,
+        orders: Orders,
+        settings: Settings,
+        on_damage: Callable[[SpoolDamaged, Position], None],
+        *,
+        max_items: int,
+        max_wait_seconds: float,
+    ) -> None:
+        """`on_damage` is told of bytes that are no records and where reading goes on; `max_items` is met by an
+        estimate from bytes; batches start at least `max_wait_seconds` apart unless they are full."""
+        self._directory = directory
+        self._position = start
+        self._orders = orders
+        self._settings = settings
+        self._on_damage = on_damage
+        self._max_items = max_items
+        self._max_wait_seconds = max_wait_seconds
+        self._bytes_per_item = _BYTES_PER_ITEM
+        self._last_batch = 0.0
+        self._slots = threading.Semaphore(_BATCHES_IN_MEMORY)
+        self._queue: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Begin to read."""
+        threading.Thread(target=self._run, name="spool-reader", daemon=True).start()
+
+    def take(self, seconds: float) -> Batch | None:
+        """The next batch, in order; None where none came within `seconds`. Say `done` when it is dealt with.
+
+        Raises EndOfSpool once all that was durable at the order to stop has been given out.
+        """
+        try:
+            batch = self._queue.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch
+
+    def done(self) -> None:
+        """The batch taken last may be forgotten: there is room for another."""
+        self._slots.release()
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                self._queue.put(batch)
+            self._queue.put(EndOfSpool())
+        except BaseException as error:  # noqa: BLE001 - raised again where the batch is waited for
+            self._queue.put(error)
+
+    def _next_batch(self) -> Batch | None:
+        self._slots.acquire()
+        self._orders.wait_for(lambda durable: self._backlog(durable) > 0)
+        durable = self._orders.durable
+        if durable is None or not self._backlog(durable):
+            return None  # told to stop, and nothing left
+        due = max(time.monotonic() + _GATHER_SECONDS, self._last_batch + self._max_wait_seconds)
+        self._orders.wait_for(lambda end: self._backlog(end) >= self._budget(), due - time.monotonic())
+        self._last_batch = time.monotonic()
+        batch = self._read(self._orders.durable or durable)
+        self._extract(batch)
+        return batch
+
+    def _backlog(self, durable: Position) -> float:
+        """Bytes that are durable and not read; as good as endless where they are in several segments."""
+        segment, offset = self._position or (durable[0], 0)
+        if segment == durable[0]:
+            return max(0, durable[1] - offset)
+        return float("inf") if segment < durable[0] else 0
+
+    def _budget(self) -> int:
+        wanted = int(self._bytes_per_item * self._max_items)
+        return min(max(wanted, _SMALLEST_BATCH_BYTES), _LARGEST_BATCH_BYTES)
+
+    def _read(self, end: Position) -> Batch:
+        batch = Batch(position=self._position or (0, 0))
+        budget = self._budget()
+        try:
+            for position, record in read_records(self._directory, self._position, end):
+                batch.requests.append((position, _request(record)))
+                batch.bytes += len(record.body)
+                batch.position = self._position = position
+                if batch.bytes >= budget:
+                    return batch
+            self._position = batch.position = end
+        except SpoolDamaged as damage:
+            self._position = batch.position = self._pass_over(damage, end)
+        return batch
+
+    def _pass_over(self, damage: SpoolDamaged, end: Position) -> Position:
+        resumed = resynchronise(self._directory, damage.segment, damage.offset, end)
+        self._on_damage(damage, resumed)
+        return resumed
+
+    def _extract(self, batch: Batch) -> None:
+        try:
+            batch.extracted = extract((request for _, request in batch.requests), self._settings)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request that causes it is looked for
+            batch.error = error
+            return
+        counts = batch.extracted.counts
+        items = counts["spans_read"] + counts["log_records_read"] + counts["metric_points_read"]
+        if items:
+            self._bytes_per_item = batch.bytes / items
+
+
+class EndOfSpool(Exception):  # noqa: N818 - not an error
+    """The loader was told to stop, and everything that was durable has been given out."""
+
+
+def _request(record: Record) -> Request:
+    return Request(
+        signal=record.signal,
+        encoding=record.encoding,
+        body=record.body,
+        received_at=record.received_at,
+        tenant=record.tenant,
+        billing_account=record.billing_account,
+    )

@@ -1,0 +1,236 @@
+"""The loader process: spool → extract → one lake transaction per batch. ``python -m collector.loader``
+
+Started and fed by the supervisor (collector/children.py says how they talk). It never loses and never stores twice:
+the position in the spool is committed with the rows. Trouble of the lake is waited out; a batch that fails because of
+what is in it is halved until the request is found, which goes to the quarantine, and loading goes on.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import duckdb
+import orjson
+
+from collector import quarantine
+from collector.config import Config
+from collector.data_dir import SPOOL
+from collector.load_orders import Orders, Reports, lines_of
+from collector.load_reader import Batch, EndOfSpool, SpoolReader
+from collector.log import Log, configure
+from collector.spool_files import Position, SpoolDamaged, segment_path
+from collector.store.commit import Committer
+from collector.store.lake import Lake, LakeError
+from collector.store.load_row import Origin
+from collector.store.lock import LockTimeout, loader_lock
+from collector.store.maintenance import Maintenance
+from collector.store.migrate import create_or_migrate
+from collector.store.trouble import fault_of
+from semconv.extract import Extracted, extract
+from semconv.request import Request
+
+Requests = list[tuple[Position, Request]]
+
+_FIRST_DELAY: Final = 0.5
+_LAST_DELAY: Final = 10.0
+# Extraction makes many short-lived objects and no cycles: look for garbage rarely.
+_GC_THRESHOLD: Final = 100_000
+# How often an idle loader looks whether there is something to tidy up.
+_IDLE_SECONDS: Final = 0.5
+
+log = Log("loader")
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Told to stop while waiting for the lake."""
+
+
+class Loader:
+    """Loads batches into the lake until told to stop."""
+
+    def __init__(self, config: Config, lake: Lake, orders: Orders, reports: Reports) -> None:
+        self._data_dir = Path(config.data_dir)
+        self._settings = config.semconv_settings()
+        self._orders = orders
+        self._reports = reports
+        self._committer = Committer(lake, self._settings)
+        self._maintenance = Maintenance(lake)
+        self.position = self._committer.spool_position()
+        self._reader = SpoolReader(
+            self._data_dir / SPOOL,
+            self.position,
+            orders,
+            self._settings,
+            self._put_damage_aside,
+            max_items=config.loader.max_batch_spans,
+            max_wait_seconds=config.loader.max_wait_seconds,
+        )
+
+    def run(self) -> None:
+        """Until told to stop and everything durable is loaded."""
+        self._reader.start()
+        try:
+            while True:
+                batch = self._reader.take(_IDLE_SECONDS)
+                if batch is not None:
+                    self._load(batch)
+                    self._reader.done()
+                self._tidy_up(idle=batch is None)
+        except (EndOfSpool, Stopped):
+            return
+
+    def _load(self, batch: Batch) -> None:
+        """One batch; the second failure because of its content starts the search for the request."""
+        if batch.position == self.position:
+            return
+        if batch.extracted is not None and self._commit_twice(
+            batch.requests, batch.extracted, batch.position
+        ):
+            return
+        if batch.error is not None:
+            log.warning("batch cannot be read", requests=len(batch.requests), error=str(batch.error))
+        self._search(batch.requests, batch.position)
+
+    def _search(self, requests: Requests, end: Position) -> None:
+        """Load what can be loaded of `requests`, put the rest aside, end at `end`."""
+        if not requests:
+            self._commit([], extract([], self._settings), end)
+            return
+        try:
+            self._commit(requests, extract((request for _, request in requests), self._settings), end)
+        except Stopped:
+            raise
+        except Exception as error:
+            if len(requests) > 1:
+                middle = len(requests) // 2
+                self._search(requests[:middle], requests[middle - 1][0])
+                self._search(requests[middle:], end)
+            elif fault_of(error) == "size":
+                raise  # the process starts anew, and the request is tried again: it is not to blame
+            else:
+                self._put_aside(*requests[0], error)
+                self._search([], end)
+
+    def _commit_twice(self, requests: Requests, extracted: Extracted, end: Position) -> bool:
+        """Whether the batch is in the lake, after a second attempt if need be."""
+        for _ in range(2):
+            try:
+                self._commit(requests, extracted, end)
+            except Stopped:
+                raise
+            except Exception as error:
+                log.error("batch failed", error, requests=len(requests))
+            else:
+                return True
+        return False
+
+    def _commit(self, requests: Requests, extracted: Extracted, end: Position) -> None:
+        """Commit, waiting as long as the lake is in trouble. Raises what the content causes, and Stopped."""
+        origin = _origin(requests, end)
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                row = self._committer.commit(extracted, origin)
+            except Exception as error:
+                if fault_of(error) != "lake":
+                    raise
+                self._report_trouble(error, origin)
+            else:
+                self.position = end
+                self._reports.send(loaded=row.as_json())
+                return
+            if self._orders.wait_for_stop(delay):
+                raise Stopped
+            delay = min(delay * 2, _LAST_DELAY)
+
+    def _report_trouble(self, error: Exception, origin: Origin) -> None:
+        since = origin.first_received_at
+        lag = time.time() - since / 1e9 if since is not None else 0.0
+        log.error("lake cannot be written", error)
+        self._reports.send(error=f"{type(error).__name__}: {error}", lag_seconds=round(lag, 3))
+
+    def _put_aside(self, position: Position, request: Request, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        entry = quarantine.put_request(self._data_dir, position, request, reason)
+        log.error("request put aside", error, name=entry.name, signal=request.signal, bytes=entry.bytes)
+        self._reports.send(quarantined={"name": entry.name, "reason": entry.reason, "bytes": entry.bytes})
+
+    def _put_damage_aside(self, damage: SpoolDamaged, resumed: Position) -> None:
+        with segment_path(self._data_dir / SPOOL, damage.segment).open("rb") as file:
+            file.seek(damage.offset)
+            damaged = file.read(max(0, resumed[1] - damage.offset))
+        entry = quarantine.put_damage(self._data_dir, (damage.segment, damage.offset), damaged, str(damage))
+        log.error("spool bytes put aside", damage, name=entry.name, bytes=entry.bytes)
+        self._reports.send(quarantined={"name": entry.name, "reason": entry.reason, "bytes": entry.bytes})
+
+    def _tidy_up(self, *, idle: bool) -> None:
+        """A step of maintenance where one is due; its trouble is the lake's, and the next load will meet it."""
+        try:
+            self._maintenance.step_if_due(idle=idle)
+        except Exception as error:
+            log.error("maintenance failed", error)
+
+
+def _origin(requests: Requests, end: Position) -> Origin:
+    received = [request.received_at for _, request in requests]
+    return Origin(
+        source="otlp",
+        position=end,
+        requests=len(requests),
+        bytes=sum(len(request.body) for _, request in requests),
+        first_received_at=min(received, default=None),
+        last_received_at=max(received, default=None),
+    )
+
+
+def main() -> int:
+    """Speak the supervisor's protocol on stdin and stdout; the exit code."""
+    os.umask(0o077)
+    # Ctrl-C reaches the whole process group; the supervisor decides what is still to be done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reports = Reports(_take_stdout())
+    lines = lines_of(sys.stdin.fileno())
+    config = Config.model_validate(orjson.loads(next(lines))["config"])
+    configure(config.log_level)
+    orders = Orders()
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=orders.stop).start())
+    threading.Thread(target=orders.listen, args=[lines], daemon=True).start()
+    try:
+        with loader_lock(config.data_dir):
+            _serve(config, orders, reports)
+    except (LakeError, LockTimeout, OSError, duckdb.Error) as error:
+        log.error("loader cannot work", error)
+        reports.send(error=str(error))
+        return 1
+    return 0
+
+
+def _serve(config: Config, orders: Orders, reports: Reports) -> None:
+    create_or_migrate(config.data_dir, config.semconv_settings().dimensions)
+    threads, memory = config.loader.threads, config.loader.memory_limit
+    with Lake.open(config.data_dir, threads=threads, memory_limit=memory) as lake:
+        loader = Loader(config, lake, orders, reports)
+        # What is there now lives as long as the process; a full collection over it would only cost time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD)
+        reports.send(ready=True, position=loader.position)
+        loader.run()
+
+
+def _take_stdout() -> BinaryIO:
+    """The pipe to the supervisor, for us alone: whatever else prints goes to stderr."""
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return pipe
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Requests that cannot be loaded, and spool bytes that cannot be read: put aside, with the reason, never dropped.
+
+Each lies in ``<data_dir>/quarantine`` as ``<segment>-<offset>.json`` (why, and what the receiver knew) and
+``<segment>-<offset>.body`` (the bytes as they were accepted). The name is the place in the spool, so that putting the
+same request aside again after a crash leaves one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from collector.spool_files import Position
+from semconv.request import Request
+
+FOLDER: Final = "quarantine"
+# Reasons end up in one line of output.
+_LONGEST_REASON: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing put aside; `request` is None for damaged spool bytes."""
+
+    name: str
+    reason: str
+    bytes: int
+    request: Request | None
+
+
+def put_request(data_dir: Path, position: Position, request: Request, reason: str) -> Entry:
+    """Put a request aside; `position` is where it ends in the spool. Durable on return. Raises OSError."""
+    about = {
+        "kind": "request",
+        "signal": request.signal,
+        "encoding": request.encoding,
+        "received_at": request.received_at,
+        "tenant": request.tenant,
+        "billing_account": request.billing_account,
+        "source": request.source,
+    }
+    return _put(data_dir, position, reason, about, request.body, request)
+
+
+def put_damage(data_dir: Path, position: Position, damaged: bytes, reason: str) -> Entry:
+    """Put spool bytes aside that are no intact record; `position` is where they begin. As put_request."""
+    return _put(data_dir, position, reason, {"kind": "damage"}, damaged, None)
+
+
+def entries(data_dir: Path) -> Iterator[Entry]:
+    """What is put aside, oldest first, each with its request ready to be loaded again."""
+    folder = data_dir / FOLDER
+    for path in sorted(folder.glob("*.json")):
+        about = orjson.loads(path.read_bytes())
+        body = path.with_suffix(".body").read_bytes()
+        yield Entry(path.stem, about["reason"], len(body), _request(about, body))
+
+
+def _request(about: dict[str, Any], body: bytes) -> Request | None:
+    if about["kind"] != "request":
+        return None
+    known = ("signal", "encoding", "received_at", "tenant", "billing_account", "source")
+    return Request(body=body, **{name: about[name] for name in known})
+
+
+def _put(
+    data_dir: Path,
+    position: Position,
+    reason: str,
+    about: dict[str, Any],
+    body: bytes,
+    request: Request | None,
+) -> Entry:
+    folder = data_dir / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    name = f"{position[0]:012d}-{position[1]:012d}"
+    reason = " ".join(reason.split())[:_LONGEST_REASON]
+    place = {"reason": reason, "segment": position[0], "offset": position[1], "bytes": len(body)}
+    # The body first: an entry is there once its JSON is.
+    _write(folder / f"{name}.body", body)
+    _write(folder / f"{name}.json", orjson.dumps(place | about, option=orjson.OPT_INDENT_2))
+    _sync_folder(folder)
+    return Entry(name, reason, len(body), request)
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
