@@ -170,22 +170,21 @@ class _Handler:
             request.writer.output_size = 0
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                return await _collect(request.content, arrival, self._intake.limits)
+                return await self._collect(request.content, arrival)
         except TimeoutError:
             raise _TooSlow(f"the body did not arrive within {_BODY_SECONDS:.0f} s") from None
         except aiohttp.ClientPayloadError as error:
             raise Malformed(f"the body is not what its headers announce: {error}") from None
 
-
-async def _collect(content: StreamReader, arrival: Arrival, limits: admission.Limits) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := await content.readany():
-        size += len(chunk)
-        admission.check_size(size, arrival.encoding, limits)
-        arrival.lease.grow(len(chunk))
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    async def _collect(self, content: StreamReader, arrival: Arrival) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await content.readany():
+            size += len(chunk)
+            admission.check_size(size, arrival.encoding, self._intake.limits)
+            arrival.lease.grow(len(chunk))
+            chunks.append(chunk)
+        return await self._intake.join(chunks, size)
 
 
 def _response(status: int, body: bytes, encoding: Encoding, headers: Mapping[str, str]) -> web.Response:

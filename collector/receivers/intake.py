@@ -136,7 +136,15 @@ class Intake:
             admission.check_size(size, arrival.encoding, self.limits)
             arrival.lease.grow(len(piece))
             inflated.append(piece)
-        return inflated[0] if len(inflated) == 1 else b"".join(inflated)
+        return await self.join(inflated, size)
+
+    async def join(self, pieces: list[bytes], size: int) -> bytes:
+        """The ``size`` bytes of ``pieces`` in one; copying many of them must not hold up the other requests."""
+        if len(pieces) == 1:
+            return pieces[0]
+        if size <= INLINE_BYTES:
+            return b"".join(pieces)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, b"".join, pieces)
 
     async def _next(self, pieces: Iterator[bytes], *, inline: bool) -> bytes:
         if inline:
@@ -165,7 +173,7 @@ class Intake:
 
 
 def as_refusal(error: Exception) -> Refusal:
-    """What to answer where ``error`` ended a request; our own trouble is retryable, so that nothing is lost."""
+    """What to answer where ``error`` ended a request; our own trouble is retryable: nothing is lost."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, SpoolFull | SpoolFailed):
