@@ -51,7 +51,7 @@ def _claim(attributes: Attributes, plans: KeyPlans, values: list[Any], notes: No
         for claim in claims:
             slot, precedence, first, exact, convert = claim
             if type(value) is not exact or not value:
-                if value is None or value == "" or value == []:
+                if value is None or value in ("", []):
                     continue
                 try:
                     converted = convert(value)
