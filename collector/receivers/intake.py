@@ -31,9 +31,9 @@ Transport = Literal["http", "grpc"]
 LIMITS_VERSION: Final = 1
 # What a body costs in memory while it is handled, per byte: measured on typical requests of each encoding.
 COST_PER_BYTE: Final[dict[Encoding, int]] = {"protobuf": 4, "json": 32}
-# Up to this many decoded bytes the event loop does the work itself: a few ms at most, less than a large
-# request in another thread takes from it by holding the interpreter's lock.
-INLINE_BYTES: Final = 1 << 20
+# Up to this many bytes the event loop checks a body itself. What is ordinary takes a few
+# ms then, less than a change of threads under load; the most spiteful body takes some 0.1 s.
+INLINE_BYTES: Final[dict[Encoding, int]] = {"protobuf": 1 << 20, "json": 128 << 10}
 _INLINE_PIECES: Final = 16
 
 
@@ -130,7 +130,7 @@ class Intake:
         inflated: list[bytes] = []
         size = 0
         while piece := await self._next(
-            pieces, inline=size < INLINE_BYTES and len(inflated) < _INLINE_PIECES
+            pieces, inline=size < compression.PIECE_BYTES and len(inflated) < _INLINE_PIECES
         ):
             size += len(piece)
             admission.check_size(size, arrival.encoding, self.limits)
@@ -139,10 +139,10 @@ class Intake:
         return await self.join(inflated, size)
 
     async def join(self, pieces: list[bytes], size: int) -> bytes:
-        """The ``size`` bytes of ``pieces`` in one; copying many of them must not hold up the other requests."""
+        """The ``size`` bytes of ``pieces`` in one; copying many must not hold up the other requests."""
         if len(pieces) == 1:
             return pieces[0]
-        if size <= INLINE_BYTES:
+        if size <= compression.PIECE_BYTES:
             return b"".join(pieces)
         return await asyncio.get_running_loop().run_in_executor(self._worker, b"".join, pieces)
 
@@ -152,7 +152,7 @@ class Intake:
         return await asyncio.get_running_loop().run_in_executor(self._worker, next, pieces, b"")
 
     async def _judge(self, arrival: Arrival, body: bytes, received_at: int) -> Verdict:
-        if len(body) <= INLINE_BYTES:
+        if len(body) <= INLINE_BYTES[arrival.encoding]:
             return self._check(arrival, body, received_at)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._worker, self._check, arrival, body, received_at)
