@@ -78,7 +78,8 @@ class JsonCursor:
         self.pos += 1
 
     def value(self, limit: int = RECORD_BYTES) -> str:
-        """Cuts out the next value. Raises TooLarge above ``limit`` bytes, Malformed above what any record has."""
+        """Cuts out the next value. Raises TooLarge above ``limit`` bytes, Malformed above what any record
+        has."""
         self.peek()
         while True:
             end, problem = self._end_of_value()
