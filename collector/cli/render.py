@@ -13,12 +13,13 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 Row = Sequence[Any]
@@ -27,6 +28,14 @@ Row = Sequence[Any]
 _LEAST_COLUMN: Final = 9
 # Where there is no terminal there is no width to fit into.
 _NO_WIDTH: Final = 1_000_000
+_quoted: Final = json.encoder.encode_basestring
+# Most cells of a result, written without further questions: a million of them is a second.
+_SIMPLE: Final[dict[type, Callable[[Any], str]]] = {
+    str: _quoted,
+    int: str,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+}
 # A spreadsheet runs a cell that begins so as a formula (OWASP, CSV Injection).
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -72,6 +81,8 @@ def json_text(value: Any, indent: str | None = None, _level: str = "\n") -> str:
 
     ``indent`` puts the items of the outer mappings and lists on lines of their own.
     """
+    if (write := _SIMPLE.get(type(value))) is not None:
+        return write(value)
     value = plain(value)
     inner = _level + (indent or "")
     if isinstance(value, Decimal):
@@ -84,10 +95,6 @@ def json_text(value: Any, indent: str | None = None, _level: str = "\n") -> str:
         items = [json_text(item, indent, inner) for item in value]
         return _bracketed("[", items, "]", indent, _level)
     return json.dumps(value, ensure_ascii=False)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _bracketed(opening: str, items: list[str], closing: str, indent: str | None, level: str) -> str:
@@ -117,9 +124,9 @@ def write_csv(columns: Sequence[str], rows: Iterable[Row], stream: TextIO) -> No
 
 
 def _cell(value: Any) -> str:
-    value = plain(value)
     if value is None:
         return ""
+    value = plain(value)
     if isinstance(value, str):
         text = f"'{value}" if value.startswith(_FORMULA) else value
         special = not text or any(character in text for character in ',"\r\n')
@@ -158,7 +165,7 @@ def _write_grid(columns: Sequence[str], rows: list[Row], target: Console) -> Non
         table.add_column(_safe(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*[_shown(value) for value in row])
-    target.print(table)
+    _print(table, target)
 
 
 def _write_blocks(columns: Sequence[str], rows: list[Row], target: Console) -> None:
@@ -171,7 +178,14 @@ def _write_blocks(columns: Sequence[str], rows: list[Row], target: Console) -> N
         block.add_column(overflow="fold")
         for name, value in zip(columns, row, strict=True):
             block.add_row(_safe(name), _shown(value))
-        target.print(block)
+        _print(block, target)
+
+
+def _print(table: Table, target: Console) -> None:
+    """Without the spaces that fill a table's lines up: they would wrap, and be copied along."""
+    with target.capture() as capture:
+        target.print(table)
+    target.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def _is_number(value: Any) -> bool:

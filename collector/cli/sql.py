@@ -14,7 +14,7 @@ import click
 
 from collector.cli import render
 from collector.cli.lake import one_line
-from collector.cli.options import InputRejectedError, config_options, load
+from collector.cli.options import CliError, InputRejectedError, config_options, load
 
 EPILOG: Final = """\b
 Examples:
@@ -66,6 +66,8 @@ def command(
         click.echo(attach_statement(config.data_dir))
         return
     with _query(_statement(statement), config, max_rows) as (columns, rows):
+        if as_json:
+            _refuse_twins(columns)
         if as_json or as_csv:
             _print_whole(render.write_json if as_json else render.write_csv, columns, rows)
         else:
@@ -77,6 +79,7 @@ def _query(
     statement: str, config: Config, max_rows: int | None
 ) -> Iterator[tuple[list[str], Iterable[render.Row]]]:
     """Column names and rows; what goes wrong, also while they are read, ends the command with one line."""
+    from collector.store.lake import LakeError
     from collector.store.query import QueryError, run_query
 
     try:
@@ -88,7 +91,17 @@ def _query(
             max_rows=max_rows,
         )
     except QueryError as error:
+        # Without a lake no statement could have run: that is not the statement's fault.
+        if isinstance(error.__context__, LakeError):
+            raise CliError(one_line(error)) from None
         raise InputRejectedError(one_line(error)) from None
+
+
+def _refuse_twins(columns: list[str]) -> None:
+    """An object has one value per name: of two columns with one name, one would be lost."""
+    for name in columns:
+        if columns.count(name) > 1:
+            raise InputRejectedError(f'two columns are called "{name}": give each its own name with AS')
 
 
 def _print_whole(
