@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from semconv import notes as note
 from semconv.converters import MAX_IDENTIFIER_BYTES
-from semconv.dialects import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, KeyPlans
+from semconv.dialects import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, KeyPlans
 from semconv.otlp import Attributes, Notes, Value
 from semconv.values import utf8_length
 
@@ -35,38 +35,45 @@ def claim_resource(attributes: Attributes, plans: KeyPlans, notes: Notes) -> Cla
 
 
 def _claim(attributes: Attributes, plans: KeyPlans, values: list[Any], notes: Notes) -> Claimed:
-    """Fill ``values``. An empty value counts as absent; one that does not convert is noted and left out.
-
-    Claims that come first for their column are written at once, the others wait until all keys are seen.
-    """
+    """Fill ``values``: at once where a value needs nothing done to it and no key goes before its own."""
     best = NO_DIALECT
     marked = False
     waiting: list[tuple[int, int, Value]] = []
     for key, value in attributes.items():
-        rank, content, claims = plans[key]
+        rank, content, slot, exact, claims = plans[key]
         if rank < best:  # noqa: PLR1730 - a call of min() costs more than the rest of the loop
             best = rank
         if content is not None:
             marked = True
-        for claim in claims:
-            slot, precedence, first, exact, convert = claim
-            if type(value) is not exact or not value:
-                if value is None or value in ("", []):
-                    continue
-                try:
-                    converted = convert(value)
-                except ValueError:
-                    notes.append(note.UNUSABLE_VALUE)
-                    continue
-            else:
-                converted = value
-            if first:
-                values[slot] = converted
-            else:
-                waiting.append((slot, precedence, converted))
+        if type(value) is exact and value and (exact is not int or value > 0):  # type: ignore[operator]
+            values[slot] = value
+        elif claims:
+            _convert(value, claims, values, waiting, notes)
     if waiting:
         _settle(values, waiting)
     return Claimed(values, best, marked)
+
+
+def _convert(
+    value: Value,
+    claims: tuple[Claim, ...],
+    values: list[Any],
+    waiting: list[tuple[int, int, Value]],
+    notes: Notes,
+) -> None:
+    """Convert a value for its claims. An empty one counts as absent; one that does not convert is noted."""
+    if value is None or value in ("", []):
+        return
+    for claim in claims:
+        try:
+            converted = claim.convert(value)
+        except ValueError:
+            notes.append(note.UNUSABLE_VALUE)
+            continue
+        if claim.first:
+            values[claim.slot] = converted
+        else:
+            waiting.append((claim.slot, claim.precedence, converted))
 
 
 def _settle(values: list[Any], waiting: list[tuple[int, int, Value]]) -> None:

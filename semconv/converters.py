@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from semconv.otlp import INT64_MAX, Value
+from semconv.otlp import Value
 from semconv.values import in_int64, parse_double, parse_integer, utf8_length
 
 # Longer texts are no model, id or tier, whatever key they stand under.
@@ -33,8 +33,6 @@ def string(value: Value) -> str:
 
 def tokens(value: Value) -> int:
     """A count of 0 or more, from an integer in any spelling (``5``, ``"5"``, ``5.0``)."""
-    if type(value) is int and 0 <= value <= INT64_MAX:  # nearly always
-        return value
     number = parse_integer(value)
     if number is None or number < 0 or not in_int64(number):
         raise ValueError("not a count")
@@ -100,5 +98,5 @@ CONVERTERS: Final[dict[str, Callable[[Value], Any]]] = {
     "money": money,
 }
 
-# What a converter returns unchanged when it is neither empty nor long, so that the hot loop need not call it.
-EXACT_TYPES: Final[dict[str, type]] = {"string": str, "bool": bool}
+# What a converter returns unchanged where it is positive or not empty, so that the hot loop need not call it.
+EXACT_TYPES: Final[dict[str, type]] = {"string": str, "bool": bool, "tokens": int}

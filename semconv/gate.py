@@ -145,15 +145,14 @@ class Gate:
 
     def _take_marked(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
         for key, value in list(attributes.items()):
-            rule = self._plans[key].content
+            rule = self._plans.content(key)
             if rule and (self.genai_scope or not rule.genai_scope) and has_text(value):
                 self._take(prefix + key, attributes.pop(key), rule, taken)
 
     def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, prefix: str) -> None:
         for key, value in list(attributes.items()):
-            plan = self._plans[key]
-            if not plan.claims and has_text(value):
-                self._take(prefix + key, attributes.pop(key), plan.content or rule, taken)
+            if not self._plans.claims(key) and has_text(value):
+                self._take(prefix + key, attributes.pop(key), self._plans.content(key) or rule, taken)
 
     def _shorten(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
         """Take what is too long for a GenAI scope, then cut what is too long for the lake."""

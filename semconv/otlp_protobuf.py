@@ -134,7 +134,8 @@ class _Pairs(dict[bytes, Pair]):
         if len(self) > _REMEMBERED_PAIRS:
             self.clear()
             self._keys.clear()
-        attributes = dict(map(self.__getitem__, raw_pairs))
+        # Of upb's lists a slice costs half of what their iterator does.
+        attributes = dict(map(self.__getitem__, raw_pairs[:]))
         if len(attributes) != len(raw_pairs):
             notes.append(note.DUPLICATE_ATTRIBUTE)
         return attributes
@@ -147,7 +148,10 @@ class _Pairs(dict[bytes, Pair]):
             end = raw[1] + 2  # of the key
             size = len(raw) - end - 2  # of the AnyValue
             if raw[0] == _KEY_TAG and raw[end] == _VALUE_TAG and raw[end + 1] == size < _ONE_BYTE > end:
-                value = _scalar(raw, end + 2, size)
+                if raw[end + 2] == _STRING and raw[end + 3] == size - 2:
+                    value: Value = raw[end + 4 :].decode()
+                else:
+                    value = _scalar(raw, end + 2, size)
                 if value is not None:
                     pair = self[raw] = (self._keys[raw[2:end]], value)
                     return pair
@@ -174,8 +178,6 @@ def _scalar(raw: bytes, start: int, size: int) -> Value:
     scalar.
     """
     tag = raw[start]
-    if tag == _STRING:
-        return raw[start + 2 :].decode() if raw[start + 1] == size - 2 < _ONE_BYTE else None
     if tag == _INT:
         return raw[start + 1] if size == 2 and raw[start + 1] < _ONE_BYTE else _varint(raw[start + 1 :])
     if tag == _FIXED64_DOUBLE:
@@ -278,7 +280,7 @@ def _scope(group: Any, pairs: _Pairs) -> Scope:
 
 def _span(span: Any, pairs: _Pairs) -> Span:
     notes: Notes = []
-    status = span.status
+    status, events, links = span.status, span.events[:], span.links[:]
     return Span(
         span.trace_id,
         span.span_id,
@@ -292,8 +294,8 @@ def _span(span: Any, pairs: _Pairs) -> Span:
         status.code,
         status.message,
         pairs.attributes(span.attributes, notes),
-        [_event(event, pairs, notes) for event in span.events],
-        [_link(link, pairs, notes) for link in span.links],
+        [_event(event, pairs, notes) for event in events] if events else [],
+        [_link(link, pairs, notes) for link in links] if links else [],
         span.dropped_attributes_count,
         span.dropped_events_count,
         span.dropped_links_count,

@@ -438,7 +438,7 @@ def test_a_dialect_is_added_by_rows_alone() -> None:
     assert (row["request_model"], row["response_model"]) == ("m", "m")
     assert row["reported_cost_usd"] == Decimal("0.123456789012")
     assert own.rules.dialects[claimed.rank] == "acme"
-    content = own.records["acme.12.text"].content
+    content = own.records.content("acme.12.text")
     assert content is not None
     assert content.content_class == "completions"
 
@@ -464,5 +464,5 @@ def test_two_rows_may_not_have_one_precedence() -> None:
 def test_made_up_keys_do_not_fill_the_memory() -> None:
     plans = compile_tables([{"rank": 1}]).records
     for number in range(50_000):
-        assert plans[f"key.{number}"].claims == ()
+        assert plans.claims(f"key.{number}") == ()
     assert len(plans) <= 20_000
