@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import os
 import sys
 import zoneinfo
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -172,7 +173,8 @@ class Scheduler:
 
     async def _outcome(self, due: Due) -> Outcome:
         try:
-            code, _ = await run_child(self._command_for(due), self._run_seconds, DEVNULL)
+            environment = child_environment(self._config, os.environ)
+            code, _ = await run_child(self._command_for(due), self._run_seconds, DEVNULL, environment)
         except TimeoutError:
             return "timeout"
         except OSError as error:
@@ -181,9 +183,11 @@ class Scheduler:
         return "ok" if code == 0 else "failed"
 
 
-async def run_child(command: Sequence[str], seconds: float, stdout: int) -> tuple[int, bytes]:
+async def run_child(
+    command: Sequence[str], seconds: float, stdout: int, environment: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     """Run a child that dies with us; its exit code and output. Raises TimeoutError where time was up."""
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=stdout)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=stdout, env=environment)
     try:
         async with asyncio.timeout(seconds):
             output = await process.stdout.read() if process.stdout else b""
@@ -205,6 +209,15 @@ def limited_command(config: Config, module: str, *arguments: str) -> list[str]:
     """``module`` as a child within the configured memory."""
     memory = parse_size(config.sql.memory_limit) + MEMORY_BESIDE_DATABASE
     return [sys.executable, "-m", "collector.limited", str(memory), module, *arguments]
+
+
+def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
+    """The limits of ``sql`` as this server has them, wherever they were set, and not the file's of by then."""
+    inherited = {name: value for name, value in environ.items() if name != "SPANLEDGER_CONFIG"}
+    return inherited | {
+        "SPANLEDGER_SQL_TIME_LIMIT_SECONDS": str(config.sql.time_limit_seconds),
+        "SPANLEDGER_SQL_MEMORY_LIMIT": config.sql.memory_limit,
+    }
 
 
 def analyzer_command(config: Config, due: Due) -> list[str]:
