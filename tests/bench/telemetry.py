@@ -40,13 +40,16 @@ Attributes = dict[str, Value]
 
 
 class Traffic:
-    """An endless supply of distinct requests."""
+    """A supply of distinct requests, numbered from ``first``: two supplies with other numbers share no id.
 
-    def __init__(self, batch: int = BATCH, seed: int = 1) -> None:
+    There are 2**20 of them.
+    """
+
+    def __init__(self, batch: int = BATCH, first: int = 0, seed: int = 1) -> None:
         choose = random.Random(seed)  # noqa: S311 - made-up data
         self._templates = [_Template(batch, choose).request() for _ in range(_TEMPLATES)]
         self._bodies = [template.SerializeToString() for template in self._templates]
-        self._sent = 0
+        self._next = first
 
     def bodies(self, count: int) -> list[bytes]:
         """``count`` protobuf requests, none like any before."""
@@ -62,8 +65,8 @@ class Traffic:
             yield text.replace(_TOKEN, name).replace(_TOKEN.hex().encode(), name.hex().encode())
 
     def _take(self, count: int) -> range:
-        first, self._sent = self._sent, self._sent + count
-        return range(first, self._sent)
+        first, self._next = self._next, self._next + count
+        return range(first, self._next)
 
 
 def _number(number: int) -> bytes:

@@ -1,0 +1,90 @@
+"""CPU time of each stage for one span, in this process, by ``time.process_time`` (all threads)."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from collector.spool import Record, Spool
+from collector.store.commit import Committer
+from collector.store.lake import Lake, create_or_migrate
+from collector.store.load_row import Origin
+from semconv.extract import extract
+from semconv.request import Request
+from semconv.resolve import Resolver
+from semconv.settings import Settings
+from tests.bench.telemetry import BATCH, Traffic
+
+# What the loader commits at once: 39 requests of 512 spans are nearly its 20,000.
+_REQUESTS: Final = 39
+_SPANS: Final = _REQUESTS * BATCH
+
+Stages = dict[str, float]
+
+
+def microseconds_by_stage(rounds: int, directory: Path) -> Stages:
+    """Medians of several rounds; one round before them warms up. ``directory`` takes a spool and a lake."""
+    traffic = Traffic(first=1 << 19)
+    create_or_migrate(directory, {})
+    spool = Spool.open(directory / "bench-spool")
+    with Lake.open(directory, threads=2, memory_limit="512MB") as lake:
+        committer = Committer(lake, Settings())
+        measured = [_round(traffic.bodies(_REQUESTS), committer, spool) for _ in range(rounds + 1)][1:]
+    asyncio.run(spool.close())
+    return {stage: statistics.median(each[stage] for each in measured) for stage in measured[0]}
+
+
+def _round(bodies: list[bytes], committer: Committer, spool: Spool) -> Stages:
+    now = time.time_ns()
+    requests = [Request("traces", "protobuf", body, now) for body in bodies]
+    stages = {
+        "upb parse only": _cpu(lambda: [ExportTraceServiceRequest.FromString(body) for body in bodies]),
+        "spool": _cpu(lambda: asyncio.run(_append(spool, bodies, now))),
+        "extract": _cpu(lambda: extract(requests, Settings())),
+    }
+    extracted = extract(requests, Settings())
+    watch = _Watch()
+    with ExitStack() as patches:
+        for name in ("resolve_spans", "build_calls"):
+            timed = watch.timed(getattr(Resolver, name))
+            patches.enter_context(mock.patch.object(Resolver, name, timed))
+        commit = _cpu(lambda: committer.commit(extracted, Origin("otlp")))
+    resolve = watch.seconds / _SPANS * 1e6
+    return stages | {"resolve and calls": resolve, "insert and commit": commit - resolve}
+
+
+async def _append(spool: Spool, bodies: list[bytes], now: int) -> None:
+    records = [Record(now, 1, "", None, "traces", "protobuf", body) for body in bodies]
+    await asyncio.gather(*map(spool.append, records))
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    """Microseconds of CPU for one span."""
+    started = time.process_time()
+    work()
+    return (time.process_time() - started) / _SPANS * 1e6
+
+
+class _Watch:
+    """Adds up the CPU time of the functions it was put around."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            started = time.process_time()
+            try:
+                return function(*arguments)
+            finally:
+                self.seconds += time.process_time() - started
+
+        return run
