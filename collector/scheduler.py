@@ -212,7 +212,7 @@ def limited_command(config: Config, module: str, *arguments: str) -> list[str]:
 
 
 def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
-    """The limits of ``sql`` as this server has them, wherever they were set, and not the file's of by then."""
+    """The limits of ``sql`` as this server has them, wherever they were set; the file is not read again."""
     inherited = {name: value for name, value in environ.items() if name != "SPANLEDGER_CONFIG"}
     return inherited | {
         "SPANLEDGER_SQL_TIME_LIMIT_SECONDS": str(config.sql.time_limit_seconds),

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from collector.config import Config, ScheduledRun
+from collector.config import Config, ScheduledRun, load_config
 from collector.scheduler import (
     Due,
     Plan,
     Scheduler,
     analyzer_command,
+    child_environment,
     latest_slot,
     limited_command,
     run_child,
@@ -125,6 +126,14 @@ def test_the_command_carries_what_the_child_must_not_guess(tmp_path: Path) -> No
     assert words["--trigger"] == "catch-up"
     assert json.loads(words["--options"]) == {"by": ["model"], "since": "7d"}
     assert (words["--timezone"], words["--data-dir"]) == ("Europe/Berlin", str(tmp_path))
+
+
+def test_the_limits_of_the_server_hold_in_the_child(tmp_path: Path) -> None:
+    """Whether they were set by flag, variable or file; the file is not read a second time."""
+    config = Config(data_dir=tmp_path, sql={"time_limit_seconds": 7.5, "memory_limit": "300MB"})
+    environment = child_environment(config, {"HOME": "/h", "SPANLEDGER_CONFIG": "/gone.yaml"})
+    child = load_config(None, {}, environment)
+    assert (child.sql, environment["HOME"]) == (config.sql, "/h")
 
 
 def run_schedule(
