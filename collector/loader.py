@@ -126,7 +126,7 @@ class Loader:
             except Stopped:
                 raise
             except Exception as error:
-                log.error("batch failed", error, requests=len(requests))
+                log.failed("batch failed", error, requests=len(requests))
             else:
                 return True
         return False
@@ -153,13 +153,13 @@ class Loader:
     def _report_trouble(self, error: Exception, origin: Origin) -> None:
         since = origin.first_received_at
         lag = time.time() - since / 1e9 if since is not None else 0.0
-        log.error("lake cannot be written", error)
+        log.failed("lake cannot be written", error)
         self._reports.send(error=f"{type(error).__name__}: {error}", lag_seconds=round(lag, 3))
 
     def _put_aside(self, position: Position, request: Request, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
         entry = quarantine.put_request(self._data_dir, position, request, reason)
-        log.error("request put aside", error, name=entry.name, signal=request.signal, bytes=entry.bytes)
+        log.failed("request put aside", error, name=entry.name, signal=request.signal, bytes=entry.bytes)
         self._reports.send(quarantined={"name": entry.name, "reason": entry.reason, "bytes": entry.bytes})
 
     def _put_damage_aside(self, damage: SpoolDamaged, resumed: Position) -> None:
@@ -167,7 +167,7 @@ class Loader:
             file.seek(damage.offset)
             damaged = file.read(max(0, resumed[1] - damage.offset))
         entry = quarantine.put_damage(self._data_dir, (damage.segment, damage.offset), damaged, str(damage))
-        log.error("spool bytes put aside", damage, name=entry.name, bytes=entry.bytes)
+        log.failed("spool bytes put aside", damage, name=entry.name, bytes=entry.bytes)
         self._reports.send(quarantined={"name": entry.name, "reason": entry.reason, "bytes": entry.bytes})
 
     def _tidy_up(self, *, idle: bool) -> None:
@@ -175,7 +175,7 @@ class Loader:
         try:
             self._maintenance.step_if_due(idle=idle)
         except Exception as error:
-            log.error("maintenance failed", error)
+            log.failed("maintenance failed", error)
 
 
 def _origin(requests: Requests, end: Position) -> Origin:
@@ -206,7 +206,7 @@ def main() -> int:
         with loader_lock(config.data_dir):
             _serve(config, orders, reports)
     except (LakeError, LockTimeout, OSError, duckdb.Error) as error:
-        log.error("loader cannot work", error)
+        log.failed("loader cannot work", error)
         reports.send(error=str(error))
         return 1
     return 0

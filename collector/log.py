@@ -36,8 +36,6 @@ class Log:
         """An error-level line with the kind, message and last frames of ``error``."""
         self._logger.error(event, extra={"fields": fields}, exc_info=error)
 
-    error = failed
-
 
 class LogfmtFormatter(logging.Formatter):
     """``ts=… level=… component=… event=… key=value …``; values that need it in double quotes."""
