@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -97,7 +96,6 @@ class LoaderKeeper:
             return None
         self._process = process
         feeder = asyncio.create_task(self._feed(process))
-        started = time.monotonic()
         try:
             await self._listen(process)
             with contextlib.suppress(TimeoutError):
@@ -107,7 +105,6 @@ class LoaderKeeper:
             feeder.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await feeder
-        log.debug("loader's life", seconds=round(time.monotonic() - started, 3))
         return await process.wait()
 
     async def _feed(self, process: Process) -> None:
