@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from semconv import notes as note
 from semconv.converters import MAX_IDENTIFIER_BYTES
-from semconv.dialects import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, KeyPlans
+from semconv.dialects import RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Shapes
 from semconv.otlp import Attributes, Notes, Value
 from semconv.values import utf8_length
 
@@ -24,34 +24,30 @@ class Claimed(NamedTuple):
     marked: bool
 
 
-def claim_record(attributes: Attributes, plans: KeyPlans, notes: Notes) -> Claimed:
+def claim_record(attributes: Attributes, shapes: Shapes, notes: Notes) -> Claimed:
     """What a record's attributes claim."""
-    return _claim(attributes, plans, _BLANK_RECORD.copy(), notes)
+    return _claim(attributes, shapes, _BLANK_RECORD.copy(), notes)
 
 
-def claim_resource(attributes: Attributes, plans: KeyPlans, notes: Notes) -> Claimed:
+def claim_resource(attributes: Attributes, shapes: Shapes, notes: Notes) -> Claimed:
     """What a resource's attributes claim."""
-    return _claim(attributes, plans, _BLANK_RESOURCE.copy(), notes)
+    return _claim(attributes, shapes, _BLANK_RESOURCE.copy(), notes)
 
 
-def _claim(attributes: Attributes, plans: KeyPlans, values: list[Any], notes: Notes) -> Claimed:
+def _claim(attributes: Attributes, shapes: Shapes, values: list[Any], notes: Notes) -> Claimed:
     """Fill ``values``: at once where a value needs nothing done to it and no key goes before its own."""
-    best = NO_DIALECT
-    marked = False
     waiting: list[tuple[int, int, Value]] = []
-    for key, value in attributes.items():
-        rank, content, slot, exact, claims = plans[key]
-        if rank < best:  # noqa: PLR1730 - a call of min() costs more than the rest of the loop
-            best = rank
-        if content is not None:
-            marked = True
+    sent = list(attributes.values())
+    rank, marked, wanted = shapes[tuple(attributes)]
+    for place, slot, exact, claims in wanted:
+        value = sent[place]
         if type(value) is exact and value and (exact is not int or value > 0):  # type: ignore[operator]
             values[slot] = value
-        elif claims:
+        else:
             _convert(value, claims, values, waiting, notes)
     if waiting:
         _settle(values, waiting)
-    return Claimed(values, best, marked)
+    return Claimed(values, rank, marked)
 
 
 def _convert(

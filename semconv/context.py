@@ -104,7 +104,7 @@ def read_sender(context: Context, group: ScopeGroup) -> Sender:
 def _names_genai(tables: Tables, group: ScopeGroup) -> bool:
     if tables.rules.is_genai_scope_name(group.scope.name):
         return True
-    return any(tables.records.rank(key) < NO_DIALECT for key in group.scope.attributes)
+    return any(tables.keys[key].rank < NO_DIALECT for key in group.scope.attributes)
 
 
 def _attribute_texts(context: Context, group: ScopeGroup, notes: Notes, names_genai: bool) -> tuple[str, str]:

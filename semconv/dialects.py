@@ -31,8 +31,10 @@ RESOURCE_COLUMNS: Final = (
 )
 NO_DIALECT: Final = 1000  # above every rank
 
-# Keys remembered at a time: senders may make up keys without end.
+# Keys and shapes remembered at a time: senders may make up keys without end.
 _REMEMBERED_KEYS: Final = 20_000
+_REMEMBERED_SHAPES: Final = 4_000
+_REMEMBERED_LENGTH: Final = 100
 _NUMBERED: Final = re.compile(r"(?<=\.)[0-9]+(?=\.|$)", re.ASCII)
 
 
@@ -54,11 +56,20 @@ class ContentRule(NamedTuple):
     evidence: tuple[tuple[str, ...], ...] = ()  # paths whose numbers and identifiers are kept
 
 
-# All that is done with one attribute key: its dialect's rank (NO_DIALECT for none), its content rule, slot
-# and exact type of its claim where that is the only one and goes before all others of its column (else 0,
-# None), and all its claims. A plain tuple: unpacking one takes half of a NamedTuple's time, and happens for
-# every attribute.
-KeyPlan = tuple[int, ContentRule | None, int, type | None, tuple[Claim, ...]]
+class KeyPlan(NamedTuple):
+    """All that is done with one attribute key. ``rank`` is its dialect's, NO_DIALECT for a key of none."""
+
+    rank: int
+    content: ContentRule | None
+    claims: tuple[Claim, ...]
+
+
+# A claimed key of a shape: its place among the keys; slot and exact type of its claim where that is its only one
+# and goes before all others of its column (else 0 and None); all its claims.
+Wanted = tuple[int, int, type | None, tuple[Claim, ...]]
+# What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
+# is content, and the keys that are claimed. Plain tuples: unpacking one takes half of a NamedTuple's time.
+Shape = tuple[int, bool, tuple[Wanted, ...]]
 
 
 class EventClaim(NamedTuple):
@@ -124,38 +135,53 @@ class KeyPlans(dict[str, KeyPlan]):
         plan = self[key] = self._plan(key)
         return plan
 
-    def rank(self, key: str) -> int:
-        """The rank of the key's dialect."""
-        return self[key][0]
-
-    def content(self, key: str) -> ContentRule | None:
-        """The rule by which text under the key is content."""
-        return self[key][1]
-
-    def claims(self, key: str) -> tuple[Claim, ...]:
-        """The columns that the key claims."""
-        return self[key][4]
-
     def _plan(self, key: str) -> KeyPlan:
         general = _NUMBERED.sub("N", key)
         claims = tuple(self._rules.claims.get(general, ()))
         content = self._rules.content.get(general)
         if content is None and not claims:
             content = self._content_by_suffix(key)
-        rank = self._rules.key_rank(key)
-        if len(claims) == 1 and claims[0].first:
-            return rank, content, claims[0].slot, claims[0].exact, claims
-        return rank, content, 0, None, claims
+        return KeyPlan(self._rules.key_rank(key), content, claims)
 
     def _content_by_suffix(self, key: str) -> ContentRule | None:
         dotted = f".{key}".lower()
         return next((rule for suffix, rule in self._rules.content_suffixes if dotted.endswith(suffix)), None)
 
 
+class Shapes(dict[tuple[str, ...], Shape]):
+    """The keys of a list of attributes, in order → shape. One instrumentation sends few different ones."""
+
+    def __init__(self, plans: KeyPlans) -> None:
+        super().__init__()
+        self._plans = plans
+
+    def __missing__(self, keys: tuple[str, ...]) -> Shape:
+        if len(self) >= _REMEMBERED_SHAPES:
+            self.clear()
+        shape = self._shape(keys)
+        if len(keys) <= _REMEMBERED_LENGTH:
+            self[keys] = shape
+        return shape
+
+    def _shape(self, keys: tuple[str, ...]) -> Shape:
+        plans = [self._plans[key] for key in keys]
+        rank = min((plan.rank for plan in plans), default=NO_DIALECT)
+        marked = any(plan.content is not None for plan in plans)
+        wanted = tuple(_wanted(place, plan.claims) for place, plan in enumerate(plans) if plan.claims)
+        return rank, marked, wanted
+
+
+def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:
+    if len(claims) == 1 and claims[0].first:
+        return place, claims[0].slot, claims[0].exact, claims
+    return place, 0, None, claims
+
+
 class Tables(NamedTuple):
     rules: Rules
-    records: KeyPlans  # for the attributes of spans, log records, data points
-    resources: KeyPlans
+    keys: KeyPlans
+    records: Shapes  # of the attributes of spans, log records, data points
+    resources: Shapes
 
 
 @cache
@@ -177,7 +203,8 @@ def compile_tables(documents: Iterable[Mapping[str, Any]]) -> Tables:
         _add_claims(of_resources, document.get("resource_claims", ()), RESOURCE_COLUMNS)
     _mark_first(of_records)
     _mark_first(of_resources)
-    return Tables(of_records, KeyPlans(of_records), KeyPlans(of_resources))
+    keys = KeyPlans(of_records)
+    return Tables(of_records, keys, Shapes(keys), Shapes(KeyPlans(of_resources)))
 
 
 def _add_dialect(rules: Rules, document: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -28,9 +29,7 @@ def extract_logs(context: Context, group: ScopeGroup) -> None:
     counted.
     """
     rows, counts, keep = context.rows, context.rows.counts, context.settings.keep_logs
-    drafts = _acceptable(context, group.records)
-    counts["log_records_read"] += len(group.records)
-    counts["log_records_rejected"] += len(group.records) - len(drafts)
+    drafts = list(_acceptable(context, group))
     sender = read_sender(context, group)
     genai_scope = sender.names_genai or any(claimed.rank < NO_DIALECT for _, claimed in drafts)
     gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
@@ -43,12 +42,15 @@ def extract_logs(context: Context, group: ScopeGroup) -> None:
             counts["log_records_not_kept"] += 1
 
 
-def _acceptable(context: Context, records: list[LogRecord]) -> list[tuple[LogRecord, Claimed]]:
-    return [
-        (record, _claim(context, record))
-        for record in records
-        if log_record_fault(record.time_unix_nano, record.observed_time_unix_nano) is None
-    ]
+def _acceptable(context: Context, group: ScopeGroup) -> Iterator[tuple[LogRecord, Claimed]]:
+    counts = context.rows.counts
+    record: LogRecord
+    for record in group.records:
+        counts["log_records_read"] += 1
+        if log_record_fault(record.time_unix_nano, record.observed_time_unix_nano) is None:
+            yield record, _claim(context, record)
+        else:
+            counts["log_records_rejected"] += 1
 
 
 def _claim(context: Context, record: LogRecord) -> Claimed:

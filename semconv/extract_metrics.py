@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -42,10 +43,7 @@ Draft = tuple[Metric, Point, Claimed]
 def extract_metrics(context: Context, group: ScopeGroup) -> None:
     """Add the rows of one scope's data points; the rejected ones and those not kept are counted."""
     rows, counts, keep = context.rows, context.rows.counts, context.settings.keep_metrics
-    drafts = _acceptable(context, group.records)
-    read = sum(len(metric.points) for metric in group.records)
-    counts["metric_points_read"] += read
-    counts["metric_points_rejected"] += read - len(drafts)
+    drafts = list(_acceptable(context, group))
     sender = read_sender(context, group)
     genai_scope = sender.names_genai or any(claimed.rank < NO_DIALECT for _, _, claimed in drafts)
     gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
@@ -58,13 +56,16 @@ def extract_metrics(context: Context, group: ScopeGroup) -> None:
             counts["metric_points_not_kept"] += 1
 
 
-def _acceptable(context: Context, metrics: list[Metric]) -> list[Draft]:
-    return [
-        (metric, point, _claim(context, metric, point))
-        for metric in metrics
-        for point in metric.points
-        if point_fault(point.time_unix_nano, point.start_time_unix_nano) is None
-    ]
+def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
+    counts = context.rows.counts
+    metric: Metric
+    for metric in group.records:
+        counts["metric_points_read"] += len(metric.points)
+        for point in metric.points:
+            if point_fault(point.time_unix_nano, point.start_time_unix_nano) is None:
+                yield metric, point, _claim(context, metric, point)
+            else:
+                counts["metric_points_rejected"] += 1
 
 
 def _claim(context: Context, metric: Metric, point: Point) -> Claimed:

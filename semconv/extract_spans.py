@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from semconv import notes as note
@@ -29,9 +30,7 @@ def extract_spans(context: Context, group: ScopeGroup) -> None:
     counted.
     """
     rows, counts, keep = context.rows, context.rows.counts, context.settings.keep_spans
-    drafts = _acceptable(context, group.records)
-    counts["spans_read"] += len(group.records)
-    counts["spans_rejected"] += len(group.records) - len(drafts)
+    drafts = list(_acceptable(context, group))
     sender = read_sender(context, group)
     genai_scope = sender.names_genai or any(claimed.rank < NO_DIALECT for _, claimed in drafts)
     gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
@@ -42,13 +41,17 @@ def extract_spans(context: Context, group: ScopeGroup) -> None:
             counts["spans_not_kept"] += 1
 
 
-def _acceptable(context: Context, spans: list[Span]) -> list[tuple[Span, Claimed]]:
-    plans = context.tables.records
-    return [
-        (span, claim_record(span.attributes, plans, span.notes))
-        for span in spans
-        if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None
-    ]
+def _acceptable(context: Context, group: ScopeGroup) -> Iterator[tuple[Span, Claimed]]:
+    shapes, counts = context.tables.records, context.rows.counts
+    read = rejected = 0
+    span: Span
+    for span in group.records:
+        read += 1
+        if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None:
+            yield span, claim_record(span.attributes, shapes, span.notes)
+        else:
+            rejected += 1
+    counts.update(spans_read=read, spans_rejected=rejected)
 
 
 def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:

@@ -78,7 +78,7 @@ class Gate:
 
     def __init__(self, tables: Tables, settings: Settings, *, genai_scope: bool) -> None:
         self.genai_scope = genai_scope
-        self._plans = tables.records
+        self._plans = tables.keys
         self._event_content = tables.rules.event_content
         self._capture = settings.capture
         self._limit = settings.max_value_bytes
@@ -145,14 +145,15 @@ class Gate:
 
     def _take_marked(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
         for key, value in list(attributes.items()):
-            rule = self._plans.content(key)
+            rule = self._plans[key].content
             if rule and (self.genai_scope or not rule.genai_scope) and has_text(value):
                 self._take(prefix + key, attributes.pop(key), rule, taken)
 
     def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, prefix: str) -> None:
         for key, value in list(attributes.items()):
-            if not self._plans.claims(key) and has_text(value):
-                self._take(prefix + key, attributes.pop(key), self._plans.content(key) or rule, taken)
+            plan = self._plans[key]
+            if not plan.claims and has_text(value):
+                self._take(prefix + key, attributes.pop(key), plan.content or rule, taken)
 
     def _shorten(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
         """Take what is too long for a GenAI scope, then cut what is too long for the lake."""

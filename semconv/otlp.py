@@ -9,6 +9,7 @@ ones lower-case hex.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 Value = Any
@@ -135,11 +136,14 @@ class Metric(NamedTuple):
 
 
 class ScopeGroup(NamedTuple):
-    """The records that one ScopeSpans, ScopeLogs or ScopeMetrics message holds."""
+    """The records that one ScopeSpans, ScopeLogs or ScopeMetrics message holds.
+
+    They are read as they are iterated, once.
+    """
 
     resource: Resource
     scope: Scope
-    records: list[Any]
+    records: Iterator[Any]
 
 
 def optional_id(raw: bytes, size: int, malformed: str, notes: Notes) -> str | None:

@@ -294,7 +294,7 @@ def scope_groups(body: bytes, signal: str, item: str, read: Callable[[Object], A
     """A request's records, each read by ``read``, scope by scope."""
     for resource_group, scope_group, records in envelope(body, signal, item):
         resource, scope = _resource(resource_group), _scope(scope_group)
-        yield ScopeGroup(resource, scope, [read(record) for _, record in records])
+        yield ScopeGroup(resource, scope, (read(record) for _, record in records))
 
 
 def _resource(group: Object) -> Resource:

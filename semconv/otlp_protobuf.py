@@ -179,7 +179,7 @@ def _scalar(raw: bytes, start: int, size: int) -> Value:
     """
     tag = raw[start]
     if tag == _INT:
-        return raw[start + 1] if size == 2 and raw[start + 1] < _ONE_BYTE else _varint(raw[start + 1 :])
+        return _varint(raw[start + 1 :])
     if tag == _FIXED64_DOUBLE:
         return double_value(_DOUBLE(raw, start + 1)[0]) if size == 9 else None
     if tag == _BOOL and size == 2:
@@ -189,6 +189,8 @@ def _scalar(raw: bytes, start: int, size: int) -> Value:
 
 def _varint(digits: bytes) -> int | None:
     """The number that a varint of up to 8 bytes spells, which are the non-negative ones below 2**56."""
+    if len(digits) == 2 and digits[1] < _ONE_BYTE <= digits[0]:  # most token counts: 128 to 16383
+        return digits[0] & 0x7F | digits[1] << 7
     if len(digits) > 8 or digits[-1] >= _ONE_BYTE:
         return None
     value = digits[-1]
@@ -242,7 +244,7 @@ def traces(body: bytes) -> Iterator[ScopeGroup]:
     for resource_spans in parse(_TRACES, body).resource_spans:
         resource = _resource(resource_spans, pairs)
         for scope_spans in resource_spans.scope_spans:
-            spans = [_span(span, pairs) for span in scope_spans.spans]
+            spans = (_span(span, pairs) for span in scope_spans.spans)
             yield ScopeGroup(resource, _scope(scope_spans, pairs), spans)
 
 
@@ -252,7 +254,7 @@ def logs(body: bytes) -> Iterator[ScopeGroup]:
     for resource_logs in parse(_LOGS, body).resource_logs:
         resource = _resource(resource_logs, pairs)
         for scope_logs in resource_logs.scope_logs:
-            records = [_log_record(record, pairs) for record in scope_logs.log_records]
+            records = (_log_record(record, pairs) for record in scope_logs.log_records)
             yield ScopeGroup(resource, _scope(scope_logs, pairs), records)
 
 
@@ -262,7 +264,7 @@ def metrics(body: bytes) -> Iterator[ScopeGroup]:
     for resource_metrics in parse(_METRICS, body).resource_metrics:
         resource = _resource(resource_metrics, pairs)
         for scope_metrics in resource_metrics.scope_metrics:
-            records = [_metric(metric, pairs) for metric in scope_metrics.metrics]
+            records = (_metric(metric, pairs) for metric in scope_metrics.metrics)
             yield ScopeGroup(resource, _scope(scope_metrics, pairs), records)
 
 

@@ -438,7 +438,7 @@ def test_a_dialect_is_added_by_rows_alone() -> None:
     assert (row["request_model"], row["response_model"]) == ("m", "m")
     assert row["reported_cost_usd"] == Decimal("0.123456789012")
     assert own.rules.dialects[claimed.rank] == "acme"
-    content = own.records.content("acme.12.text")
+    content = own.keys["acme.12.text"].content
     assert content is not None
     assert content.content_class == "completions"
 
@@ -462,7 +462,12 @@ def test_two_rows_may_not_have_one_precedence() -> None:
 
 
 def test_made_up_keys_do_not_fill_the_memory() -> None:
-    plans = compile_tables([{"rank": 1}]).records
+    own = compile_tables([{"rank": 1}])
     for number in range(50_000):
-        assert plans.claims(f"key.{number}") == ()
-    assert len(plans) <= 20_000
+        assert claim_record({f"key.{number}": 1, "other": 2}, own.records, []).values == [None] * len(
+            RECORD_COLUMNS
+        )
+    claim_record(dict.fromkeys(map(str, range(500)), 1), own.records, [])
+    assert len(own.keys) <= 20_000
+    assert len(own.records) <= 4_000
+    assert max(map(len, own.records)) == 2
