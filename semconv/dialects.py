@@ -64,8 +64,8 @@ class KeyPlan(NamedTuple):
     claims: tuple[Claim, ...]
 
 
-# A claimed key of a shape: its place among the keys; slot and exact type of its claim where that is its only one
-# and goes before all others of its column (else 0 and None); all its claims.
+# A claimed key of a shape: its place among the keys; slot and exact type of its claim where that is its only
+# one and goes before all others of its column (else 0 and None); all its claims.
 Wanted = tuple[int, int, type | None, tuple[Claim, ...]]
 # What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
 # is content, and the keys that are claimed. Plain tuples: unpacking one takes half of a NamedTuple's time.

@@ -174,9 +174,7 @@ class _Pairs(dict[bytes, Pair]):
 
 
 def _scalar(raw: bytes, start: int, size: int) -> Value:
-    """The scalar of the AnyValue of ``size`` bytes at ``start``, None where it is anything but one plain
-    scalar.
-    """
+    """The number or boolean of the AnyValue of ``size`` bytes at ``start``; None for anything else."""
     tag = raw[start]
     if tag == _INT:
         return _varint(raw[start + 1 :])
