@@ -20,6 +20,8 @@ from tests.support import Collector, free_port, start_collector, wait_until
 ROUNDS = 20
 SPANS_PER_REQUEST = 20
 SEED = 20_251_121
+# Keeps the load to what a busy machine can take, so that the test is about kills and not about speed.
+PAUSE_SECONDS = 0.02
 
 
 def request_body(trace: int) -> tuple[bytes, list[str]]:
@@ -61,7 +63,8 @@ class Sender(threading.Thread):
                 if self.post(body):
                     self.acknowledged.update(ids)
                     break
-                self.stopping.wait(0.02)
+                self.stopping.wait(PAUSE_SECONDS)
+            self.stopping.wait(PAUSE_SECONDS)
 
     def post(self, body: bytes) -> bool:
         request = urllib.request.Request(self.url, body, {"Content-Type": "application/x-protobuf"})

@@ -1,0 +1,129 @@
+"""The README is true: its commands run as printed, its output is what comes, its configuration is valid.
+
+The blocks marked `console` are run against a collector that has taken the demo session, `sh` and `yaml` blocks are
+checked for what they name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support import BIN, Collector, run, running
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = ("otlp-collector", "otlp-backfill", "otlp-analyze")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def console() -> list[tuple[str, str]]:
+    """Each command of the console blocks with the output printed under it."""
+    found = []
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output))
+    return found
+
+
+@pytest.fixture(scope="module")
+def with_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    with running(tmp_path_factory.mktemp("readme") / "data") as collector:
+        sent = run("otlp-collector", "demo", "--endpoint", collector.http, "--data-dir", collector.data_dir)
+        assert sent.returncode == 0, sent.stderr
+        yield collector
+
+
+def environment(collector: Collector) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "SPANLEDGER_DATA_DIR": str(collector.data_dir),
+        "SPANLEDGER_GRPC_ENDPOINT": collector.grpc,
+        "SPANLEDGER_HTTP_ENDPOINT": collector.http.removeprefix("http://"),
+        "SPANLEDGER_ADMIN_ENDPOINT": collector.admin.removeprefix("http://"),
+        "NO_COLOR": "1",
+    }
+
+
+@pytest.mark.parametrize(("command", "output"), console(), ids=[line[:60] for line, _ in console()])
+def test_every_command_of_the_readme_runs_as_printed(with_demo: Collector, command: str, output: str) -> None:
+    words = shlex.split(command)
+    assert words[0] in COMMANDS
+    answer = subprocess.run(
+        words, cwd=ROOT, env=environment(with_demo), capture_output=True, text=True, timeout=60, check=False
+    )
+    if words == ["otlp-collector", "serve"]:
+        # The collector that holds the data directory runs already: the second is refused, and says so.
+        assert (answer.returncode, "already" in answer.stderr) == (2, True)
+        return
+    assert answer.returncode == 0, answer.stderr
+    if output:
+        assert [line.rstrip() for line in answer.stdout.strip().splitlines()] == output.strip().splitlines()
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"`make (\w+)`|^make (\w+)$", README, re.M))
+    targets = {name for pair in named for name in pair if name}
+    assert {"serve", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_every_command_is_in_the_readme_and_every_named_one_exists() -> None:
+    listed = re.findall(r"^  ([a-z][a-z-]+)  ", run("otlp-collector", "--help").stdout, re.M)
+    assert len(listed) > 5
+    for name in listed:
+        assert f"otlp-collector {name}`" in README or f"`{name}`" in README, name
+    for name in set(re.findall(r"`otlp-collector ([a-z-]+)", README)):
+        assert name in listed
+
+
+def test_every_option_in_the_readme_exists() -> None:
+    helps = " ".join(
+        run(*words, "--help").stdout
+        for words in [(name,) for name in COMMANDS[1:]]
+        + [(COMMANDS[0], name) for name in ("serve", "demo", "status", "sql", "doctor", "validate")]
+    )
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+    assert options
+    for option in options:
+        assert option in helps, option
+
+
+def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_works(tmp_path: Path) -> None:
+    (block,) = blocks("yaml")
+    config = tmp_path / "collector.yaml"
+    config.write_text(block)
+    answer = run("otlp-collector", "validate", "--config", config)
+    assert answer.returncode == 0, answer.stderr
+    shown = run(
+        "otlp-collector", "print-config", "--config", config, env={**os.environ, "SPANLEDGER_DATA_DIR": "/srv/x"}
+    )
+    effective = yaml.safe_load(shown.stdout)
+    assert effective["data_dir"] == "/srv/x"
+    assert effective["dimensions"] == yaml.safe_load(block)["dimensions"]
+
+
+def test_the_exporter_lines_of_the_readme_are_those_that_serve_prints(with_demo: Collector) -> None:
+    printed = with_demo.log.read_text()
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        assert f"export {name}=" in README
+        assert f"export {name}=" in printed
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
