@@ -132,7 +132,9 @@ def start_collector(
         path = data_dir.parent / f"{data_dir.name}.yaml"
         path.write_text(config)
         command += ["--config", str(path)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "SPANLEDGER_"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "SPANLEDGER_"))
+    }
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     collector = Collector(process, data_dir, grpc_port, http_port, admin_port, log)

@@ -26,7 +26,10 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in UNITS:
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/spanledger/bin", str(BIN)))
     checked = subprocess.run(
-        ["systemd-analyze", "verify", *map(str, tmp_path.iterdir())], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", *map(str, tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     ours = [line for line in checked.stderr.splitlines() if "spanledger" in line]
     assert (checked.returncode, ours) == (0, [])

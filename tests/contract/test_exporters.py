@@ -63,7 +63,9 @@ def send(exporter: SpanExporter, service: str) -> list[dict[str, Any]]:
         span.set_status(StatusCode.ERROR, "late") if number % 10 == 0 else span.set_status(StatusCode.OK)
         span.end(end_time=START + number + 1_000_000_007)
         context = span.get_span_context()
-        sent.append({"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}", "n": number})
+        sent.append(
+            {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}", "n": number}
+        )
     assert provider.force_flush(30_000)
     provider.shutdown()
     return sent
@@ -71,7 +73,9 @@ def send(exporter: SpanExporter, service: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("transport", ["http", "grpc"])
 @pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
-def test_every_span_of_an_sdk_is_stored_once_and_whole(collector: Collector, transport: str, gzip: bool) -> None:
+def test_every_span_of_an_sdk_is_stored_once_and_whole(
+    collector: Collector, transport: str, gzip: bool
+) -> None:
     service = f"exporter-{uuid.uuid4().hex[:8]}"
     sent = send(exporter_of(collector, transport, gzip), service)
     rows = wait_for_service(collector, service, SPANS)
@@ -82,8 +86,15 @@ def test_every_span_of_an_sdk_is_stored_once_and_whole(collector: Collector, tra
     for span in sent:
         row, number = by_span[span["span_id"]], span["n"]
         assert json.loads(row["attributes"]) == {**ATTRIBUTES, "app.number": number}
-        assert (row["start_unix_nano"], row["end_unix_nano"]) == (START + number, START + number + 1_000_000_007)
-        assert (row["name"], row["kind"], row["scope_name"]) == (f"chat {number}", "CLIENT", "tests.exporters")
+        assert (row["start_unix_nano"], row["end_unix_nano"]) == (
+            START + number,
+            START + number + 1_000_000_007,
+        )
+        assert (row["name"], row["kind"], row["scope_name"]) == (
+            f"chat {number}",
+            "CLIENT",
+            "tests.exporters",
+        )
         assert row["status_code"] == ("ERROR" if number % 10 == 0 else "OK")
         assert json.loads(row["events"])[0]["attributes"] == {"n": number}
         assert json.loads(row["resource_attributes"])["app.version"] == 7
@@ -136,7 +147,11 @@ def test_json_by_hand_gives_the_same_row_as_protobuf(collector: Collector) -> No
         {"Content-Type": "application/json; charset=utf-8"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        assert (answer.status, answer.headers["Content-Type"], json.load(answer)) == (200, "application/json", {})
+        assert (answer.status, answer.headers["Content-Type"], json.load(answer)) == (
+            200,
+            "application/json",
+            {},
+        )
     (row,) = wait_for_service(collector, service, 1)
     assert (row["trace_id"], row["span_id"], row["parent_span_id"]) == (trace_id, span_id, None)
     assert (row["input_tokens"], row["status_code"], row["kind"]) == (12, "ERROR", "CLIENT")
@@ -147,12 +162,13 @@ def test_json_by_hand_gives_the_same_row_as_protobuf(collector: Collector) -> No
 
 
 def test_a_call_is_priced_within_seconds_of_its_acknowledgement(collector: Collector) -> None:
-    """The calls of the spans sent above carry a cost: 1,200 input and 80 output tokens of a model with a known price."""
+    """Each call of 1,200 input and 80 output tokens of a model with a known price carries its cost."""
     service = f"priced-{uuid.uuid4().hex[:8]}"
     send(exporter_of(collector, "http", gzip=False), service)
     wait_for_service(collector, service, SPANS)
     (row,) = collector.sql(
-        f"SELECT count(*) AS calls, min(cost_usd) AS low, max(cost_usd) AS high FROM calls WHERE service_name = '{service}'"
+        "SELECT count(*) AS calls, min(cost_usd) AS low, max(cost_usd) AS high"
+        f" FROM calls WHERE service_name = '{service}'"
     )
     # gpt-4.1-mini: 0.40 USD a million input tokens, 1.60 USD a million output tokens.
     assert row == {"calls": SPANS, "low": 0.000608, "high": 0.000608}

@@ -110,7 +110,11 @@ def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_w
     answer = run("otlp-collector", "validate", "--config", config)
     assert answer.returncode == 0, answer.stderr
     shown = run(
-        "otlp-collector", "print-config", "--config", config, env={**os.environ, "SPANLEDGER_DATA_DIR": "/srv/x"}
+        "otlp-collector",
+        "print-config",
+        "--config",
+        config,
+        env={**os.environ, "SPANLEDGER_DATA_DIR": "/srv/x"},
     )
     effective = yaml.safe_load(shown.stdout)
     assert effective["data_dir"] == "/srv/x"

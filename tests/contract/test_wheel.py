@@ -29,7 +29,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     for package in PACKAGES:
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+    ]
     subprocess.run([*command, str(folder), str(source)], check=True, capture_output=True)
     (built,) = folder.glob("spanledger-*.whl")
     return built
@@ -42,7 +51,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(home, with_pip=False)
     bin_dir = home / "bin"
     (site_packages,) = home.glob("lib/python*/site-packages")
-    install = [sys.executable, "-m", "pip", "--python", str(bin_dir / "python"), "install", "--quiet", "--no-deps"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(bin_dir / "python"),
+        "install",
+        "--quiet",
+        "--no-deps",
+    ]
     subprocess.run([*install, "--no-index", str(wheel)], check=True, capture_output=True)
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return bin_dir
@@ -80,7 +98,9 @@ def test_the_wheel_carries_its_data_and_names_the_extension_wheels(wheel: Path) 
 
 
 def test_the_three_commands_work_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
-    package = run_installed(installed, "python", "-c", "import collector; print(collector.__file__)", cwd=tmp_path)
+    package = run_installed(
+        installed, "python", "-c", "import collector; print(collector.__file__)", cwd=tmp_path
+    )
     assert str(installed.parent) in package.stdout
     for command in ("otlp-collector", "otlp-backfill", "otlp-analyze"):
         helped = run_installed(installed, command, "--help", cwd=tmp_path)

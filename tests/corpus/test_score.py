@@ -110,7 +110,7 @@ def shortfalls(line: str) -> list[str]:
     calls, once, missed, double, extra = map(
         int, re.search(r"calls +(\d+) once +(\d+) missed +(\d+) double +(\d+) extra +(\d+)", line).groups()
     )
-    wrong = [] if (once, missed, double, extra) == (calls, 0, 0, 0) else [line.split("|")[0]]
+    wrong = [] if (once, missed, double, extra) == (calls, 0, 0, 0) else [line.split("|", maxsplit=1)[0]]
     wrong += [
         f"{column} {right}/{asked}"
         for column, right, asked in re.findall(r"(\w+) +(\d+)/(\d+)", line)

@@ -113,7 +113,7 @@ def test_a_data_directory_that_is_a_file_or_open_to_others_is_refused(tmp_path: 
     assert answer.returncode == 2
     assert str(tmp_path / "file") in one_line(answer.stderr)
     (tmp_path / "open").mkdir(mode=0o755)
-    os.chmod(tmp_path / "open", 0o755)
+    (tmp_path / "open").chmod(0o755)
     answer = run("otlp-collector", "serve", "--data-dir", tmp_path / "open")
     assert answer.returncode == 2
     line = one_line(answer.stderr)
@@ -211,7 +211,11 @@ def test_a_file_that_is_not_otlp_is_refused_and_leaves_the_lake_as_it_was(
     collector: Collector, tmp_path: Path
 ) -> None:
     before = collector.sql("SELECT count(*) AS n FROM spans")
-    for name, content in {"notes.json": b'{"hello": 1}', "notes.txt": b"hello\n", "x.pb": b"\xff" * 50}.items():
+    for name, content in {
+        "notes.json": b'{"hello": 1}',
+        "notes.txt": b"hello\n",
+        "x.pb": b"\xff" * 50,
+    }.items():
         (tmp_path / name).write_bytes(content)
         answer = run("otlp-backfill", tmp_path / name, "--data-dir", collector.data_dir)
         assert answer.returncode == 1

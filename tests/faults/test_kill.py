@@ -80,7 +80,9 @@ class Sender(threading.Thread):
 
 def loader_pid(collector: Collector) -> int | None:
     """The loader among the supervisor's children, by its command line."""
-    children = Path(f"/proc/{collector.process.pid}/task/{collector.process.pid}/children").read_text().split()
+    children = (
+        Path(f"/proc/{collector.process.pid}/task/{collector.process.pid}/children").read_text().split()
+    )
     for child in children:
         if b"collector.loader" in Path(f"/proc/{child}/cmdline").read_bytes():
             return int(child)
