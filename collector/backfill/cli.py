@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import sys
 import tempfile
 import time
@@ -79,11 +78,10 @@ def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run:
 
     from collector.backfill.report import Report
     from collector.backfill.run import Options
+    from collector.backfill.workers import quiet_garbage_collector
     from collector.store.lake import LakeError
 
-    # Millions of long-lived rows are not garbage worth looking for.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    quiet_garbage_collector()
     started = time.monotonic()
     report = Report(dry_run)
     scratch = config.data_dir if config.data_dir.is_dir() and not dry_run else None
@@ -106,8 +104,9 @@ def _load_all(
     from collector.backfill.seen import Seen
     from collector.store.commit import Committer
 
-    with Seen() if options.dry_run else contextlib.nullcontext() as seen:
-        backfill = Backfill(Committer(lake, options.settings), options, seen)
+    with contextlib.ExitStack() as stack:
+        seen = stack.enter_context(Seen()) if options.dry_run else None
+        backfill = stack.enter_context(Backfill(Committer(lake, options.settings), options, seen))
         for path in files:
             before = sum(file.bytes for file in report.files)
             report.files.append(backfill.load(path, partial(_advance, progress, before)))

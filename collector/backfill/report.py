@@ -45,6 +45,10 @@ class FileReport:
             return
         self.problems.setdefault(reason, Problem(reason, where)).count += count
 
+    def add_unreadable(self, where: str, reason: str) -> None:
+        self.unreadable += 1
+        self.add_problem(where, reason)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "file": self.name,

@@ -24,7 +24,7 @@ class Seen:
     """Identities of rows, in a temporary database on disk: there may be more than memory holds."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")
+        self._database = sqlite3.connect("", check_same_thread=False)
         self._database.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
             "CREATE TABLE seen (identity TEXT PRIMARY KEY) WITHOUT ROWID;"

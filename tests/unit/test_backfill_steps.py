@@ -60,7 +60,8 @@ def lines(*requests):
 
 def load(path, content, store=None, **options) -> FileReport:
     path.write_bytes(content)
-    return Backfill(store or Store(), Options(Settings(), **options)).load(str(path))
+    with Backfill(store or Store(), Options(Settings(), **options)) as run:
+        return run.load(str(path))
 
 
 def counts(report):
@@ -126,6 +127,27 @@ def test_counts_of_the_steps_are_those_of_the_input(tmp_path, monkeypatch):
     assert counts(report) == {"spans_read": 20, "spans_stored": 15, "spans_rejected": 5}
 
 
+def test_other_processes_extract_the_same(tmp_path, monkeypatch):
+    """A file large enough for workers, with rejected spans and torn lines all over it: every span is stored
+    once, in the order of time, and every problem is told, as this process alone would."""
+    monkeypatch.setattr("collector.backfill.run._GROUP_BYTES", 5_000)
+    spans = [
+        span(n, start=1_700_000_000 + n, **({"spanId": "xyz"} if n % 7 == 0 else {})) for n in range(600)
+    ]
+    torn = b"{ torn\n"
+    content = torn.join(lines(request(*spans[at : at + 6])) for at in range(0, 600, 6))
+    reports = []
+    for cores in (1, 2):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        store = Store()
+        reports.append(load(tmp_path / "a.jsonl", content, store).as_json())
+        times = [time for step in store.steps for time in step.spans.column("start_unix_nano").to_pylist()]
+        assert times == sorted(times)
+    assert reports[0] == reports[1]
+    assert reports[0]["spans"]["stored"] == 514
+    assert reports[0]["unreadable"] == 99
+
+
 def test_no_step_parts_rows_of_one_time():
     """All rows of one moment, as texts and their spans are, land in one step; the borders fall between
     moments."""
@@ -162,8 +184,8 @@ def test_a_dry_run_counts_a_span_that_stands_twice_once(tmp_path, monkeypatch):
     monkeypatch.setattr("collector.backfill.run._GROUP_BYTES", 1)
     content = lines(request(span(0), span(1)), request(span(1), span(2)), request(span(0)))
     real = load(tmp_path / "a.jsonl", content)
-    with Seen() as seen:
-        dry = Backfill(Store(), Options(Settings(), dry_run=True), seen).load(str(tmp_path / "a.jsonl"))
+    with Seen() as seen, Backfill(Store(), Options(Settings(), dry_run=True), seen) as run:
+        dry = run.load(str(tmp_path / "a.jsonl"))
     assert counts(dry) == counts(real)
     assert counts(dry) == {"spans_read": 5, "spans_stored": 3, "spans_duplicate": 2}
 
