@@ -7,7 +7,7 @@ WITH
 nearest AS (
     SELECT
         node,
-        {nearest_values}
+        {nearest_values},
         arg_min({{'name': agent_name, 'id': agent_id}}, distance)
             FILTER (agent_name IS NOT NULL OR agent_id IS NOT NULL) AS agent,
         min(distance) FILTER (agent_name IS NOT NULL OR agent_id IS NOT NULL) AS agent_distance,

@@ -23,6 +23,8 @@ same_id AS (
     JOIN candidates AS l USING (tenant, response_id)
     JOIN candidates AS r USING (tenant, response_id)
     WHERE l.reporter < r.reporter
+      AND l.start_unix_nano <= r.end_unix_nano
+      AND r.start_unix_nano <= l.end_unix_nano
       AND abs(l.start_unix_nano - r.start_unix_nano) <= {horizon_ns}
 ),
 nested AS (

@@ -61,7 +61,7 @@ def call_record_select(dimensions: Mapping[str, str]) -> str:
 
 def partner_traces_sql(stored_spans: str) -> str:
     """A SELECT of (tenant, trace_id): untouched traces in `stored_spans` with a record that may be one call
-    with a record in ``TEMP call_records``, by an equal response id or by rule (c); needs ``TEMP touched_traces``.
+    with one in ``TEMP call_records``, by an equal response id or by rule (c); needs ``TEMP touched_traces``.
 
     `stored_spans` is a relation with the columns of `spans`: ``lake.spans``, or a subquery cut to
     ``start_time BETWEEN <first start of call_records> - 1 h AND <last> + 1 h`` (``PARTNER_HORIZON_SECONDS``,

@@ -1,4 +1,4 @@
-"""Which records are one call: the constrained grouping of the few records that have anything to do with another."""
+"""Which records are one call: the constrained grouping of the few that have anything to do with another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """`groups`: the members of every call with more than one; `doubtful`: pairs kept apart that look alike."""
+    """`groups`: the members of each call that has several; `doubtful`: pairs kept apart that look alike."""
 
     groups: tuple[tuple[Node, ...], ...]
     doubtful: frozenset[tuple[Node, Node]]
@@ -31,8 +31,9 @@ class Grouping:
 def group(edges: Sequence[Edge], nesting: frozenset[tuple[Node, Node]]) -> Grouping:
     """Join records along `edges`, best first; the order of `edges` decides, and nothing else.
 
-    `nesting` holds (ancestor, descendant). A group never holds two records of one reporter unless one is the other's
-    ancestor, also not through a third record. Nested pairs and twins join only where each is the other's best.
+    `nesting` holds (ancestor, descendant). A group never holds two records of one reporter unless one is the
+    other's ancestor, also not through a third record. Nested pairs and twins join only where each is the
+    other's best.
     """
     groups = _Groups(nesting)
     refused = []
@@ -78,7 +79,7 @@ class _Groups:
 
 
 def _mutually_best(edges: Iterable[Edge]) -> list[Edge]:
-    """Nested pairs and twins are one to one per reporter and direction: only an edge that is both ends' first stays."""
+    """Nested pairs and twins are one to one per reporter and direction: both ends' first edge stays."""
     best: dict[tuple[object, ...], Edge] = {}
     kept = []
     for edge in edges:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 from semconv.settings import AccountPlan, AccountRule, Settings
-from semconv.sqltext import literal
+from semconv.sqltext import literal, sql_text
 
 _NEVER_BEFORE: Final = dt.date(1, 1, 1)
 
@@ -22,7 +22,8 @@ def install(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     providers = _table("providers")
     _create_map(connection, "provider_aliases(alias, canonical)", providers["aliases"])
     _create_map(connection, "operation_roles(known_operation, known_role)", _table("operations")["roles"])
-    for macro in (*_macros(settings, providers["models"]), *_ARITHMETIC, _MODEL_FAMILY, _MODELS_AGREE):
+    connection.execute(sql_text("macros.sql"))
+    for macro in _macros(settings, providers["models"]):
         connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
 
 
@@ -34,33 +35,10 @@ def _macros(settings: Settings, models: list[dict[str, str]]) -> Iterator[str]:
         "account_by_rule(provider, service, user_id, attributes, resource_attributes) AS "
         + _case(_account_branch(rule) for rule in settings.account_rules)
     )
-    yield f"declared_plan(account, day) AS {_by_account(settings.account_plans, lambda p: literal(p.plan_tier))}"
-    yield f"usage_billed(account, day) AS {_by_account(settings.account_plans, lambda p: str(p.usage_billed))}"
+    plans = settings.account_plans
+    yield f"declared_plan(account, day) AS {_by_account(plans, lambda plan: literal(plan.plan_tier))}"
+    yield f"usage_billed(account, day) AS {_by_account(plans, lambda plan: str(plan.usage_billed))}"
     yield f"default_plan_tier() AS {literal(settings.default_plan_tier or 'unknown')}"
-
-
-# A model id without the path and vendor before it and the date, version or "latest" behind it; NULL for names of
-# no known family (an alias, a deployment), which conflict with nothing.
-_MODEL_FAMILY: Final = r"""model_family(model) AS nullif(regexp_replace(regexp_extract(
-    lower(model),
-    '(?:^|[/.:~])((?:gpt|chatgpt|o[134]|codex|text-embedding|claude|gemini|gemma|llama|mistral|ministral|magistral'
-    || '|codestral|devstral|mixtral|pixtral|command|embed|rerank|deepseek|grok|sonar|kimi|moonshot|qwen|nova|titan)'
-    || '[^/]*)$', 1
-), '(?:[-@:](?:20\d{6}|20\d{2}-\d{2}-\d{2}|\d{2}-\d{2}|\d{3,4}|latest|preview|exp|v\d+(?::\d+)?))+$', ''), '')"""
-_MODELS_AGREE: Final = """models_agree(request_a, response_a, request_b, response_b) AS
-    coalesce(model_family(request_a), model_family(response_a)) IS NULL
-    OR coalesce(model_family(request_b), model_family(response_b)) IS NULL
-    OR coalesce(model_family(request_a) IN (model_family(request_b), model_family(response_b)), FALSE)
-    OR coalesce(model_family(response_a) IN (model_family(request_b), model_family(response_b)), FALSE)"""
-
-# Money is counted in whole 1e-18 USD and rounded once to 1e-12, half to even.
-_ARITHMETIC: Final = (
-    "pico(price) AS (price * 1000000000000)::BIGINT",
-    "half_even_million(n) AS (n + 499999 + (n // 1000000) % 2) // 1000000",
-    # Up to 9 dollars it fits 64 bits, whose division is fifty times faster.
-    "usd(n) AS (CASE WHEN n <= 9000000000000000000 THEN half_even_million(n::BIGINT) ELSE half_even_million(n) END)"
-    "::DECIMAL(38, 0) * 0.000000000001::DECIMAL(12, 12)",
-)
 
 
 def _table(name: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import duckdb
@@ -30,14 +30,15 @@ _STORED_COUNTS: Final = tuple(name for name in _COUNTS if name not in _CONSUMED)
 # Columns of extraction that resolution replaces.
 _MEANT: Final = ("provider", "service_tier", "batch", "input_tokens", "output_tokens", "cache_write_tokens")
 _ACCOUNT: Final = (
-    "coalesce(nullif(trim(bound_billing_account), ''), nullif(trim(billing_account), ''),"
-    " nullif(trim(resource_billing_account), ''), fallback_account)"
+    "coalesce(sent_account(bound_billing_account, billing_account, resource_billing_account),"
+    " fallback_account)"
 )
 # Columns that take both what was sent, GenAI or not, and what resolution found for GenAI records.
 _DECIDED_LAST: Final = {
     "billing_account": _ACCOUNT,
-    "plan_tier": "coalesce(nullif(lower(trim(plan_tier)), ''), nullif(lower(trim(resource_plan_tier)), ''),"
-    f" CASE WHEN dialect IS NOT NULL THEN coalesce(declared_plan({_ACCOUNT}, {{time}}::DATE), default_plan_tier()) END)",
+    "plan_tier": "CASE WHEN dialect IS NULL THEN sent_plan(plan_tier, resource_plan_tier) ELSE"
+    f" coalesce(sent_plan(plan_tier, resource_plan_tier), declared_plan({_ACCOUNT}, {{time}}::DATE),"
+    " default_plan_tier()) END",
     "notes": "CASE WHEN new_notes IS NULL THEN notes ELSE list_concat(coalesce(notes, []), new_notes) END",
 }
 # No context window and no batch item comes near it; sums of a few such counts still fit 64 bits.
@@ -89,7 +90,7 @@ def _records_sql(target: str, schema: pa.Schema, time: str) -> str:
         source=_SOURCE,
         plausible_counts=", ".join(_plausible_counts()),
         untouched_counts=", ".join(name for name in _STORED_COUNTS if name not in _MEANT),
-        columns=", ".join(_resolved_columns(schema, time, {*_MEANT, *_STORED_COUNTS})),
+        columns=", ".join(_resolved_columns(schema, time, meant={*_MEANT, *_STORED_COUNTS}, added=_ADDED)),
     )
 
 
@@ -97,7 +98,7 @@ def _metric_points_sql() -> str:
     return sql_text("resolve_metric_points.sql").format(
         target="resolved_metric_points",
         source=_SOURCE,
-        columns=", ".join(_resolved_columns(columns.METRIC_POINTS, "time", {"provider"})),
+        columns=", ".join(_resolved_columns(columns.METRIC_POINTS, "time", meant={"provider"}, added={})),
     )
 
 
@@ -105,19 +106,20 @@ def _plausible_counts() -> Iterator[str]:
     tests = {name: f"{name} BETWEEN 0 AND {_LARGEST_COUNT}" for name in _COUNTS}
     for name, is_plausible in tests.items():
         yield f"CASE WHEN {is_plausible} THEN {name} END AS {name}"
-    yield f"NOT ({' AND '.join(f'coalesce({test}, TRUE)' for test in tests.values())}) AS has_implausible_count"
+    all_plausible = " AND ".join(f"coalesce({test}, TRUE)" for test in tests.values())
+    yield f"NOT ({all_plausible}) AS has_implausible_count"
 
 
-def _resolved_columns(schema: pa.Schema, time: str, meant: set[str]) -> Iterator[str]:
+def _resolved_columns(
+    schema: pa.Schema, time: str, meant: set[str], added: Mapping[str, tuple[str, ...]]
+) -> Iterator[str]:
     """The lake's columns: what resolution decides, and the rest as extracted."""
     for name in schema.names:
         if name in _DECIDED_LAST:
             yield f"{_DECIDED_LAST[name].format(time=time)} AS {name}"
         elif name not in _CONSUMED:
             yield f"meaning.{name}" if name in meant else f"source.{name}"
-        if "role" in _ADDED.get(name, ()) and schema is columns.METRIC_POINTS:
-            continue
-        yield from (f"meaning.{added}" for added in _ADDED.get(name, ()))
+        yield from (f"meaning.{column}" for column in added.get(name, ()))
 
 
 def _with_documents(table: pa.Table) -> pa.Table:

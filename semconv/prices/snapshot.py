@@ -66,9 +66,10 @@ class Snapshot:
 def compile_snapshot() -> Snapshot:
     """Compile the prices of the installed genai-prices; the same release always gives the same `snapshot_id`.
 
-    A model's list of conditional prices becomes one set of rows per range of dates (and per time of day, where the
-    source prices that) in which the source itself answers the same prices, so no order of conditions is left to get
-    wrong. `data_as_of` is the newest date in the data that has come; prices announced for later are in the rows.
+    A model's list of conditional prices becomes one set of rows per range of dates (and per time of day, where
+    the source prices that) in which the source itself answers the same prices, so that no order of conditions
+    is left to get wrong. `data_as_of` is the newest date in the data that has come; the rows also hold prices
+    announced for later.
     """
     providers = data_snapshot.get_snapshot().providers
     rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def span(span_id: str, parent: str | None = None, *, at: float = 0, took: float 
 
 def chat(span_id: str, parent: str | None = None, **given: Any) -> Row:
     """A chat call of gpt-4o with 100 tokens in and 10 out, reported by the library `lib`."""
-    claimed = {
+    claimed: Row = {
         "dialect": "otel_genai",
         "operation": "chat",
         "provider": "openai",
@@ -69,7 +70,13 @@ def table(rows: list[Row], schema: pa.Schema = columns.SPANS) -> pa.Table:
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
-    return connection.execute(sql).to_arrow_table().to_pylist()
+    rows: list[Row] = connection.execute(sql).to_arrow_table().to_pylist()
+    return rows
+
+
+def seeded(seed: int) -> random.Random:
+    """Made-up choices that are the same at every run."""
+    return random.Random(seed)
 
 
 def resolve(*rows: Row, settings: Settings | None = None) -> list[Row]:
@@ -81,7 +88,7 @@ def resolve(*rows: Row, settings: Settings | None = None) -> list[Row]:
 
 
 class Store:
-    """`spans` and `calls` in memory; each commit rebuilds the calls of the traces it touches, and of their partners."""
+    """`spans` and `calls` in memory; each commit rebuilds the calls of the traces it touches and their partners'."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings()

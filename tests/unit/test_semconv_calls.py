@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
 
 from semconv.settings import AccountPlan, Settings
-from tests.unit.semconv_records import Row, Store, build, chat, fetch, span
+from tests.unit.semconv_records import Row, Store, build, chat, fetch, seeded, span
 
 
 def members(calls: list[Row]) -> list[list[str]]:
@@ -428,7 +427,7 @@ def test_pricing_mode_follows_the_plan(plan: str, usage_billed: bool, mode: str)
 
 def messy_records(seed: int) -> list[Row]:
     """Traces with wrappers, twins, repeated ids, sessions here and there; the same for the same seed."""
-    pick = random.Random(seed)
+    pick = seeded(seed)
     rows = []
     for n in range(60):
         trace = f"t{pick.randrange(8)}"
@@ -458,10 +457,10 @@ def test_order_and_batches_do_not_matter(seed: int) -> None:
     at_once = build(*rows)
     assert len(at_once) > 10
     for attempt in range(2):
-        shuffled = random.Random(attempt).sample(rows, len(rows))
+        shuffled = seeded(attempt).sample(rows, len(rows))
         store = Store()
         while shuffled:
-            size = random.Random(len(shuffled) + attempt).randrange(1, 25)
+            size = seeded(len(shuffled) + attempt).randrange(1, 25)
             store.commit(*shuffled[:size])
             del shuffled[:size]
         assert store.calls() == at_once

@@ -1,0 +1,158 @@
+"""The SQL that builds calls, with the configured dimensions worked into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from semconv import calls
+from semconv.sqltext import quoted, sql_text
+
+_WHOSE: Final = ("session_id", "user_id")
+_AGENT_AND_TOOL: Final = ("agent_name", "agent_id", "tool_name", "tool_call_id")
+_INPUT_COUNTS: Final = (
+    *("input_tokens", "cache_read_tokens", "cache_write_tokens"),
+    *("cache_write_5m_tokens", "cache_write_30m_tokens", "cache_write_1h_tokens", "cache_write_12h_tokens"),
+    *("audio_input_tokens", "image_input_tokens"),
+)
+_OUTPUT_COUNTS: Final = ("output_tokens", "reasoning_tokens", "audio_output_tokens")
+_TOTALS: Final = {"input_tokens", "output_tokens"}
+# Columns of several records' one call that call_merge.sql does not take from the first that has a value.
+_MERGED_APART: Final = {
+    *_INPUT_COUNTS,
+    *_OUTPUT_COUNTS,
+    *(
+        "token_semantics",
+        "token_evidence",
+        "status_code",
+        "error_type",
+        "billing_account",
+        "plan_tier",
+        "notes",
+    ),
+}
+
+# The columns of `calls` in the lake's order; configured dimensions follow.
+CALL_COLUMNS: Final = (
+    *("call_id", "tenant", "trace_id", "span_id", "members", "signal", "start_time", "duration_ns"),
+    *("service_name", "deployment_environment", "dialect", "role", "operation", "provider"),
+    *("request_model", "response_model", "model_region", "response_id", "finish_reasons", "service_tier"),
+    *("speed", "batch", "error_type", "time_to_first_token_ms"),
+    *_WHOSE,
+    *_AGENT_AND_TOOL,
+    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens"),
+    *("cache_write_30m_tokens", "cache_write_1h_tokens", "cache_write_12h_tokens"),
+    *("output_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens"),
+    *("token_semantics", "token_evidence"),
+    *("session_inherited", "user_inherited", "agent_inherited", "tool_inherited", "possible_duplicate"),
+    *("billing_account", "plan_tier", "pricing_mode", "cost_usd", "cost_low_usd", "cost_high_usd"),
+    *("cost_input_usd", "cost_output_usd", "cost_cache_read_usd", "cost_cache_write_usd"),
+    *("cost_reasoning_usd", "cost_audio_usd", "cost_request_usd", "reported_cost_usd"),
+    *("price_id", "cost_note", "status_code", "notes"),
+)
+
+
+class CallSql:
+    """One attribute per statement; each .sql file says what its statement does."""
+
+    def __init__(self, dimensions: Iterable[str]) -> None:
+        whose = [_Whose(name) for name in _WHOSE] + [_Whose(name, has_resource=True) for name in dimensions]
+        self.parents = sql_text("call_parents.sql").format(
+            told=_joined(
+                f"child.{quoted(name)}" for name in (*_AGENT_AND_TOOL, *(value.name for value in whose))
+            )
+        )
+        self.candidates = sql_text("call_candidates.sql").format(
+            nearest_values=_joined(value.nearest() for value in whose),
+            trace_values=_joined(value.trace_wide() for value in whose),
+            record_columns=_joined(f"call_records.{name}" for name in _record_columns()),
+            value_levels=_joined(value.levels() for value in whose),
+        )
+        self.roll_ups = sql_text("call_rollups.sql")
+        self.partners = sql_text("call_partners.sql")
+        self.edges = sql_text("call_edges.sql").format(**calls.BOUNDS)
+        self.merge = _merge(whose)
+        self.new_models = sql_text("prices/new_models.sql")
+        self.price = sql_text("prices/price.sql")
+        self.calls = sql_text("calls.sql").format(
+            decided_values=_joined(value.decided() for value in whose),
+            conflict_notes=_joined(_Whose(name).conflict_note() for name in _WHOSE),
+            columns=_joined(quoted(name) for name in (*CALL_COLUMNS, *(value.name for value in whose[2:]))),
+        )
+
+
+class _Whose:
+    """A value that a call may have from elsewhere: a session, a user, a configured dimension.
+
+    call_candidates.sql says what `<name>_level`, `_low` and `_high` hold.
+    """
+
+    def __init__(self, name: str, *, has_resource: bool = False) -> None:
+        self.name = name
+        self._own = quoted(name)
+        self._near, self._distance = quoted(f"{name}_near"), quoted(f"{name}_distance")
+        self._first, self._last = quoted(f"{name}_first"), quoted(f"{name}_last")
+        self._level, self._least = quoted(f"{name}_level"), quoted(f"{name}_least_level")
+        self._low, self._high = quoted(f"{name}_low"), quoted(f"{name}_high")
+        resource = quoted(calls.resource_dimension(name))
+        self._resource = f"call_records.{resource}" if has_resource else "NULL"
+
+    def nearest(self) -> str:
+        return (
+            f"arg_min({self._own}, distance) AS {self._near},"
+            f" min(distance) FILTER ({self._own} IS NOT NULL) AS {self._distance}"
+        )
+
+    def trace_wide(self) -> str:
+        return f"min({self._own}) AS {self._first}, max({self._own}) AS {self._last}"
+
+    def levels(self) -> str:
+        return (
+            f"CASE WHEN {self._distance} = 0 THEN 1 WHEN {self._distance} > 0 THEN 2"
+            f" WHEN {self._first} IS NOT NULL THEN 3 WHEN {self._resource} IS NOT NULL THEN 4 END"
+            f" AS {self._level},"
+            f" coalesce({self._near}, {self._first}, {self._resource}) AS {self._low},"
+            f" coalesce({self._near}, {self._last}, {self._resource}) AS {self._high}"
+        )
+
+    def least_level(self) -> str:
+        return f"min({self._level}) OVER (PARTITION BY call_number) AS {self._least}"
+
+    def merged(self) -> str:
+        is_least = f"{self._level} = {self._least}"
+        return (
+            f"min({self._level}) AS {self._level},"
+            f" min({self._low}) FILTER ({is_least}) AS {self._low},"
+            f" max({self._high}) FILTER ({is_least}) AS {self._high}"
+        )
+
+    def decided(self) -> str:
+        return f"CASE WHEN {self._low} = {self._high} THEN {self._low} END AS {self._own}"
+
+    def conflict_note(self) -> str:
+        return f"CASE WHEN {self._low} <> {self._high} THEN '{self.name.removesuffix('_id')}_conflict' END"
+
+
+def _merge(whose: list[_Whose]) -> str:
+    details = (name for name in (*_INPUT_COUNTS, *_OUTPUT_COUNTS) if name not in _TOTALS)
+    filled = (name for name in _record_columns() if name not in _MERGED_APART)
+    return sql_text("call_merge.sql").format(
+        details=" + ".join(f"({name} IS NOT NULL)::INT" for name in details),
+        least_levels=_joined(value.least_level() for value in whose),
+        filled=_joined(f"arg_min({name}, rank) AS {name}" for name in filled),
+        filled_input=_joined(
+            f"arg_min({name}, rank) FILTER (same_input) AS {name}" for name in _INPUT_COUNTS
+        ),
+        filled_output=_joined(
+            f"arg_min({name}, rank) FILTER (same_output) AS {name}" for name in _OUTPUT_COUNTS
+        ),
+        merged_values=_joined(value.merged() for value in whose),
+    )
+
+
+def _record_columns() -> Iterator[str]:
+    return (name for name in calls.CALL_RECORD_COLUMNS if name not in (*_WHOSE, *_AGENT_AND_TOOL))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return ", ".join(parts)

@@ -1,0 +1,37 @@
+-- Macros that depend on no table and no setting; macros.py makes the others.
+
+-- What was sent about the account and the plan; the token's account goes before anything sent.
+CREATE OR REPLACE TEMP MACRO sent_account(bound, own, resource) AS
+    coalesce(nullif(trim(bound), ''), nullif(trim(own), ''), nullif(trim(resource), ''));
+CREATE OR REPLACE TEMP MACRO sent_plan(own, resource) AS
+    coalesce(nullif(lower(trim(own)), ''), nullif(lower(trim(resource)), ''));
+
+-- A model id without the path and vendor before it and the date, version or "latest" behind it; NULL for names of no
+-- known family (an alias, a deployment), which conflict with nothing.
+CREATE OR REPLACE TEMP MACRO model_family(model) AS nullif(
+    regexp_replace(
+        regexp_extract(
+            lower(model),
+            '(?:^|[/.:~])((?:gpt|chatgpt|o[134]|codex|text-embedding|claude|gemini|gemma|llama|mistral|ministral'
+            || '|magistral|codestral|devstral|mixtral|pixtral|command|embed|rerank|deepseek|grok|sonar|kimi|moonshot'
+            || '|qwen|nova|titan)[^/]*)$',
+            1
+        ),
+        '(?:[-@:](?:20\d{6}|20\d{2}-\d{2}-\d{2}|\d{2}-\d{2}|\d{3,4}|latest|preview|exp|v\d+(?::\d+)?))+$',
+        ''
+    ),
+    ''
+);
+CREATE OR REPLACE TEMP MACRO models_agree(request_a, response_a, request_b, response_b) AS
+    coalesce(model_family(request_a), model_family(response_a)) IS NULL
+    OR coalesce(model_family(request_b), model_family(response_b)) IS NULL
+    OR coalesce(model_family(request_a) IN (model_family(request_b), model_family(response_b)), FALSE)
+    OR coalesce(model_family(response_a) IN (model_family(request_b), model_family(response_b)), FALSE);
+
+-- Money is counted in whole 1e-18 USD and rounded once to 1e-12, half to even. Up to 9 dollars that fits 64 bits,
+-- whose division is many times faster.
+CREATE OR REPLACE TEMP MACRO pico(price) AS (price * 1000000000000)::BIGINT;
+CREATE OR REPLACE TEMP MACRO half_even_million(n) AS (n + 499999 + (n // 1000000) % 2) // 1000000;
+CREATE OR REPLACE TEMP MACRO usd(n) AS
+    (CASE WHEN n <= 9000000000000000000 THEN half_even_million(n::BIGINT) ELSE half_even_million(n) END)
+    ::DECIMAL(38, 0) * 0.000000000001::DECIMAL(12, 12);
