@@ -102,14 +102,15 @@ def _load_all(
 ) -> None:
     from collector.backfill.run import Backfill
     from collector.backfill.seen import Seen
-    from collector.store.commit import Committer
+    from collector.backfill.store import LakeStore
 
     with contextlib.ExitStack() as stack:
         seen = stack.enter_context(Seen()) if options.dry_run else None
-        backfill = stack.enter_context(Backfill(Committer(lake, options.settings), options, seen))
+        backfill = stack.enter_context(Backfill(LakeStore(lake, options.settings), options, seen))
         for path in files:
             before = sum(file.bytes for file in report.files)
             report.files.append(backfill.load(path, partial(_advance, progress, before)))
+        backfill.finish()
 
 
 def _advance(progress: Progress, before: int, consumed: int) -> None:

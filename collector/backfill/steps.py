@@ -17,7 +17,7 @@ from semconv.extract import Extracted
 
 # The tables of records, and what each table is sorted by.
 RECORDS: Final = ("spans", "log_records", "metric_points")
-_TIMES: Final = dict(zip((*RECORDS, "contents"), ("start_time", "time", "time", "start_time"), strict=True))
+TIMES: Final = dict(zip((*RECORDS, "contents"), ("start_time", "time", "time", "start_time"), strict=True))
 
 Tables = dict[str, pa.Table]
 
@@ -38,7 +38,7 @@ def cut_into_steps(parts: list[Extracted], step_rows: int) -> Iterator[Extracted
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part.counts)
-    tables = {name: _sorted([getattr(part, name) for part in parts], name) for name in _TIMES}
+    tables = {name: _sorted([getattr(part, name) for part in parts], name) for name in TIMES}
     parts.clear()
     steps = _slices(tables, step_rows)
     own = [Counter({f"{name}_read": step[name].num_rows for name in RECORDS}) for step in steps]
@@ -49,11 +49,11 @@ def cut_into_steps(parts: list[Extracted], step_rows: int) -> Iterator[Extracted
 
 
 def _sorted(tables: list[pa.Table], name: str) -> pa.Table:
-    return pa.concat_tables(tables).sort_by(_TIMES[name])
+    return pa.concat_tables(tables).sort_by(TIMES[name])
 
 
 def _slices(tables: Tables, step_rows: int) -> list[Tables]:
-    times = {name: _microseconds(table, _TIMES[name]) for name, table in tables.items()}
+    times = {name: _microseconds(table, TIMES[name]) for name, table in tables.items()}
     records = sorted(time for name in RECORDS for time in times[name])
     borders = sorted(set(records[step_rows::step_rows]) - set(records[:1]))
     cuts = {

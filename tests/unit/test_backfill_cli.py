@@ -138,8 +138,8 @@ def test_the_file_and_the_wire_give_the_same_rows(collector: Collector, tmp_path
     Loaded into an empty lake, it gives the rows that the wire gave."""
 
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{collector.http}/v1/traces", CAPTURE.read_bytes(), headers)  # noqa: S310
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
+    request = urllib.request.Request(f"{collector.http}/v1/traces", CAPTURE.read_bytes(), headers)
+    with urllib.request.urlopen(request) as answer:
         assert answer.status == 200
     collector.wait_for_spans(1)
     again = json.loads(backfill(CAPTURE, "--data-dir", collector.data_dir, "--json").stdout)

@@ -31,12 +31,22 @@ class Store:
         self.steps.append(extracted)
         self.origins.append(origin)
         ids = set(extracted.spans.column("span_id").to_pylist())
+        new = ids - self.stored
         counts = extracted.counts | {
-            "spans_stored": len(ids - self.stored),
-            "spans_duplicate": extracted.spans.num_rows - len(ids - self.stored),
+            "spans_stored": len(new),
+            "spans_duplicate": extracted.spans.num_rows - len(new),
         }
         self.stored |= set() if dry_run else ids
+        self.by_source = {
+            source: sum(
+                1 for row in extracted.spans.to_pylist() if row["source"] == source and row["span_id"] in new
+            )
+            for source in extracted.spans.column("source").to_pylist()
+        }
         return LoadRow.of("load", origin, counts, time.monotonic())
+
+    def stored_by_source(self, load_id, table):
+        return self.by_source if table == "spans" else {}
 
 
 def span(number, start=1_700_000_000, **changes):
@@ -61,7 +71,9 @@ def lines(*requests):
 def load(path, content, store=None, **options) -> FileReport:
     path.write_bytes(content)
     with Backfill(store or Store(), Options(Settings(), **options)) as run:
-        return run.load(str(path))
+        report = run.load(str(path))
+        run.finish()
+        return report
 
 
 def counts(report):
@@ -106,7 +118,7 @@ def test_a_torn_line_is_named_and_the_others_are_loaded(tmp_path):
 
 def test_rows_reach_the_store_in_the_order_of_time_in_short_steps(tmp_path, monkeypatch):
     """Spans in reverse order, many a step: each step is later than the one before, and no span is in two."""
-    monkeypatch.setattr("collector.backfill.run._STEP_ROWS", 10)
+    monkeypatch.setattr("collector.backfill.writer._STEP_ROWS", 10)
     store = Store()
     spans = [span(n, start=1_700_000_000 - n // 3) for n in range(100)]
     report = load(tmp_path / "a.jsonl", lines(*(request(one) for one in spans)), store)
@@ -121,7 +133,7 @@ def test_rows_reach_the_store_in_the_order_of_time_in_short_steps(tmp_path, monk
 
 def test_counts_of_the_steps_are_those_of_the_input(tmp_path, monkeypatch):
     """Rejected and not kept spans stand in no row; they are counted once, however many steps there are."""
-    monkeypatch.setattr("collector.backfill.run._STEP_ROWS", 3)
+    monkeypatch.setattr("collector.backfill.writer._STEP_ROWS", 3)
     spans = [span(n, start=1_700_000_000 + n, **({"spanId": "xyz"} if n % 4 == 0 else {})) for n in range(20)]
     report = load(tmp_path / "a.jsonl", lines(request(*spans)))
     assert counts(report) == {"spans_read": 20, "spans_stored": 15, "spans_rejected": 5}
@@ -174,6 +186,34 @@ def test_no_step_parts_rows_of_one_time():
     assert total == Counter(spans_read=8, spans_rejected=2, log_records_read=2)
 
 
+def test_small_files_share_a_commit_and_each_gets_its_own_counts(tmp_path):
+    """The second file repeats a span of the first; a third one has the first one's name and so comes
+    later."""
+    (tmp_path / "other").mkdir()
+    files = {
+        tmp_path / "a.jsonl": lines(request(span(0), span(1))),
+        tmp_path / "b.jsonl": lines(request(span(1), span(2, spanId="xyz"), span(3))),
+        tmp_path / "other" / "a.jsonl": lines(request(span(4), span(0))),
+    }
+    store = Store()
+    with Backfill(store, Options(Settings())) as run:
+        reports = []
+        for path, content in files.items():
+            path.write_bytes(content)
+            reports.append(run.load(str(path)))
+        run.finish()
+    assert [origin.source for origin in store.origins] == ["backfill:2 files", "backfill:a.jsonl"]
+    first, second, third = reports
+    assert counts(third) == {"spans_read": 2, "spans_stored": 1, "spans_duplicate": 1}
+    assert second.counts["spans_rejected"] == 1
+    # Which of two twins in one commit wins is the lake's business: both files hold the span.
+    stored = first.counts["spans_stored"], second.counts["spans_stored"]
+    assert sum(stored) >= 3
+    for report in (first, second):
+        outcomes = [report.counts[f"spans_{name}"] for name in ("stored", "duplicate", "rejected")]
+        assert report.counts["spans_read"] == sum(outcomes)
+
+
 def test_nothing_at_all_is_no_step():
     assert list(cut_into_steps([], 10)) == []
 
@@ -186,6 +226,7 @@ def test_a_dry_run_counts_a_span_that_stands_twice_once(tmp_path, monkeypatch):
     real = load(tmp_path / "a.jsonl", content)
     with Seen() as seen, Backfill(Store(), Options(Settings(), dry_run=True), seen) as run:
         dry = run.load(str(tmp_path / "a.jsonl"))
+        run.finish()
     assert counts(dry) == counts(real)
     assert counts(dry) == {"spans_read": 5, "spans_stored": 3, "spans_duplicate": 2}
 
