@@ -1,4 +1,4 @@
-"""From the spool to extracted batches, in a thread: while one batch is committed, the next is being parsed."""
+"""From the spool to extracted batches, in a thread: while one batch is committed, the next is parsed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BATCHES_IN_MEMORY: Final = 2
 
 @dataclass(slots=True)
 class Batch:
-    """Requests, each with the spool position after it, and what they were extracted to, or why they could not be."""
+    """Requests, each with the spool position after it, and what came out of them, or why nothing did."""
 
     position: Position
     requests: list[tuple[Position, Request]] = field(default_factory=list)
@@ -53,8 +53,9 @@ class SpoolReader:
         max_items: int,
         max_wait_seconds: float,
     ) -> None:
-        """`on_damage` is told of bytes that are no records and where reading goes on; `max_items` is met by an
-        estimate from bytes; batches start at least `max_wait_seconds` apart unless they are full."""
+        """`on_damage` is told of bytes that are no records, and where reading goes on. `max_items` is met by an
+        estimate from bytes. Batches start at least `max_wait_seconds` apart unless they are full.
+        """
         self._directory = directory
         self._position = start
         self._orders = orders
@@ -93,7 +94,7 @@ class SpoolReader:
             while (batch := self._next_batch()) is not None:
                 self._queue.put(batch)
             self._queue.put(EndOfSpool())
-        except BaseException as error:  # noqa: BLE001 - raised again where the batch is waited for
+        except BaseException as error:  # raised again where the batch is waited for
             self._queue.put(error)
 
     def _next_batch(self) -> Batch | None:
@@ -143,7 +144,7 @@ class SpoolReader:
     def _extract(self, batch: Batch) -> None:
         try:
             batch.extracted = extract((request for _, request in batch.requests), self._settings)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the request that causes it is looked for
+        except Exception as error:  # whatever it is, the request that causes it is looked for
             batch.error = error
             return
         counts = batch.extracted.counts

@@ -1,8 +1,8 @@
 """The loader process: spool → extract → one lake transaction per batch. ``python -m collector.loader``
 
-Started and fed by the supervisor (collector/children.py says how they talk). It never loses and never stores twice:
-the position in the spool is committed with the rows. Trouble of the lake is waited out; a batch that fails because of
-what is in it is halved until the request is found, which goes to the quarantine, and loading goes on.
+Started and fed by the supervisor (collector/children.py says how they talk). It never loses and never stores
+twice: the position in the spool is committed with the rows. Trouble of the lake is waited out; a batch that fails
+because of what is in it is halved until the request is found, which goes to the quarantine, and loading goes on.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Loader:
         self._reports.send(quarantined={"name": entry.name, "reason": entry.reason, "bytes": entry.bytes})
 
     def _tidy_up(self, *, idle: bool) -> None:
-        """A step of maintenance where one is due; its trouble is the lake's, and the next load will meet it."""
+        """A step of maintenance where one is due; trouble of the lake will be met by the next load too."""
         try:
             self._maintenance.step_if_due(idle=idle)
         except Exception as error:

@@ -1,8 +1,8 @@
-"""Requests that cannot be loaded, and spool bytes that cannot be read: put aside, with the reason, never dropped.
+"""Requests that cannot be loaded, spool bytes that cannot be read: put aside with the reason, never dropped.
 
 Each lies in ``<data_dir>/quarantine`` as ``<segment>-<offset>.json`` (why, and what the receiver knew) and
-``<segment>-<offset>.body`` (the bytes as they were accepted). The name is the place in the spool, so that putting the
-same request aside again after a crash leaves one.
+``<segment>-<offset>.body`` (the bytes as they were accepted). The name is the place in the spool, so that putting
+the same request aside again after a crash leaves one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`calls` of everything a batch touches: gather the records, let semconv build, replace what came out different."""
+"""`calls` of all that a batch touches: gather the records, let semconv build, replace what came out different."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 import duckdb
 
-from collector.store.statements import sql
 from collector.store.records import SPANS, count, hours
+from collector.store.statements import sql
 from collector.store.traces import complete_traces, look_up_traces
 from collector.store.windows import Window, any_of, windows
 from semconv.calls import NESTING_SLACK_NS, PARTNER_HORIZON_SECONDS, call_record_select, partner_traces_sql
@@ -74,7 +74,8 @@ class CallsUpdate:
         self._connection.execute(sql("sql/outdated_calls.sql").format(columns=columns))
         if count(self._connection, "outdated_calls"):
             self._connection.execute(
-                "DELETE FROM lake.calls WHERE (tenant, call_id) IN (SELECT (tenant, call_id) FROM outdated_calls)"
+                "DELETE FROM lake.calls"
+                " WHERE (tenant, call_id) IN (SELECT (tenant, call_id) FROM outdated_calls)"
                 f" AND ({window})"
             )
 
@@ -105,10 +106,8 @@ class CallsUpdate:
         return count(self._connection, "partner_traces") > 0
 
     def _add_partners(self) -> None:
-        extents = self._connection.execute(
-            "SELECT min(make_timestamp_ns(start_unix_nano))::TIMESTAMP, max(make_timestamp_ns(start_unix_nano))::TIMESTAMP"
-            " FROM partner_spans SEMI JOIN partner_traces USING (tenant, trace_id)"
-        ).fetchall()
+        partners = "partner_spans SEMI JOIN partner_traces USING (tenant, trace_id)"
+        extents = hours(self._connection, partners, SPANS.time)
         looked_at = look_up_traces(self._connection, "partner_traces", extents)
         complete_traces(self._connection, "partner_traces", looked_at, with_new=False)
         self._add_stored("partner_traces")

@@ -1,8 +1,8 @@
 """The one write path into the lake, for the loader and for backfills.
 
-A commit is one lake transaction under the writer lock: rows that are not stored yet, the `calls` of every trace they
-touch, the texts that are switched on, and the `loads` row with the spool position. A crash at any moment leaves all of
-it or nothing, and the same batch again stores nothing.
+A commit is one lake transaction under the writer lock: rows that are not stored yet, the `calls` of every trace
+they touch, the texts that are switched on, and the `loads` row with the spool position. A crash at any moment leaves
+all of it or nothing, and the same batch again stores nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from collector.store.records import (
     SPANS,
     Kind,
     choose_new,
-    hours,
+    first_of_each,
     insert_contents,
     insert_new,
     look_up_keys,
 )
-from collector.store.traces import look_up_traces
+from collector.store.traces import batch_extents, look_up_traces
 from semconv.extract import Extracted
 from semconv.resolve import Resolver
 from semconv.settings import Settings
@@ -49,8 +49,8 @@ class Committer:
     def commit(self, extracted: Extracted, origin: Origin, *, dry_run: bool = False) -> LoadRow:
         """Store what is not stored yet; return the `loads` row (of several transactions: their sum).
 
-        `dry_run` counts the same and rolls back. After any exception this batch, or the rest of a batch that spans
-        more than 24 months, is rolled back and the committer is usable.
+        `dry_run` counts the same and rolls back. After any exception this batch, or the rest of a batch over more
+        than 24 months, is rolled back and the committer is usable.
         """
         *first, last = split_by_month(extracted)
         part_origin = replace(origin, position=None, requests=0, bytes=0)
@@ -58,7 +58,7 @@ class Committer:
         return reduce(LoadRow.plus, [*rows, self._commit_part(last, origin, dry_run)])
 
     def spool_position(self) -> Position | None:
-        """Up to where the spool is loaded: (segment, byte offset); None where nothing came from a spool yet."""
+        """Up to where the spool is loaded: (segment, byte offset); None where nothing came from one yet."""
         row = self._lake.connection.execute(
             "SELECT spool_segment, spool_offset FROM lake.loads WHERE spool_segment IS NOT NULL"
             " ORDER BY spool_segment DESC, spool_offset DESC LIMIT 1"
@@ -89,20 +89,22 @@ class Committer:
         """What needs no lake, before the lock is taken; the kinds of record that the batch has."""
         present = [kind for kind in KINDS if getattr(extracted, kind.table).num_rows]
         for kind in present:
-            getattr(self._resolver, f"resolve_{kind.table}")(getattr(extracted, kind.table))
+            records = first_of_each(getattr(extracted, kind.table), kind)
+            getattr(self._resolver, f"resolve_{kind.table}")(records)
         return present
 
     def _store(self, extracted: Extracted, kinds: list[Kind], load_id: str) -> dict[str, int]:
-        """Everything of the batch but its `loads` row: first all that reads the lake, then all that writes."""
+        """All of the batch but its `loads` row: first everything that reads the lake, then all that writes."""
         connection = self._lake.connection
         counts = dict(extracted.counts)
         has_calls = False
         for kind in kinds:
             if kind is SPANS:
-                new, duplicates, has_calls = self._find_new_spans()
+                new, has_calls = self._find_new_spans()
             else:
                 look_up_keys(connection, kind)
-                new, duplicates = choose_new(connection, kind)
+                new = choose_new(connection, kind)
+            duplicates = getattr(extracted, kind.table).num_rows - new
             counts |= {f"{kind.table}_stored": new, f"{kind.table}_duplicate": duplicates}
         for kind in kinds:
             if counts[f"{kind.table}_stored"]:
@@ -113,13 +115,13 @@ class Committer:
             insert_contents(connection, extracted.contents, load_id)
         return counts
 
-    def _find_new_spans(self) -> tuple[int, int, bool]:
-        """(new, duplicate, whether TEMP built_calls has to replace calls)."""
+    def _find_new_spans(self) -> tuple[int, bool]:
+        """How many there are, and whether TEMP built_calls has to take the place of stored calls."""
         connection = self._lake.connection
         batch_traces = "(SELECT DISTINCT tenant, trace_id FROM resolved_spans)"
-        looked_at = look_up_traces(connection, batch_traces, hours(connection, "resolved_spans", SPANS.time))
-        new, duplicates = choose_new(connection, SPANS)
-        return new, duplicates, bool(new) and self._calls.build(looked_at)
+        looked_at = look_up_traces(connection, batch_traces, batch_extents(connection))
+        new = choose_new(connection, SPANS)
+        return new, bool(new) and self._calls.build(looked_at)
 
     def _finish(self, dry_run: bool) -> None:
         if dry_run:

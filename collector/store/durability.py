@@ -15,7 +15,7 @@ class DataFiles:
         self._known = set(_walk(self._root))
 
     def sync_new(self) -> int:
-        """fsync every file and directory that has come since, and the directories they stand in; how many files."""
+        """fsync all that has come since, and the directories it stands in; how many files and directories."""
         found = set(_walk(self._root))
         new = found - self._known
         for path in new:

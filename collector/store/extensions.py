@@ -13,7 +13,7 @@ EXTENSIONS: Final = {"ducklake": "ducklake", "sqlite_scanner": "sqlite"}
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Load what the lake needs: the wheel's signed file by path, else DuckDB's own INSTALL (which needs a network)."""
+    """Load what the lake needs: the wheel's signed file by path, else by INSTALL, which needs a network."""
     for wheel, name in EXTENSIONS.items():
         path = extension_path(wheel)
         if path is not None:
@@ -23,7 +23,7 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def extension_path(wheel: str) -> Path | None:
-    """Where the wheel put its extension for exactly this DuckDB version; None where no such wheel is installed."""
+    """Where the wheel put its extension for exactly this DuckDB version; None without such a wheel."""
     spec = importlib.util.find_spec(f"duckdb_extension_{wheel}")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "extensions" / f"v{duckdb.__version__}" / f"{wheel}.duckdb_extension"

@@ -1,7 +1,7 @@
 """What may run as `sql`: exactly one SELECT or EXPLAIN that only names the lake's relations.
 
-An attached DuckLake opens its catalog through the same connection, READ_ONLY alone does not protect it, and a SELECT
-can call functions that write. So the statement is judged by its parse tree, before DuckDB sees it.
+An attached DuckLake opens its catalog through the same connection, READ_ONLY alone does not protect it, and a
+SELECT can call functions that write. So the statement is judged by its parse tree before it runs.
 """
 
 from __future__ import annotations
@@ -40,11 +40,16 @@ def check(statement: str) -> None:
         _check_node(node)
 
 
+def sentence(error: duckdb.Error) -> str:
+    """DuckDB's message without the excerpt of the statement."""
+    return " ".join(str(error).split("\n\n")[0].split())
+
+
 def _check_kind(parser: duckdb.DuckDBPyConnection, statement: str) -> None:
     try:
         statements = parser.extract_statements(statement)
     except duckdb.Error as error:
-        raise Refused(str(error)) from None
+        raise Refused(sentence(error)) from None
     if len(statements) != 1:
         raise Refused(
             f"sql runs exactly one statement, this is {len(statements) or 'none'}{_hint(statements)}"
@@ -68,8 +73,13 @@ def _explained(statement: str) -> str:
 
 
 def _parse_tree(parser: duckdb.DuckDBPyConnection, statement: str) -> dict[str, Any]:
-    row = parser.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
-    tree: dict[str, Any] = json.loads(row[0]) if row else {}
+    try:
+        row = parser.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
+        tree: dict[str, Any] = json.loads(row[0]) if row else {}
+    except duckdb.Error as error:
+        raise Refused(sentence(error)) from None
+    except RecursionError:
+        raise Refused("the statement is nested too deeply") from None
     if tree.get("error", True):
         raise Refused("sql only reads: this is no SELECT, nor EXPLAIN of one")
     return tree

@@ -78,7 +78,7 @@ class Lake:
 
     @classmethod
     def create(cls, data_dir: Path) -> Lake:
-        """Attach for writing, laying an empty catalog where there is none. Only create_or_migrate calls this."""
+        """Attach for writing, laying an empty catalog where there is none; for create_or_migrate alone."""
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data_dir / "data").mkdir(mode=0o700, exist_ok=True)
         # Created here, so that its permissions (and with it those of -wal and -shm) are ours.
@@ -118,8 +118,7 @@ def attach_sql(data_dir: Path, *, read_only: bool) -> str:
     """The ATTACH statement of this lake.
 
     WAL: without it readers and writers of a SQLite catalog block each other. Inlining off: it would write small
-    inserts, text included, into the catalog. The path is overridden so that a lake can be moved or restored
-    elsewhere.
+    inserts, text included, into the catalog. The path is overridden so that a lake can be moved or restored.
     """
     options = [
         f"DATA_PATH {quote_text(f'{data_dir.absolute()}/data/')}",
@@ -136,7 +135,8 @@ def attach_sql(data_dir: Path, *, read_only: bool) -> str:
 def lake_version(lake: Lake) -> int:
     """The schema version of the lake; 0 where its tables are not there yet."""
     known = lake.connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' AND table_name = 'schema_migrations'"
+        "SELECT count(*) FROM duckdb_tables()"
+        " WHERE database_name = 'lake' AND table_name = 'schema_migrations'"
     ).fetchone()
     if not known or not known[0]:
         return 0

@@ -16,7 +16,7 @@ _EPOCH: Final = dt.datetime(1970, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a batch comes from. Times in Unix nanoseconds; `position` = (segment, offset) after its last record."""
+    """Where a batch comes from. Times in Unix nanoseconds; `position`: (segment, offset) after its last record."""
 
     source: str  # otlp, backfill:<file name>
     position: Position | None = None

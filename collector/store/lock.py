@@ -22,7 +22,7 @@ class LockTimeout(TimeoutError):  # noqa: N818 - the name says what is the case
 
 @contextmanager
 def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None]:
-    """Hold ``path`` exclusively; ``None`` waits for ever, else LockTimeout. No child inherits it (O_CLOEXEC)."""
+    """Hold ``path`` exclusively; None waits for ever, else LockTimeout. No child inherits it (O_CLOEXEC)."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(descriptor, path, timeout_seconds)

@@ -1,4 +1,4 @@
-"""What keeps the lake quick under a trickle of small commits: merge small files, expire snapshots, remove files.
+"""What keeps the lake quick under a trickle of commits: merge small files, expire snapshots, remove files.
 
 Each step is one short transaction under the writer lock, so that it fits between two commits.
 """
@@ -31,8 +31,8 @@ _WORTH_REWRITING: Final = 32
 # Files of which this part is deleted are written anew; a hole in a large file waits for more of them.
 _DELETED_PART: Final = 0.05
 _WORTH_FLUSHING: Final = 500
-# DuckLake's own clean-up only knows days with this catalog, which holds times as text: the grace is ours. It has
-# to be longer than the longest query.
+# DuckLake's own clean-up only knows days with this catalog, which holds times as text: the grace is ours.
+# It has to be longer than the longest query.
 GRACE_SECONDS: Final = 3600
 _AT_MOST: Final = 500
 # The catalog's own tables, as DuckLake attaches them beside `lake`.
@@ -60,7 +60,7 @@ class Maintenance:
         self._looked = self._looked_idle = time.monotonic()
 
     def step_if_due(self, *, idle: bool) -> bool:
-        """One step of about 1.5 s where tiny files have become too many, or, idle, where there is work at all.
+        """One step of about 1.5 s where tiny files have become too many or, idle, where there is any work.
 
         Looks every 10 s for the former and every 5 minutes for the latter; whether a step was made.
         """
@@ -93,7 +93,7 @@ class Maintenance:
         yield from self._overdue(tables)
         for files in tables:
             if files.holed >= _WORTH_REWRITING:
-                yield f"CALL ducklake_rewrite_data_files('lake', '{files.table}', delete_threshold => {_DELETED_PART})"
+                yield _rewrite(files.table)
             if files.tiny >= _WORTH_MERGING_TINY:
                 yield _merge(files.table, _TINY_BYTES)
             if files.small >= _WORTH_MERGING_SMALL:
@@ -101,8 +101,7 @@ class Maintenance:
         if self._inlined_loads() >= _WORTH_FLUSHING:
             yield "CALL ducklake_flush_inlined_data('lake', table_name => 'loads')"
         if expirable := self._look("sql/expirable_snapshots.sql"):
-            # Counted, because its rows hold times that Python could only read with a further library.
-            yield f"SELECT count(*) FROM ducklake_expire_snapshots('lake', versions => {[row[0] for row in expirable]})"
+            yield _expire([row[0] for row in expirable])
 
     def _run(self, statement: str | None) -> bool:
         if statement is None:
@@ -136,9 +135,8 @@ class Maintenance:
                 (self._lake.data_dir / "data" / path if is_relative else Path(path)).unlink(missing_ok=True)
             if files:
                 ids = ", ".join(str(row[0]) for row in files)
-                self._lake.connection.execute(
-                    f"DELETE FROM {_CATALOG}.ducklake_files_scheduled_for_deletion WHERE data_file_id IN ({ids})"
-                )
+                scheduled = f"{_CATALOG}.ducklake_files_scheduled_for_deletion"
+                self._lake.connection.execute(f"DELETE FROM {scheduled} WHERE data_file_id IN ({ids})")
         return len(files)
 
     def _look(self, statement: str) -> list[tuple[Any, ...]]:
@@ -152,3 +150,12 @@ def _merge(table: str, largest_bytes: int) -> str:
         f"CALL ducklake_merge_adjacent_files('lake', '{table}', max_compacted_files => 1,"
         f" max_file_size => {largest_bytes})"
     )
+
+
+def _rewrite(table: str) -> str:
+    return f"CALL ducklake_rewrite_data_files('lake', '{table}', delete_threshold => {_DELETED_PART})"
+
+
+def _expire(versions: list[int]) -> str:
+    """Counted, because the function's rows hold times that Python could only read with a further library."""
+    return f"SELECT count(*) FROM ducklake_expire_snapshots('lake', versions => {versions})"

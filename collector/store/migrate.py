@@ -30,7 +30,7 @@ def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
     (name → attribute key), and the installed price snapshot.
 
     An older lake's catalog is copied aside first. Raises LakeTooNew for a newer one, LakeError for a dimension
-    whose name is taken; then nothing has changed.
+    that cannot be a column; then nothing has changed.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with writer_lock(data_dir):
@@ -47,8 +47,9 @@ def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
 
 
 def _back_up_if_older(data_dir: Path) -> None:
-    """Raises LakeTooNew. Closed before anything is copied: this process must not have the catalog open through
-    two copies of SQLite, whose locks do not see each other."""
+    """Raises LakeTooNew. The lake is closed before its catalog is copied: the locks of two copies of SQLite in one
+    process do not see each other.
+    """
     with Lake.create(data_dir) as lake:
         version = lake_version(lake)
         check_version(data_dir, version)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from semconv.extract import Extracted
 
-# A commit over 30 partitions took 1.5 s, over 365 of them 4.3 s; two years of months is a batch of one file each.
+# A commit over 30 partitions took 1.5 s, over 365 of them 4.3 s.
 MAX_MONTHS: Final = 24
 _TIME_COLUMNS: Final = {
     "spans": "start_time",

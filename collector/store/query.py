@@ -62,8 +62,8 @@ def run_query(
 ) -> tuple[list[str], Iterator[Row]]:
     """Column names and rows of one SELECT or EXPLAIN over the lake in `data_dir`.
 
-    Rows stream: a limit may be hit, as a QueryError, after some have been handed out, so nobody may take them for
-    the result before the iterator has ended. Times are naive UTC datetimes, money is Decimal.
+    Rows stream: a limit may be hit, as a QueryError, after some have been handed out, so nobody may take them
+    for the result before the iterator has ended. Times are naive UTC datetimes, money is Decimal.
     Raises QueryError, here and while iterating.
     """
     try:
@@ -83,7 +83,8 @@ def attach_statement(data_dir: Path) -> str:
 
 def _twice(data_dir: Path, statement: str, limits: Limits) -> Iterator[Row]:
     """The column names, then the rows. A file that was merged away just when the query was about to open it makes
-    a second attempt, for which the catalog names its heir; not once rows have been handed out."""
+    a second attempt, for which the catalog names its heir; not once rows have been handed out.
+    """
     for is_last in (False, True):
         handed_out = 0
         try:
@@ -92,7 +93,7 @@ def _twice(data_dir: Path, statement: str, limits: Limits) -> Iterator[Row]:
                 handed_out += 1
         except duckdb.IOException as error:
             if is_last or handed_out or "No such file" not in str(error):
-                raise QueryFailed(_sentence(error)) from None
+                raise QueryFailed(guard.sentence(error)) from None
         else:
             return
 
@@ -112,7 +113,7 @@ def _rows(data_dir: Path, statement: str, limits: Limits) -> Iterator[Row]:
         except duckdb.Error as error:
             if expired.is_set():
                 raise QueryLimit(f"the query ran for longer than its limit of {limits.seconds:g} s") from None
-            raise QueryFailed(_sentence(error)) from None
+            raise QueryFailed(guard.sentence(error)) from None
 
 
 def _limited(result: duckdb.DuckDBPyConnection, rows: list[Row], at_most: int | None) -> Iterator[Row]:
@@ -159,8 +160,3 @@ def _deadline(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator
     finally:
         done.set()
         watcher.join()
-
-
-def _sentence(error: duckdb.Error) -> str:
-    """DuckDB's message without the excerpt of the statement."""
-    return " ".join(str(error).split("\n\n")[0].split())

@@ -7,9 +7,10 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.store.statements import sql
-from collector.store.windows import HOUR, Extent, Window, any_of, windows
+from collector.store.windows import HOUR, Extent, any_of, windows
 
 # A record's twin further away in time is not looked for at every commit; `maintain` finds it.
 TWIN_MARGIN: Final = HOUR
@@ -46,22 +47,24 @@ def look_up_sql(table: str, columns: str, wanted: str, match: str, condition: st
     )
 
 
-def choose_new(connection: duckdb.DuckDBPyConnection, kind: Kind) -> tuple[int, int]:
-    """Rows of TEMP resolved_<table> that are (new, duplicates); leaves TEMP VIEW new_<table>.
+def first_of_each(records: pa.Table, kind: Kind) -> pa.Table:
+    """`records` without those whose key an earlier one has. Done before resolution, whose joins keep no order."""
+    numbered = records.select(list(kind.key)).append_column("row", pa.array(range(records.num_rows)))
+    first = numbered.group_by(list(kind.key)).aggregate([("row", "min")]).column("row_min")
+    return records if len(first) == records.num_rows else records.take(first.take(pc.sort_indices(first)))
 
-    Needs TEMP stored_<table>. Of two rows with one key the first wins, within the batch too.
-    """
+
+def choose_new(connection: duckdb.DuckDBPyConnection, kind: Kind) -> int:
+    """How many rows of TEMP resolved_<table> are not in TEMP stored_<table>; leaves them as TEMP VIEW new_<table>."""
     connection.execute(sql("sql/new_rows.sql").format(table=kind.table, key=", ".join(kind.key)))
-    total = count(connection, f"resolved_{kind.table}")
     new = count(connection, f"new_{kind.table}_rows")
-    chosen = (
-        "" if new == total else f"SEMI JOIN new_{kind.table}_rows AS new ON resolved.rowid = new.first_row"
-    )
+    all_new = new == count(connection, f"resolved_{kind.table}")
+    chosen = "" if all_new else f"SEMI JOIN new_{kind.table}_rows AS new ON resolved.rowid = new.new_row"
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW new_{kind.table} AS "
         f"SELECT resolved.* FROM resolved_{kind.table} AS resolved {chosen}"
     )
-    return new, total - new
+    return new
 
 
 def insert_new(connection: duckdb.DuckDBPyConnection, kind: Kind, load_id: str) -> None:

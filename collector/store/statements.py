@@ -19,7 +19,8 @@ def sql(name: str) -> str:
 def migrations() -> dict[int, str]:
     """Version → SQL, ascending. Version 1 is schema.sql; later ones are migrations/NNNN_what.sql."""
     found = {1: sql("schema.sql") + sql("sql/layout.sql")}
-    for file in _PACKAGE.joinpath("migrations").iterdir():
+    folder = _PACKAGE.joinpath("migrations")
+    for file in folder.iterdir() if folder.is_dir() else ():  # a wheel has no empty folders
         if file.name.endswith(".sql"):
             found[int(file.name.split("_")[0])] = sql(f"migrations/{file.name}")
     return dict(sorted(found.items()))

@@ -1,8 +1,8 @@
 """The stored parts of traces.
 
-Which stored spans belong to a trace of the batch: those within 24 h of the batch's own, the border moving on while
-parts are found in its outer half, and spans of up to a week that last into that range. So a trace is found whole
-unless it is silent for more than 12 h with no span lasting through the silence.
+Which stored spans belong to a trace of the batch: those within 24 h of the batch's own, the border moving on
+while parts are found in its outer half, and spans of up to a week that last into that range. So a trace is found
+whole unless it is silent for more than 12 h with no span lasting through the silence.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Final
 
 import duckdb
 
-from collector.store.statements import sql
 from collector.store.records import SPANS, look_up_sql
+from collector.store.statements import sql
 from collector.store.windows import HOUR, Extent, Window, covers, shifted, windows
 
 MARGIN: Final = 24 * HOUR
@@ -23,8 +23,13 @@ LONGEST_SPAN: Final = dt.timedelta(days=7)
 _COLUMNS: Final = "tenant, trace_id, span_id, role, start_time, duration_ns"
 
 
+def batch_extents(connection: duckdb.DuckDBPyConnection) -> list[Extent]:
+    """From when to when the batch's spans last, joined by the hour of their start."""
+    return connection.execute(sql("sql/batch_extents.sql").format(longest_ns=_nanos(LONGEST_SPAN))).fetchall()
+
+
 def look_up_traces(connection: duckdb.DuckDBPyConnection, traces: str, extents: list[Extent]) -> list[Window]:
-    """TEMP stored_spans: keys, role and times of the stored spans of `traces` near `extents`; where it looked.
+    """TEMP stored_spans: keys, role and times of stored spans of `traces` near `extents`; where it looked.
 
     `traces` is a relation (tenant, trace_id).
     """
@@ -51,8 +56,7 @@ def complete_traces(
 def trace_extents(connection: duckdb.DuckDBPyConnection, traces: str, *, with_new: bool) -> list[Extent]:
     """From when to when the known parts of `traces` last, joined by the hour of their start."""
     or_new = "UNION ALL SELECT tenant, trace_id, start_time, duration_ns FROM new_spans" if with_new else ""
-    longest_ns = int(LONGEST_SPAN.total_seconds()) * 1_000_000_000
-    statement = sql("sql/extents.sql").format(traces=traces, or_new=or_new, longest_ns=longest_ns)
+    statement = sql("sql/extents.sql").format(traces=traces, or_new=or_new, longest_ns=_nanos(LONGEST_SPAN))
     return connection.execute(statement).fetchall()
 
 
@@ -61,8 +65,11 @@ def _conditions(window: Window) -> list[str]:
     before = Window(
         shifted(window.start, -LONGEST_SPAN), shifted(window.start, -dt.timedelta(microseconds=1))
     )
-    shortest_ns = int(SILENCE.total_seconds()) * 1_000_000_000
     return [
         window.condition(SPANS.time),
-        f"{before.condition(SPANS.time)} AND duration_ns > {shortest_ns}",
+        f"{before.condition(SPANS.time)} AND duration_ns > {_nanos(SILENCE)}",
     ]
+
+
+def _nanos(length: dt.timedelta) -> int:
+    return int(length.total_seconds()) * 1_000_000_000

@@ -10,8 +10,8 @@ from collector.store.lake import LakeError
 
 Fault = Literal["lake", "size", "data"]
 
-# DuckDB's errors that values can cause. All others (disk full, catalog locked or gone, an interrupted query, a
-# statement of ours that does not fit the lake) would hit every batch alike.
+# DuckDB's errors that values can cause. All others (disk full, catalog locked or gone, a statement of ours that
+# does not fit the lake) would hit every batch alike.
 _DATA_ERRORS: Final = (
     duckdb.DataError,  # conversion, out of range
     duckdb.IntegrityError,  # NOT NULL
@@ -22,7 +22,7 @@ _SIZE_ERRORS: Final = (duckdb.OutOfMemoryException, MemoryError)
 
 
 def fault_of(error: BaseException) -> Fault:
-    """`lake`: the same batch may work later. `size`: a smaller batch may work. `data`: this batch never will."""
+    """`lake`: the same batch may work later. `size`: a smaller one may. `data`: this one never will."""
     if isinstance(error, _SIZE_ERRORS):
         return "size"
     if isinstance(error, OSError):

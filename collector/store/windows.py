@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 HOUR: Final = dt.timedelta(hours=1)
-# Times further apart than this are looked up apart, so that one skewed clock does not make a commit read years.
+# Times further apart than this are looked up apart: one skewed clock must not make a commit read years.
 # Closer ones share a range: that is cheaper than two scans.
 _SPLIT: Final = dt.timedelta(days=2)
 

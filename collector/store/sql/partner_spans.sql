@@ -3,7 +3,7 @@
 CREATE OR REPLACE TEMP TABLE partner_spans AS
 SELECT
     tenant, trace_id, role, scope_name, response_id, input_tokens, output_tokens, start_unix_nano, end_unix_nano,
-    resource_attributes
+    start_time, resource_attributes
 FROM lake.spans
 WHERE ({within_horizon})
   AND role IN ('llm', 'embeddings')
@@ -13,7 +13,7 @@ WHERE ({within_horizon})
 UNION ALL
 SELECT
     tenant, trace_id, role, scope_name, response_id, input_tokens, output_tokens, start_unix_nano, end_unix_nano,
-    resource_attributes
+    start_time, resource_attributes
 FROM lake.spans
 WHERE ({same_moment})
   AND role IN ('llm', 'embeddings')

@@ -1,0 +1,233 @@
+"""The write path: everything once, calls with their spans, nothing half-written. Real lakes, real OTLP bytes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from collector.store import commit, durability
+from collector.store.load_row import Origin
+from semconv.settings import Settings
+from tests.store_support import HOUR, SECOND, Store, call, extracted, logs, span, store, traces
+
+DAY = 24 * HOUR
+CALLS = "SELECT trace_id, span_id, session_id, members, possible_duplicate FROM calls ORDER BY ALL"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Store]:
+    with store(tmp_path / "data") as opened:
+        yield opened
+
+
+def test_a_batch_is_stored_with_its_calls_and_its_load(lake: Store) -> None:
+    row = lake.load(traces(call(1, 1), span(1, 2, name="GET /")), logs(0, 1), position=(3, 700))
+    assert (row.spans_stored, row.log_records_stored, row.calls_written) == (2, 2, 1)
+    assert lake.ask("SELECT input_tokens, output_tokens, service_name FROM calls") == [(1000, 100, "shop")]
+    assert lake.ask("SELECT spool_segment, spool_offset, spans_stored, requests FROM loads") == [
+        (3, 700, 2, 2)
+    ]
+    assert lake.one("SELECT count(*) FROM spans JOIN loads USING (load_id)") == 2
+    assert lake.committer.spool_position() == (3, 700)
+
+
+def test_the_same_batch_again_stores_nothing(lake: Store) -> None:
+    batch = [traces(call(1, 1), call(2, 1)), logs(0, 1)]
+    lake.load(*batch)
+    before = lake.ask(CALLS)
+    row = lake.load(*batch)
+    assert (row.spans_stored, row.spans_duplicate) == (0, 2)
+    assert (row.log_records_stored, row.log_records_duplicate) == (0, 2)
+    assert row.calls_written == 0
+    assert lake.one("SELECT count(*) FROM spans") == 2
+    assert lake.one("SELECT count(*) FROM log_records") == 2
+    assert lake.ask(CALLS) == before
+
+
+def test_of_twins_within_a_batch_the_first_wins(lake: Store) -> None:
+    row = lake.load(
+        traces(call(1, 1, name="first"), call(1, 2)), traces(call(1, 1, name="second")), logs(0, 0)
+    )
+    assert (row.spans_stored, row.spans_duplicate) == (2, 1)
+    assert (row.log_records_stored, row.log_records_duplicate) == (1, 1)
+    assert lake.one("SELECT name FROM spans WHERE span_id = '0000000000000001'") == "first"
+
+
+def test_a_stored_twin_wins_over_a_new_one(lake: Store) -> None:
+    lake.load(traces(call(1, 1, name="first")))
+    row = lake.load(traces(call(1, 1, name="second", at=HOUR // 2), call(1, 2)))
+    assert (row.spans_stored, row.spans_duplicate) == (1, 1)
+    assert lake.one("SELECT name FROM spans WHERE span_id = '0000000000000001'") == "first"
+
+
+def test_a_dry_run_counts_the_same_and_leaves_nothing(lake: Store) -> None:
+    lake.load(traces(call(1, 1)))
+    batch = traces(call(1, 1), call(1, 2))
+    files = sorted(lake.data_dir.rglob("*.parquet"))
+    counted = lake.load(batch, dry_run=True)
+    assert (counted.spans_stored, counted.spans_duplicate) == (1, 1)
+    assert lake.one("SELECT count(*) FROM spans") == 1
+    assert lake.one("SELECT count(*) FROM loads") == 1
+    assert sorted(lake.data_dir.rglob("*.parquet")) == files
+    stored = lake.load(batch)
+    assert (stored.spans_stored, stored.calls_written) == (counted.spans_stored, counted.calls_written)
+
+
+def test_parts_of_a_trace_in_any_order_and_any_batches_give_the_same_calls(tmp_path: Path) -> None:
+    """A session named on the root reaches calls below it, whichever comes first; batches do not matter."""
+    parts = [
+        span(1, 1, name="invoke_agent", lasts=600 * SECOND, attributes={"gen_ai.conversation.id": "s-1"}),
+        call(1, 2, parent=1, at=SECOND),
+        call(1, 3, parent=1, at=300 * SECOND),
+        span(2, 9, attributes={"session.id": "other"}),
+    ]
+    results = []
+    for number, order in enumerate(itertools.permutations(parts)):
+        if number % 4:
+            continue  # 6 of the 24 orders show every part first and last
+        with store(tmp_path / str(number)) as opened:
+            for part in order:
+                opened.load(traces(part))
+            results.append(opened.ask(CALLS))
+    with store(tmp_path / "at-once") as opened:
+        opened.load(traces(*parts))
+        results.append(opened.ask(CALLS))
+    assert all(result == results[0] for result in results)
+    assert [row[2] for row in results[0]] == ["s-1", "s-1"]
+
+
+def test_a_late_parent_of_days_ago_still_reaches_its_calls(lake: Store) -> None:
+    """The workflow span starts three days before the call and is exported last; and the other way round."""
+    workflow = {"name": "workflow", "at": -3 * DAY, "lasts": 3 * DAY + HOUR}
+    session = {"gen_ai.conversation.id": "long"}
+    lake.load(traces(call(1, 2, parent=1)))
+    lake.load(traces(span(1, 1, attributes=session, **workflow)))
+    lake.load(traces(span(2, 1, attributes=session, **workflow)))
+    lake.load(traces(call(2, 2, parent=1)))
+    assert lake.ask("SELECT session_id FROM calls") == [("long",), ("long",)]
+
+
+def test_records_of_two_traces_are_one_call_by_their_response_id(lake: Store) -> None:
+    """Two libraries report one call in traces of their own, in separate batches: one row, with both members."""
+    lake.load(traces(call(1, 1, response_id="resp-1", scope="library.a", lasts=2 * SECOND)))
+    assert lake.one("SELECT count(*) FROM calls") == 1
+    row = lake.load(traces(call(2, 1, response_id="resp-1", scope="library.b", at=SECOND // 2)))
+    assert row.calls_written == 1
+    assert lake.one("SELECT count(*) FROM calls") == 1
+    assert lake.one("SELECT json_array_length(members) FROM calls") == 2
+
+
+def test_calls_that_come_out_the_same_are_not_written_again(lake: Store) -> None:
+    """A trace grows by one call per commit: each commit writes that one call."""
+    for number in range(1, 5):
+        assert lake.load(traces(call(1, number, at=number * SECOND * 10))).calls_written == 1
+    assert lake.one("SELECT count(*) FROM calls") == 4
+    assert not list(lake.data_dir.rglob("*-delete.parquet"))
+
+
+def test_spans_without_model_calls_do_no_work_on_calls(lake: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unexpected(self: object) -> None:
+        raise AssertionError("built calls of traces that hold none")
+
+    monkeypatch.setattr(commit.Resolver, "build_calls", unexpected)
+    assert lake.load(traces(span(1, 1, name="GET /"), span(1, 2, parent=1))).spans_stored == 2
+
+
+def test_a_failing_batch_leaves_nothing_and_the_next_one_loads(
+    lake: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever step fails: no span, no call, no load; the same committer goes on."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise duckdb.ConversionException("a value that cannot be")
+
+    for name in ("insert_new", "insert_load"):
+        with monkeypatch.context() as patch, pytest.raises(duckdb.ConversionException):
+            patch.setattr(commit, name, fail)
+            lake.load(traces(call(1, 1)))
+        assert lake.one("SELECT count(*) FROM spans") == 0
+        assert lake.one("SELECT count(*) FROM calls") == 0
+    assert lake.load(traces(call(1, 1))).spans_stored == 1
+    assert lake.one("SELECT count(*) FROM calls") == 1
+
+
+def test_a_spoilt_connection_is_replaced(lake: Store) -> None:
+    """After an internal error DuckDB refuses everything on that connection; the committer opens another."""
+    lake.lake.connection.close()
+    with pytest.raises(duckdb.Error):
+        lake.load(traces(call(1, 1)))
+    assert lake.load(traces(call(1, 1))).spans_stored == 1
+
+
+def test_files_are_synced_before_the_commit(lake: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync sees every new Parquet file and directory while no reader sees the rows yet; nothing twice."""
+    synced: list[Path] = []
+
+    def watched(path: str) -> None:
+        assert lake.one("SELECT count(*) FROM spans") == 0, "committed before the files were synced"
+        synced.append(Path(path))
+
+    monkeypatch.setattr(durability, "_sync", watched)
+    before = set(lake.data_dir.rglob("*"))
+    lake.load(traces(call(1, 1)))
+    new = {path for path in lake.data_dir.joinpath("data").rglob("*") if path not in before}
+    assert {path.parts[-4] for path in new if path.suffix == ".parquet"} == {"spans", "calls"}
+    assert new | {path.parent for path in new} == set(synced)
+    synced.clear()
+    assert lake.load(traces(call(1, 1))).spans_duplicate == 1
+    assert not synced
+
+
+def test_a_batch_over_many_years_is_stored_in_pieces(lake: Store) -> None:
+    """60 months: more partitions than a commit may have. The position stands with the last piece alone."""
+    batch = traces(*(call(1, 1 + month, at=-month * 31 * DAY) for month in range(60)))
+    row = lake.load(batch, position=(1, 10))
+    assert (row.spans_read, row.spans_stored, row.requests) == (60, 60, 1)
+    assert lake.one("SELECT count(*) FROM calls") == 60
+    assert lake.one("SELECT count(*) FROM loads") == 3
+    assert lake.ask("SELECT spool_offset FROM loads WHERE spool_segment IS NOT NULL") == [(10,)]
+    assert lake.load(batch).spans_duplicate == 60
+
+
+def test_texts_are_stored_once_and_only_where_switched_on(tmp_path: Path) -> None:
+    text = {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"secret"}]}]'}
+    batch = traces(call(1, 1, attributes=text))
+    with store(tmp_path / "off") as opened:
+        opened.load(batch)
+        assert opened.one("SELECT count(*) FROM contents") == 0
+    with store(tmp_path / "on", Settings(capture=frozenset({"prompts"}))) as opened:
+        for _ in range(2):
+            opened.load(batch)
+        assert opened.ask("SELECT kind, span_id FROM contents") == [("prompts", "0000000000000001")]
+
+
+def test_a_configured_dimension_is_a_column_of_calls(tmp_path: Path) -> None:
+    with store(tmp_path, Settings(dimensions={"lead": "app.lead_id"})) as opened:
+        opened.load(traces(call(1, 1, attributes={"app.lead_id": "L-7"}), call(2, 1)))
+        assert opened.ask("SELECT lead FROM calls ORDER BY trace_id") == [("L-7",), (None,)]
+        assert opened.ask("SELECT dimension, value, calls FROM units ORDER BY value") == [
+            ("lead", "L-7", 1),
+            ("lead", None, 1),
+        ]
+
+
+def test_two_committers_of_one_lake_do_not_disturb_each_other(lake: Store) -> None:
+    """A backfill beside the loader: both hold connections, the writer lock orders their transactions."""
+    other = Store(lake.data_dir, Settings())
+    try:
+        for number in range(1, 4):
+            lake.load(traces(call(number, 1)))
+            assert other.load(traces(call(number, 1), call(number + 10, 1))).spans_duplicate == 1
+    finally:
+        other.lake.close()
+    assert lake.one("SELECT count(*) FROM calls") == 6
+
+
+def test_an_empty_batch_moves_the_position(lake: Store) -> None:
+    lake.committer.commit(extracted(), Origin("otlp", (2, 5)))
+    lake.committer.commit(extracted(), Origin("backfill:x"))
+    assert lake.committer.spool_position() == (2, 5)

@@ -1,0 +1,89 @@
+"""A trickle of small commits must not make the lake slow, and tidying up must not disturb anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.store import maintenance
+from collector.store.lake import Lake
+from collector.store.maintenance import Maintenance
+from tests.store_support import SECOND, Store, call, span, store, traces
+
+ROWS = "SELECT * EXCLUDE (load_id) FROM spans ORDER BY trace_id, span_id"
+CALLS = "SELECT * FROM calls ORDER BY call_id"
+LIVE = "SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file WHERE end_snapshot IS NULL"
+
+
+@pytest.fixture
+def trickled(tmp_path: Path) -> Iterator[Store]:
+    """Twelve commits of one call each, and a root that makes four of the calls outdated afterwards."""
+    with store(tmp_path / "data") as opened:
+        for number in range(2, 14):
+            opened.load(traces(call(1, number, parent=1, at=number * SECOND)), position=(1, number))
+        opened.load(traces(span(1, 1, attributes={"gen_ai.conversation.id": "s"}, lasts=60 * SECOND)))
+        yield opened
+
+
+def test_steps_end_with_few_files_and_the_same_rows(trickled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "_WORTH_REWRITING", 1)
+    monkeypatch.setattr(maintenance, "_WORTH_FLUSHING", 5)
+    monkeypatch.setattr(maintenance, "GRACE_SECONDS", 0)
+    before = trickled.ask(ROWS), trickled.ask(CALLS), trickled.ask("SELECT * FROM loads ORDER BY load_id")
+    assert len(before[1]) == 12
+    keeper = Maintenance(trickled.lake)
+    steps = 0
+    while keeper.step():
+        steps += 1
+        assert steps < 50
+    live = {files.table: files.tiny for files in keeper.files()}
+    assert live["spans"] == live["calls"] == 1
+    assert all(not files.holed for files in keeper.files())
+    after = trickled.ask(ROWS), trickled.ask(CALLS), trickled.ask("SELECT * FROM loads ORDER BY load_id")
+    assert after == before
+    on_disk = len(list(trickled.data_dir.rglob("*.parquet")))
+    assert on_disk == trickled.one(LIVE)
+    assert trickled.load(traces(call(1, 2, parent=1, at=2 * SECOND))).spans_duplicate == 1
+
+
+def test_a_reader_in_the_middle_of_its_query_keeps_its_files(trickled: Store) -> None:
+    """Files that a merge replaced stay for an hour, longer than any query runs."""
+    with Lake.open(trickled.data_dir, read_only=True) as reader:
+        reader.connection.begin()
+        assert reader.connection.execute("SELECT count(*) FROM calls").fetchall() == [(12,)]
+        keeper = Maintenance(trickled.lake)
+        while keeper.step():
+            pass
+        assert reader.connection.execute("SELECT count(*), count(session_id) FROM calls").fetchall() == [
+            (12, 12)
+        ]
+
+
+def test_many_tiny_files_are_merged_even_without_a_pause(
+    trickled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "TOO_MANY_TINY", 10)
+    monkeypatch.setattr(maintenance, "_OVERDUE_LOOK_SECONDS", 0.0)
+    keeper = Maintenance(trickled.lake)
+    assert keeper.step_if_due(idle=False)
+    spans = next(files for files in keeper.files() if files.table == "spans")
+    assert spans.tiny == 1
+
+
+def test_nothing_is_done_before_its_time(trickled: Store) -> None:
+    keeper = Maintenance(trickled.lake)
+    assert not keeper.step_if_due(idle=False)
+    assert not keeper.step_if_due(idle=True)
+
+
+def test_merged_files_are_synced_before_the_commit(trickled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The merged file is the only copy once the old ones are gone."""
+    synced: list[str] = []
+    monkeypatch.setattr("collector.store.durability._sync", synced.append)
+    before = {str(path) for path in trickled.data_dir.rglob("*.parquet")}
+    assert Maintenance(trickled.lake).step()
+    new = {str(path) for path in trickled.data_dir.rglob("*.parquet")} - before
+    assert new
+    assert new <= set(synced)
