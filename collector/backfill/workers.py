@@ -22,7 +22,7 @@ from collector.backfill.parts import Chunk
 _OWN_GROUPS: Final = 3
 _MOST_WORKERS: Final = 4
 # Groups under way for each worker: enough to last while a commit keeps this process busy.
-_AHEAD: Final = 6
+_AHEAD: Final = 4
 
 
 def quiet_garbage_collector() -> None:
