@@ -85,6 +85,8 @@ class Backfill:
         self._writer.wait()
 
     def _load(self, source: Source, report: FileReport, progress: Progress) -> None:
+        # Received when the file was written: what is dated by it (a log record without a time) is the same record
+        # at the next run, and only what lay ahead of that clock is noted as skewed.
         job = Job(self._options.settings, f"backfill:{source.name}", source.modified_at or time.time_ns())
         # Of a dry run nothing can be asked of the lake afterwards: its files are counted apart.
         if job.source in self._batch.shares or self._options.dry_run:

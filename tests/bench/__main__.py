@@ -135,7 +135,7 @@ def _light_load(server: Collector, stored: StoredSpans) -> dict[str, float]:
     """Seconds from the OK of a small request until a reader finds its spans, with nothing else going on."""
     send = http_sender(server.http_port)
     waited = []
-    pauses = random.Random(1)  # noqa: S311 - so that requests and the loader's clock do not beat together
+    pauses = random.Random(1)
     for body in Traffic(_LIGHT_SPANS, first=1 << 18).bodies(_LIGHT_REQUESTS):
         before = stored.count()
         if not send(body):

@@ -46,7 +46,7 @@ class Traffic:
     """
 
     def __init__(self, batch: int = BATCH, first: int = 0, seed: int = 1) -> None:
-        choose = random.Random(seed)  # noqa: S311 - made-up data
+        choose = random.Random(seed)
         self._templates = [_Template(batch, choose).request() for _ in range(_TEMPLATES)]
         self._bodies = [template.SerializeToString() for template in self._templates]
         self._next = first
