@@ -50,6 +50,19 @@ CALL_COLUMNS: Final = (
     *("cost_reasoning_usd", "cost_audio_usd", "cost_request_usd", "reported_cost_usd"),
     *("price_id", "cost_note", "status_code", "notes"),
 )
+# Those that do not stand in call_candidates under their own name, but for session_id, user_id and dimensions.
+_COSTED: Final = {
+    *("pricing_mode", "price_id", "cost_note", "cost_usd", "cost_low_usd", "cost_high_usd"),
+    *("cost_input_usd", "cost_output_usd", "cost_cache_read_usd", "cost_cache_write_usd"),
+    *("cost_reasoning_usd", "cost_audio_usd", "cost_request_usd"),
+}
+_EXPRESSIONS: Final = {
+    "call_id": "md5(concat_ws(chr(31), tenant, signal, trace_id, span_id))",
+    "members": "coalesce(members, to_json([{'signal': signal, 'trace_id': trace_id, 'span_id': span_id}]))",
+    "agent_inherited": "coalesce(agent_level > 1, FALSE)",
+    "tool_inherited": "coalesce(tool_level > 1, FALSE)",
+    "plan_tier": "coalesce(plan_tier, 'unknown')",
+}
 
 
 class CallSql:
@@ -74,11 +87,7 @@ class CallSql:
         self.merge = _merge(whose)
         self.new_models = sql_text("prices/new_models.sql")
         self.price = sql_text("prices/price.sql")
-        self.calls = sql_text("calls.sql").format(
-            decided_values=_joined(value.decided() for value in whose),
-            conflict_notes=_joined(_Whose(name).conflict_note() for name in _WHOSE),
-            columns=_joined(quoted(name) for name in (*CALL_COLUMNS, *(value.name for value in whose[2:]))),
-        )
+        self.calls = sql_text("calls.sql").format(columns=_joined(_call_columns(whose)))
 
 
 class _Whose:
@@ -127,10 +136,27 @@ class _Whose:
         )
 
     def decided(self) -> str:
-        return f"CASE WHEN {self._low} = {self._high} THEN {self._low} END AS {self._own}"
+        return f"CASE WHEN {self._low} = {self._high} THEN {self._low} END"
+
+    def inherited(self) -> str:
+        return f"coalesce({self._low} = {self._high} AND {self._level} > 1, FALSE)"
 
     def conflict_note(self) -> str:
-        return f"CASE WHEN {self._low} <> {self._high} THEN '{self.name.removesuffix('_id')}_conflict' END"
+        return f"CASE WHEN {self._low} <> {self._high} THEN ['{self.name.removesuffix('_id')}_conflict'] END"
+
+
+def _call_columns(whose: list[_Whose]) -> Iterator[str]:
+    session, user = whose[: len(_WHOSE)]
+    expressions = {
+        **_EXPRESSIONS,
+        **{value.name: value.decided() for value in whose},
+        "session_inherited": session.inherited(),
+        "user_inherited": user.inherited(),
+        "notes": f"nullif(list_concat(notes, {session.conflict_note()}, {user.conflict_note()}), [])",
+    }
+    for name in (*CALL_COLUMNS, *(value.name for value in whose[len(_WHOSE) :])):
+        table = "costed" if name in _COSTED else "call"
+        yield f"{expressions.get(name, f'{table}.{name}')} AS {quoted(name)}"
 
 
 def _merge(whose: list[_Whose]) -> str:

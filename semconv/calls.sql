@@ -2,24 +2,9 @@
 -- and what call_prices says it costs.
 CREATE OR REPLACE TEMP TABLE built_calls AS
 WITH
-decided AS (
-    SELECT
-        * REPLACE (
-            coalesce(members, to_json([{{'signal': signal, 'trace_id': trace_id, 'span_id': span_id}}])) AS members,
-            coalesce(plan_tier, 'unknown') AS plan_tier
-        ),
-        {decided_values},
-        coalesce(session_id IS NOT NULL AND session_id_level > 1, FALSE) AS session_inherited,
-        coalesce(user_id IS NOT NULL AND user_id_level > 1, FALSE) AS user_inherited,
-        coalesce(agent_level > 1, FALSE) AS agent_inherited,
-        coalesce(tool_level > 1, FALSE) AS tool_inherited,
-        list_filter([{conflict_notes}], lambda note: note IS NOT NULL) AS conflicts,
-        md5(concat_ws(chr(31), tenant, signal, trace_id, span_id)) AS call_id
-    FROM call_candidates
-),
 moded AS (
     SELECT
-        * REPLACE (CASE WHEN len(conflicts) = 0 THEN notes ELSE list_concat(coalesce(notes, []), conflicts) END AS notes),
+        node, role, provider, response_model, request_model, input_tokens, output_tokens,
         CASE
             WHEN plan_tier = 'api' THEN 'api'
             WHEN plan_tier IN ('pro', 'max_5x', 'max_20x', 'plus', 'team', 'enterprise')
@@ -27,20 +12,20 @@ moded AS (
             WHEN plan_tier = 'local' THEN 'local'
             ELSE 'unknown'
         END AS pricing_mode,
+        CASE WHEN plan_tier IS DISTINCT FROM 'local' THEN node END AS priced_node,
         batch IS TRUE
         OR coalesce(service_tier, 'standard') NOT IN ('standard', 'default', 'auto', 'on_demand')
-        OR coalesce(lower(speed), 'standard') <> 'standard' AS has_special_tier,
-        CASE WHEN pricing_mode <> 'local' THEN node END AS priced_node
-    FROM decided
+        OR coalesce(lower(speed), 'standard') <> 'standard' AS has_special_tier
+    FROM call_candidates
 ),
 costed AS (
     SELECT
-        moded.*,
+        moded.node, pricing_mode,
         listed.* EXCLUDE (node, reading, cut),
         least(listed.cost_usd, other.cost_usd) AS cost_low_usd,
         greatest(listed.cost_usd, other.cost_usd) AS cost_high_usd,
         CASE
-            WHEN pricing_mode = 'local' THEN 'local'
+            WHEN priced_node IS NULL THEN 'local'
             WHEN listed.node IS NOT NULL THEN CASE
                 WHEN listed.cut THEN 'cache_exceeds_input'
                 WHEN has_special_tier THEN 'tier_not_priced'
@@ -62,4 +47,5 @@ costed AS (
     LEFT JOIN call_prices AS other ON other.node = priced_node AND other.reading = 2
 )
 SELECT {columns}
-FROM costed
+FROM call_candidates AS call
+JOIN costed ON costed.node = call.node

@@ -19,18 +19,17 @@ _NEVER_BEFORE: Final = dt.date(1, 1, 1)
 
 def install(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Create (or replace) every TEMP table and macro that the resolution's SQL refers to."""
-    providers = _table("providers")
-    _create_map(connection, "provider_aliases(alias, canonical)", providers["aliases"])
-    _create_map(connection, "operation_roles(known_operation, known_role)", _table("operations")["roles"])
     connection.execute(sql_text("macros.sql"))
-    for macro in _macros(settings, providers["models"]):
+    for macro in _macros(settings):
         connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
 
 
-def _macros(settings: Settings, models: list[dict[str, str]]) -> Iterator[str]:
-    rules = _table("token_rules")["rule"]
-    yield f"infer_provider(model) AS {_case(_model_branch(row) for row in models)}"
-    yield f"token_rule(scope, version, provider) AS {_case(_token_branch(rule) for rule in rules)}"
+def _macros(settings: Settings) -> Iterator[str]:
+    providers = _table("providers")
+    yield f"known_provider(name) AS {_map('name', providers['aliases'])}"
+    yield f"infer_provider(model) AS {_case(_model_branch(row) for row in providers['models'])}"
+    yield f"known_role(operation) AS {_map('operation', _table('operations')['roles'])}"
+    yield f"token_rule(scope, version, provider) AS {_token_rule(_table('token_rules')['rule'])}"
     yield (
         "account_by_rule(provider, service, user_id, attributes, resource_attributes) AS "
         + _case(_account_branch(rule) for rule in settings.account_rules)
@@ -46,10 +45,11 @@ def _table(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _create_map(connection: duckdb.DuckDBPyConnection, signature: str, pairs: dict[str, str]) -> None:
-    rows = ", ".join(f"({literal(key)}, {literal(value)})" for key, value in pairs.items())
-    name = signature.partition("(")[0]
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM (VALUES {rows}) AS {signature}")
+def _map(parameter: str, pairs: dict[str, str]) -> str:
+    """What `pairs` says of the parameter, NULL where nothing. No join: an Arrow scan has no known size, so the
+    planner would build the hash table on the side of the batch; no CASE: it takes long to plan."""
+    entries = ", ".join(f"{literal(key)}: {literal(value)}" for key, value in pairs.items())
+    return f"MAP {{{entries}}}[{parameter}]"
 
 
 def _case(branches: Iterable[tuple[str, str]]) -> str:
@@ -60,6 +60,13 @@ def _case(branches: Iterable[tuple[str, str]]) -> str:
 
 def _model_branch(row: dict[str, str]) -> tuple[str, str]:
     return f"regexp_matches(model, {literal('^(?:' + row['pattern'] + ')')})", literal(row["provider"])
+
+
+def _token_rule(rules: list[dict[str, str]]) -> str:
+    """Rules with conditions first, then those that hold for all that a library sends."""
+    always = {rule["scope"]: rule["semantics"] for rule in rules if rule.keys() == {"scope", "semantics"}}
+    conditional = (rule for rule in rules if rule.keys() > {"scope", "semantics"})
+    return f"coalesce({_case(_token_branch(rule) for rule in conditional)}, {_map('scope', always)})"
 
 
 def _token_branch(rule: dict[str, str]) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """The closed vocabulary of ``notes``: what was repaired, left out or odd about one stored record.
 
-Every note that extraction writes is a constant of this module; readers may match on the text.
+Every note that extraction or resolution writes stands in this module; readers may match on the text.
 """
 
 from __future__ import annotations
@@ -48,6 +48,23 @@ EXTRACTION_NOTES: Final = frozenset(
         DUPLICATE_ATTRIBUTE,
         UNUSABLE_VALUE,
         VALUE_CUT,
+    }
+)
+
+# What resolution notes on a record; resolve_records.sql writes them.
+RESOLUTION_NOTES: Final = frozenset(
+    {
+        "implausible_token_count",  # negative, or more than any call could have: read as unknown
+        "output_excluded_reasoning",  # more reasoning than output: added to it
+    }
+)
+
+# What building calls notes on a call, beside the notes of its records; call_merge.sql and call_sql.py write them.
+CALL_NOTES: Final = frozenset(
+    {
+        "session_conflict",  # several sessions, and nothing says which: session_id is NULL
+        "user_conflict",  # likewise
+        "token_counts_differ",  # records of one call disagree: the richer one's counts stand
     }
 )
 

@@ -103,11 +103,10 @@ def _metric_points_sql() -> str:
 
 
 def _plausible_counts() -> Iterator[str]:
-    tests = {name: f"{name} BETWEEN 0 AND {_LARGEST_COUNT}" for name in _COUNTS}
-    for name, is_plausible in tests.items():
-        yield f"CASE WHEN {is_plausible} THEN {name} END AS {name}"
-    all_plausible = " AND ".join(f"coalesce({test}, TRUE)" for test in tests.values())
-    yield f"NOT ({all_plausible}) AS has_implausible_count"
+    for name in _COUNTS:
+        yield f"CASE WHEN {name} BETWEEN 0 AND {_LARGEST_COUNT} THEN {name} END AS {name}"
+    every = ", ".join(_COUNTS)
+    yield f"least({every}) < 0 OR greatest({every}) > {_LARGEST_COUNT} AS has_implausible_count"
 
 
 def _resolved_columns(

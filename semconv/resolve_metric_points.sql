@@ -5,9 +5,10 @@ meaning AS (
     SELECT
         row,
         CASE
-            WHEN canonical IS NULL AND trim(provider) <> '' THEN lower(trim(provider))
+            WHEN known_provider(lower(trim(provider))) IS NULL AND trim(provider) <> '' THEN lower(trim(provider))
             ELSE coalesce(
-                nullif(canonical, ''), infer_provider(lower(trim(coalesce(response_model, request_model))))
+                nullif(known_provider(lower(trim(provider))), ''),
+                infer_provider(lower(trim(coalesce(response_model, request_model))))
             )
         END AS provider,
         coalesce(
@@ -15,7 +16,6 @@ meaning AS (
         ) AS fallback_account,
         NULL::VARCHAR[] AS new_notes
     FROM {source}
-    LEFT JOIN provider_aliases ON alias = lower(trim(provider))
     WHERE dialect IS NOT NULL
 )
 SELECT {columns}

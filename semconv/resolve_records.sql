@@ -8,7 +8,9 @@ claimed AS (
         row, scope_name, scope_version, service_name, user_id, attributes, resource_attributes,
         tool_name, tool_call_id, agent_name, agent_id, service_tier, batch,
         nullif(lower(trim(provider)), '') AS provider_as_sent,
+        known_provider(lower(trim(provider))) AS canonical,
         nullif(lower(trim(operation)), '') AS operation_as_sent,
+        known_role(lower(trim(operation))) AS role_of_operation,
         lower(trim(coalesce(response_model, request_model))) AS model,
         {plausible_counts}
     FROM {source}
@@ -16,7 +18,7 @@ claimed AS (
 ),
 named AS (
     SELECT
-        * EXCLUDE (provider_as_sent, alias, canonical, known_operation),
+        * EXCLUDE (provider_as_sent, canonical),
         CASE
             WHEN canonical IS NULL AND provider_as_sent IS NOT NULL THEN provider_as_sent
             ELSE coalesce(nullif(canonical, ''), infer_provider(model))
@@ -33,15 +35,13 @@ named AS (
             )
         END AS written_tokens
     FROM claimed
-    LEFT JOIN provider_aliases ON alias = provider_as_sent
-    LEFT JOIN operation_roles ON known_operation = operation_as_sent
 ),
 -- An operation that no table knows, or none at all, is judged by what the record claims to be about.
 cast_in_role AS (
     SELECT
         * EXCLUDE (operation_as_sent, tool_name, tool_call_id, agent_name, agent_id, model),
         CASE
-            WHEN known_role IS NOT NULL THEN known_role
+            WHEN role_of_operation IS NOT NULL THEN role_of_operation
             WHEN operation_as_sent IS NOT NULL AND NOT (has_usage AND model IS NOT NULL) THEN 'other'
             WHEN tool_name IS NOT NULL OR tool_call_id IS NOT NULL THEN 'tool'
             WHEN has_usage OR model IS NOT NULL

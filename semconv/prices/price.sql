@@ -2,39 +2,41 @@
 -- its input count (1 as resolved; 2 the other one, only where nothing decided what it includes and it matters).
 CREATE OR REPLACE TEMP TABLE call_prices AS
 WITH
-readings AS (
-    SELECT node, 1 AS reading, input_tokens AS input FROM call_candidates
-    UNION ALL
-    SELECT node, 2, input_tokens + coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0)
+usage AS (
+    SELECT
+        node, role, provider, response_model, request_model, start_time, token_semantics, input_tokens, output_tokens,
+        cache_read_tokens, cache_write_tokens, cache_write_5m_tokens, cache_write_1h_tokens, reasoning_tokens,
+        audio_input_tokens, audio_output_tokens, image_input_tokens,
+        coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0) AS cached_tokens
     FROM call_candidates
-    WHERE token_semantics = 'unknown'
-      AND coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0) > 0
+),
+readings AS (
+    SELECT *, input_tokens + CASE reading WHEN 2 THEN cached_tokens ELSE 0 END AS input
+    FROM usage
+    CROSS JOIN (VALUES (1), (2)) AS possible (reading)
+    WHERE reading = 1 OR (token_semantics = 'unknown' AND cached_tokens > 0)
 ),
 rated AS (
     SELECT
-        readings.node, readings.reading, readings.input,
-        usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens,
-        usage.cache_write_5m_tokens, usage.cache_write_1h_tokens, usage.reasoning_tokens,
-        usage.audio_input_tokens, usage.audio_output_tokens, usage.image_input_tokens,
-        rates.*
+        readings.* EXCLUDE (role, provider, response_model, request_model, start_time, token_semantics, input_tokens),
+        rates.* EXCLUDE (price_provider, price_model, variant, valid_from, valid_to, time_from, time_to)
     FROM readings
-    JOIN call_candidates AS usage ON usage.node = readings.node
     JOIN price_models
-      ON price_models.provider IS NOT DISTINCT FROM usage.provider
-     AND price_models.response_model IS NOT DISTINCT FROM usage.response_model
-     AND price_models.request_model IS NOT DISTINCT FROM usage.request_model
+      ON price_models.provider IS NOT DISTINCT FROM readings.provider
+     AND price_models.response_model IS NOT DISTINCT FROM readings.response_model
+     AND price_models.request_model IS NOT DISTINCT FROM readings.request_model
     JOIN price_rates AS rates
       ON rates.price_provider = price_models.price_provider
      AND rates.price_model = price_models.price_model
-    WHERE usage.start_time >= rates.valid_from
-      AND usage.start_time < rates.valid_to
-      AND (rates.time_from IS NULL OR usage.start_time::TIME >= rates.time_from)
-      AND (rates.time_to IS NULL OR usage.start_time::TIME < rates.time_to)
+    WHERE readings.start_time >= rates.valid_from
+      AND readings.start_time < rates.valid_to
+      AND (rates.time_from IS NULL OR readings.start_time::TIME >= rates.time_from)
+      AND (rates.time_to IS NULL OR readings.start_time::TIME < rates.time_to)
       AND readings.input > rates.over_tokens
       AND readings.input <= rates.upto_tokens
       AND rates.input_rate IS NOT NULL
       -- Embeddings have no output; nor does anything that the source prices by its input alone.
-      AND (usage.output_tokens IS NOT NULL OR usage.role = 'embeddings' OR rates.output_rate IS NULL)
+      AND (readings.output_tokens IS NOT NULL OR readings.role = 'embeddings' OR rates.output_rate IS NULL)
 ),
 -- Each token falls into one class. What a sender counts twice or too high is cut, so that no class is negative.
 cached AS (
@@ -60,47 +62,47 @@ classed AS (
             AS reasoning
     FROM cached
 ),
--- What each class costs, in 1e-18 USD: tokens times the price of a million in 1e-12 USD.
+-- What each class costs in 1e-18 USD: tokens times the price of a million in 1e-12 USD. NULL is a class that the call
+-- does not report, or that has no price apart.
 exact AS (
     SELECT
         node, reading, price_id,
-        coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0) > input AS cut,
-        (uncached - audio_input - image_input)::HUGEINT * input_rate
-        + image_input::HUGEINT * coalesce(input_image_rate, 0) AS input_cost,
-        (output_tokens - audio_output - reasoning)::HUGEINT * coalesce(output_rate, 0) AS output_cost,
-        CASE WHEN cache_read_tokens IS NOT NULL THEN read::HUGEINT * cache_read_rate END AS cache_read_cost,
-        CASE
-            WHEN cache_write_tokens IS NOT NULL
-                THEN (written - written_1h - written_5m)::HUGEINT * cache_write_rate
-                + written_1h::HUGEINT * cache_write_1h_rate
-                + written_5m::HUGEINT * cache_write_5m_rate
-        END AS cache_write_cost,
-        CASE WHEN reasoning_tokens IS NOT NULL THEN reasoning::HUGEINT * reasoning_rate END AS reasoning_cost,
-        CASE
-            WHEN input_audio_rate IS NOT NULL AND audio_input_tokens IS NOT NULL
-            OR output_audio_rate IS NOT NULL AND audio_output_tokens IS NOT NULL
-                THEN audio_input::HUGEINT * coalesce(input_audio_rate, 0)
-                + coalesce(audio_output, 0)::HUGEINT * coalesce(output_audio_rate, 0)
-        END AS audio_cost,
-        request_rate::HUGEINT * 1000 AS request_cost
+        cached_tokens > input AS cut,
+        [
+            (uncached - audio_input - image_input)::HUGEINT * input_rate
+            + image_input::HUGEINT * coalesce(input_image_rate, 0),
+            (output_tokens - audio_output - reasoning)::HUGEINT * coalesce(output_rate, 0),
+            CASE WHEN cache_read_tokens IS NOT NULL THEN read::HUGEINT * cache_read_rate END,
+            CASE
+                WHEN cache_write_tokens IS NOT NULL
+                    THEN (written - written_1h - written_5m)::HUGEINT * cache_write_rate
+                    + written_1h::HUGEINT * cache_write_1h_rate
+                    + written_5m::HUGEINT * cache_write_5m_rate
+            END,
+            CASE WHEN reasoning_tokens IS NOT NULL THEN reasoning::HUGEINT * reasoning_rate END,
+            CASE
+                WHEN input_audio_rate IS NOT NULL AND audio_input_tokens IS NOT NULL
+                OR output_audio_rate IS NOT NULL AND audio_output_tokens IS NOT NULL
+                    THEN audio_input::HUGEINT * coalesce(input_audio_rate, 0)
+                    + coalesce(audio_output, 0)::HUGEINT * coalesce(output_audio_rate, 0)
+            END,
+            request_rate::HUGEINT * 1000
+        ] AS costs
     FROM classed
 ),
--- Each part is rounded once.
+-- Each part is rounded once; the total is the sum of the rounded parts.
 rounded AS (
-    SELECT
-        node, reading, price_id, cut,
-        usd(input_cost) AS cost_input_usd,
-        usd(output_cost) AS cost_output_usd,
-        usd(cache_read_cost) AS cost_cache_read_usd,
-        usd(cache_write_cost) AS cost_cache_write_usd,
-        usd(reasoning_cost) AS cost_reasoning_usd,
-        usd(audio_cost) AS cost_audio_usd,
-        usd(request_cost) AS cost_request_usd
+    SELECT * EXCLUDE (costs), list_transform(costs, lambda cost: usd(cost)) AS parts
     FROM exact
 )
 SELECT
-    *,
-    cost_input_usd + coalesce(cost_output_usd, 0) + coalesce(cost_cache_read_usd, 0)
-    + coalesce(cost_cache_write_usd, 0) + coalesce(cost_reasoning_usd, 0) + coalesce(cost_audio_usd, 0)
-    + coalesce(cost_request_usd, 0) AS cost_usd
+    node, reading, price_id, cut,
+    parts[1] AS cost_input_usd,
+    parts[2] AS cost_output_usd,
+    parts[3] AS cost_cache_read_usd,
+    parts[4] AS cost_cache_write_usd,
+    parts[5] AS cost_reasoning_usd,
+    parts[6] AS cost_audio_usd,
+    parts[7] AS cost_request_usd,
+    list_sum(parts) AS cost_usd
 FROM rounded

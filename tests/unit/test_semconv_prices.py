@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import Counter
 from decimal import Decimal
 
@@ -10,10 +11,11 @@ import duckdb
 import pytest
 from genai_prices import Usage, calc_price, data_snapshot
 
-from semconv.prices import compile_snapshot
+from semconv.prices import COST_NOTES, compile_snapshot
 from semconv.prices.models import PriceModels
 from semconv.resolve import Resolver
 from semconv.settings import Settings
+from semconv.sqltext import sql_text
 from tests.unit.semconv_records import NOON, Row, build, chat, nanos, seeded
 
 PARTS = (
@@ -263,6 +265,11 @@ def test_no_cost_without_tokens_model_or_price(claims: Row, note: str) -> None:
     assert [call[name] for name in ("cost_usd", "cost_low_usd", "cost_high_usd", "price_id", *PARTS)] == [
         None
     ] * 11
+
+
+def test_the_vocabulary_of_cost_notes_is_what_the_sql_writes() -> None:
+    written = set(re.findall(r"'([a-z_]+)'", sql_text("calls.sql").partition("costed AS")[2]))
+    assert written - {"llm"} == COST_NOTES
 
 
 def test_embeddings_are_priced_by_their_input_alone() -> None:

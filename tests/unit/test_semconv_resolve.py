@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import tomllib
+from importlib import resources
 
 import duckdb
 import pyarrow as pa
@@ -80,9 +82,9 @@ def test_provider_is_canonical_or_as_sent_or_follows_from_the_model(
 def test_every_alias_leads_to_a_name_of_the_conventions_or_to_the_model() -> None:
     connection = duckdb.connect()
     Resolver(connection, Settings())
-    names = {
-        name for (name,) in connection.execute("SELECT DISTINCT canonical FROM provider_aliases").fetchall()
-    }
+    path = resources.files("semconv").joinpath("tables", "providers.toml")
+    aliases = tomllib.loads(path.read_text(encoding="utf-8"))["aliases"]
+    names = {connection.execute("SELECT known_provider(?)", [alias]).fetchall()[0][0] for alias in aliases}
     conventions = (
         "openai anthropic aws.bedrock azure.ai.openai azure.ai.inference gcp.gemini gcp.vertex_ai gcp.gen_ai cohere"
         " mistral_ai groq deepseek perplexity x_ai ibm.watsonx.ai moonshot_ai"
