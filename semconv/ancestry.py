@@ -10,6 +10,7 @@ import pyarrow as pa
 
 # Traces are a few levels deep; a chain of spans made to be long must not cost its length squared.
 _FURTHEST: Final = 64
+_MOST_NESTED: Final = 8  # wrappers around one call
 
 _TELLING = pa.schema([("node", pa.int64()), ("ancestor", pa.int64()), ("distance", pa.int64())])
 
@@ -17,7 +18,7 @@ _TELLING = pa.schema([("node", pa.int64()), ("ancestor", pa.int64()), ("distance
 @dataclass(frozen=True, slots=True)
 class Ancestry:
     """Tables (node, ancestor, distance) for the candidates: `telling` ancestors, a node being its own at
-    distance 0, and `nesting`, the ancestors that are candidates themselves."""
+    distance 0, and `nesting`, the nearest ancestors that are candidates themselves."""
 
     telling: pa.Table
     nesting: pa.Table
@@ -37,12 +38,13 @@ def walk(
     nesting: list[tuple[int, int, int]] = []
     for node in candidates:
         ancestor: int | None = node
-        distance = 0
+        distance = nested = 0
         while ancestor is not None and distance <= _FURTHEST:
             if ancestor in tellers:
                 telling.append((node, ancestor, distance))
-            if distance and ancestor in candidates:
+            if distance and nested < _MOST_NESTED and ancestor in candidates:
                 nesting.append((node, ancestor, distance))
+                nested += 1
             ancestor = parent_of.get(ancestor)
             distance += 1
             if ancestor == node:

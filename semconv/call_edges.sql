@@ -10,22 +10,27 @@ candidates AS (
         concat_ws(chr(31), signal, scope_name) AS reporter
     FROM call_candidates
 ),
-shared_ids AS (
-    SELECT tenant, response_id
+-- Equal ids, of ids that more than one library reports; each record against the next few by start, so that one id for
+-- ever, which some servers send, costs no square.
+with_shared_id AS (
+    SELECT *, row_number() OVER (PARTITION BY tenant, response_id ORDER BY start_unix_nano, trace_id, span_id) AS place
     FROM candidates
-    WHERE response_id IS NOT NULL
-    GROUP BY tenant, response_id
-    HAVING min(reporter) <> max(reporter)
+    JOIN (
+        SELECT tenant, response_id
+        FROM candidates
+        WHERE response_id IS NOT NULL
+        GROUP BY tenant, response_id
+        HAVING min(reporter) <> max(reporter)
+    ) USING (tenant, response_id)
 ),
 same_id AS (
     SELECT 'id' AS rule, l.node AS left_node, r.node AS right_node
-    FROM shared_ids
-    JOIN candidates AS l USING (tenant, response_id)
-    JOIN candidates AS r USING (tenant, response_id)
-    WHERE l.reporter < r.reporter
-      AND l.start_unix_nano <= r.end_unix_nano
+    FROM (SELECT *, unnest(range(1, {neighbours} + 1)) AS step FROM with_shared_id) AS l
+    JOIN with_shared_id AS r
+      ON r.tenant = l.tenant AND r.response_id = l.response_id AND r.place = l.place + l.step
+    WHERE l.reporter <> r.reporter
       AND r.start_unix_nano <= l.end_unix_nano
-      AND abs(l.start_unix_nano - r.start_unix_nano) <= {horizon_ns}
+      AND r.start_unix_nano - l.start_unix_nano <= {horizon_ns}
 ),
 nested AS (
     SELECT
@@ -36,28 +41,33 @@ nested AS (
     JOIN candidates AS r ON r.node = nesting.node
     WHERE l.response_id IS NULL OR r.response_id IS NULL OR l.response_id = r.response_id
 ),
-slots AS (
-    SELECT *, start_unix_nano // {slack_ns} + unnest([-1, 0, 1]) AS slot
+-- Equal counts from one process, likewise.
+alike AS (
+    SELECT
+        *,
+        coalesce(output_tokens, -1) AS output_or_none,
+        coalesce(resource, '') AS process,
+        row_number() OVER (
+            PARTITION BY tenant, input_tokens, coalesce(output_tokens, -1), coalesce(resource, '')
+            ORDER BY start_unix_nano, trace_id, span_id
+        ) AS place
     FROM candidates
-    WHERE response_id IS NULL AND input_tokens IS NOT NULL
+    WHERE input_tokens IS NOT NULL
 ),
 within_one_process AS (
     SELECT
         CASE WHEN l.trace_id = r.trace_id THEN 'doubt' ELSE 'twin' END AS rule,
         l.node AS left_node, r.node AS right_node
-    FROM slots AS l
-    JOIN candidates AS r
-      ON l.tenant = r.tenant
-     AND l.input_tokens = r.input_tokens
-     AND l.slot = r.start_unix_nano // {slack_ns}
-    WHERE (r.response_id IS NOT NULL OR l.reporter < r.reporter)
-      AND l.reporter <> r.reporter
-      AND l.resource IS NOT DISTINCT FROM r.resource
-      AND l.output_tokens IS NOT DISTINCT FROM r.output_tokens
-      AND abs(l.start_unix_nano - r.start_unix_nano) <= {slack_ns}
+    FROM (SELECT *, unnest(range(1, {neighbours} + 1)) AS step FROM alike) AS l
+    JOIN alike AS r
+      ON r.tenant = l.tenant AND r.input_tokens = l.input_tokens AND r.output_or_none = l.output_or_none
+     AND r.process = l.process AND r.place = l.place + l.step
+    WHERE l.reporter <> r.reporter
+      AND (l.response_id IS NULL OR r.response_id IS NULL)
+      AND r.start_unix_nano - l.start_unix_nano <= {slack_ns}
       AND abs(l.end_unix_nano - r.end_unix_nano) <= {slack_ns}
-      -- one inside the other
-      AND (l.start_unix_nano <= r.start_unix_nano) = (l.end_unix_nano >= r.end_unix_nano)
+      -- the later one inside the earlier one, or both started at once
+      AND (r.end_unix_nano <= l.end_unix_nano OR r.start_unix_nano = l.start_unix_nano)
 ),
 -- One library, one trace, one id, at the same time: identical calls in parallel are real.
 repeated_id AS (

@@ -27,8 +27,15 @@ from semconv.sqltext import literal, quoted, sql_text
 PARTNER_HORIZON_SECONDS: Final = 3600
 # Rule (c): how far the inner record may stand from the outer one at each end.
 NESTING_SLACK_NS: Final = 50_000_000
-# Both, as the SQL files name them.
-BOUNDS: Final = {"horizon_ns": PARTNER_HORIZON_SECONDS * 1_000_000_000, "slack_ns": NESTING_SLACK_NS}
+# With how many of the next records by start a record is compared among those of one id or of equal counts. A
+# call has been seen in four records; a server that sends one id for ever must not cost the square of its calls.
+NEIGHBOURS: Final = 8
+# The bounds as the SQL files name them.
+BOUNDS: Final = {
+    "horizon_ns": PARTNER_HORIZON_SECONDS * 1_000_000_000,
+    "slack_ns": NESTING_SLACK_NS,
+    "neighbours": NEIGHBOURS,
+}
 
 _IDENTITY: Final = (
     *("tenant", "trace_id", "span_id", "parent_span_id"),

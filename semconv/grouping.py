@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Node = int
+
+# No call is reported that often; a group that grows beyond it is a sender's mistake and must not cost its square.
+_LARGEST_GROUP: Final = 32
 
 
 class Edge(NamedTuple):
@@ -63,7 +66,7 @@ class _Groups:
         return True
 
     def _may_meet(self, left: dict[Node, str], right: dict[Node, str]) -> bool:
-        return all(
+        return len(left) + len(right) <= _LARGEST_GROUP and all(
             (a, b) in self._nesting or (b, a) in self._nesting
             for a, reporter in left.items()
             for b, other in right.items()
