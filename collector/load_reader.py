@@ -37,6 +37,7 @@ class Batch:
     extracted: Extracted | None = None
     error: Exception | None = None
     bytes: int = 0
+    skipped: bool = False  # bytes that are no records were passed over
 
 
 class SpoolReader:
@@ -99,6 +100,9 @@ class SpoolReader:
 
     def _next_batch(self) -> Batch | None:
         self._slots.acquire()
+        self._orders.wait_for(lambda _durable: True)
+        if self._orders.durable is not None:
+            self._notice_a_new_spool(self._orders.durable)
         self._orders.wait_for(lambda durable: self._backlog(durable) > 0)
         durable = self._orders.durable
         if durable is None or not self._backlog(durable):
@@ -109,6 +113,13 @@ class SpoolReader:
         batch = self._read(self._orders.durable or durable)
         self._extract(batch)
         return batch
+
+    def _notice_a_new_spool(self, durable: Position) -> None:
+        """A spool that counts from the start again (its directory was removed) is read from the start: what was
+        loaded from the old one has no name here any more, and what is stored already is not stored twice.
+        """
+        if self._position is not None and durable[0] < self._position[0]:
+            self._position = None
 
     def _backlog(self, durable: Position) -> float:
         """Bytes that are durable and not read; as good as endless where they are in several segments."""
@@ -134,6 +145,7 @@ class SpoolReader:
             self._position = batch.position = end
         except SpoolDamaged as damage:
             self._position = batch.position = self._pass_over(damage, end)
+            batch.skipped = True
         return batch
 
     def _pass_over(self, damage: SpoolDamaged, end: Position) -> Position:

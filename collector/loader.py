@@ -88,7 +88,7 @@ class Loader:
 
     def _load(self, batch: Batch) -> None:
         """One batch; the second failure because of its content starts the search for the request."""
-        if batch.position == self.position:
+        if not batch.requests and not batch.skipped:
             return
         if batch.extracted is not None and self._commit_twice(
             batch.requests, batch.extracted, batch.position

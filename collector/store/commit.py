@@ -30,6 +30,7 @@ from collector.store.records import (
     insert_contents,
     insert_new,
     look_up_keys,
+    remember,
 )
 from collector.store.traces import batch_extents, look_up_traces
 from semconv.extract import Extracted
@@ -43,14 +44,15 @@ class Committer:
     def __init__(self, lake: Lake, settings: Settings) -> None:
         self._lake = lake
         self._settings = settings
+        self._has_seen: set[Kind] = set()  # kinds of which a dry run remembers what it would have stored
         self._files = DataFiles(lake.data_dir)
         self._prepare()
 
     def commit(self, extracted: Extracted, origin: Origin, *, dry_run: bool = False) -> LoadRow:
         """Store what is not stored yet; return the `loads` row (of several transactions: their sum).
 
-        `dry_run` counts the same and rolls back. After any exception this batch, or the rest of a batch over more
-        than 24 months, is rolled back and the committer is usable.
+        `dry_run` counts the same, across batches too, and rolls back; a committer of its own, please. After any
+        exception this batch, or the rest of a batch over more than 24 months, is rolled back and the committer usable.
         """
         *first, last = split_by_month(extracted)
         part_origin = replace(origin, position=None, requests=0, bytes=0)
@@ -79,7 +81,7 @@ class Committer:
                 counts = self._store(extracted, kinds, load_id)
                 row = LoadRow.of(load_id, origin, counts, started)
                 insert_load(self._lake.connection, row)
-                self._finish(dry_run)
+                self._finish(kinds, dry_run)
         except BaseException:
             self._recover()
             raise
@@ -103,7 +105,7 @@ class Committer:
                 new, has_calls = self._find_new_spans()
             else:
                 look_up_keys(connection, kind)
-                new = choose_new(connection, kind)
+                new = choose_new(connection, kind, also_seen=kind in self._has_seen)
             duplicates = getattr(extracted, kind.table).num_rows - new
             counts |= {f"{kind.table}_stored": new, f"{kind.table}_duplicate": duplicates}
         for kind in kinds:
@@ -120,12 +122,14 @@ class Committer:
         connection = self._lake.connection
         batch_traces = "(SELECT DISTINCT tenant, trace_id FROM resolved_spans)"
         looked_at = look_up_traces(connection, batch_traces, batch_extents(connection))
-        new = choose_new(connection, SPANS)
+        new = choose_new(connection, SPANS, also_seen=SPANS in self._has_seen)
         return new, bool(new) and self._calls.build(looked_at)
 
-    def _finish(self, dry_run: bool) -> None:
+    def _finish(self, kinds: list[Kind], dry_run: bool) -> None:
         if dry_run:
             self._lake.connection.rollback()
+            remember(self._lake.connection, kinds)
+            self._has_seen.update(kinds)
             return
         self._files.sync_new()
         self._lake.connection.commit()
@@ -138,4 +142,5 @@ class Committer:
             self._lake.connection.execute("SELECT 1")
         except duckdb.Error:
             self._lake.reopen()
+            self._has_seen.clear()
             self._prepare()

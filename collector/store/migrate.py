@@ -33,28 +33,34 @@ def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
     that cannot be a column; then nothing has changed.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with writer_lock(data_dir):
-        _back_up_if_older(data_dir)
-        with Lake.create(data_dir) as lake:
-            connection = lake.connection
-            connection.execute("USE lake; BEGIN")
-            _apply_migrations(connection, lake_version(lake))
-            _add_dimensions(connection, dimensions)
-            _replace_views(connection, dimensions)
-            _add_prices(connection)
-            connection.execute("COMMIT")
-            connection.execute(sql("sql/options.sql"))
+    with writer_lock(data_dir), _backed_up_if_older(data_dir) as lake:
+        connection = lake.connection
+        connection.execute("USE lake; BEGIN")
+        _apply_migrations(connection, lake_version(lake))
+        _add_dimensions(connection, dimensions)
+        _replace_views(connection, dimensions)
+        _add_prices(connection)
+        connection.execute("COMMIT")
+        connection.execute(sql("sql/options.sql"))
 
 
-def _back_up_if_older(data_dir: Path) -> None:
-    """Raises LakeTooNew. The lake is closed before its catalog is copied: the locks of two copies of SQLite in one
-    process do not see each other.
+def _backed_up_if_older(data_dir: Path) -> Lake:
+    """The lake, open for writing. Raises LakeTooNew.
+
+    It is closed while its catalog is copied: the locks of two copies of SQLite in one process do not see each other.
     """
-    with Lake.create(data_dir) as lake:
+    lake = Lake.create(data_dir)
+    try:
         version = lake_version(lake)
         check_version(data_dir, version)
-    if 0 < version < LATEST_VERSION:
-        back_up_catalog(data_dir, version)
+    except BaseException:
+        lake.close()
+        raise
+    if not 0 < version < LATEST_VERSION:
+        return lake
+    lake.close()
+    back_up_catalog(data_dir, version)
+    return Lake.create(data_dir)
 
 
 def back_up_catalog(data_dir: Path, version: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,9 +55,23 @@ def first_of_each(records: pa.Table, kind: Kind) -> pa.Table:
     return records if len(first) == records.num_rows else records.take(first.take(pc.sort_indices(first)))
 
 
-def choose_new(connection: duckdb.DuckDBPyConnection, kind: Kind) -> int:
-    """How many rows of TEMP resolved_<table> are not in TEMP stored_<table>; leaves them as TEMP VIEW new_<table>."""
-    connection.execute(sql("sql/new_rows.sql").format(table=kind.table, key=", ".join(kind.key)))
+def remember(connection: duckdb.DuckDBPyConnection, kinds: Iterable[Kind]) -> None:
+    """Count the batch as stored from now on, though it was rolled back: TEMP seen_<table>, for dry runs."""
+    for kind in kinds:
+        select = f"SELECT {', '.join(kind.key)} FROM resolved_{kind.table}"
+        connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS seen_{kind.table} AS {select} LIMIT 0")
+        connection.execute(f"INSERT INTO seen_{kind.table} {select}")
+
+
+def choose_new(connection: duckdb.DuckDBPyConnection, kind: Kind, *, also_seen: bool) -> int:
+    """How many rows of TEMP resolved_<table> are not in TEMP stored_<table>; leaves them as TEMP VIEW new_<table>.
+
+    With `also_seen`, what earlier dry runs would have stored counts as stored.
+    """
+    key = ", ".join(kind.key)
+    tables = [f"stored_{kind.table}", *([f"seen_{kind.table}"] if also_seen else [])]
+    known = " UNION ALL ".join(f"SELECT {key} FROM {table}" for table in tables)
+    connection.execute(sql("sql/new_rows.sql").format(table=kind.table, key=key, known=known))
     new = count(connection, f"new_{kind.table}_rows")
     all_new = new == count(connection, f"resolved_{kind.table}")
     chosen = "" if all_new else f"SEMI JOIN new_{kind.table}_rows AS new ON resolved.rowid = new.new_row"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import queue
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,6 +213,18 @@ def test_a_request_that_cannot_be_loaded_goes_to_quarantine_and_the_rest_loads(d
         more = accept(data_dir, *numbered(41, 42))
         assert sum(row["spans_stored"] for row in running.load_up_to(more)) == 1
     assert len(list(quarantine.entries(data_dir))) == 1
+
+
+def test_a_spool_that_begins_again_is_read_from_its_start(data_dir: Path) -> None:
+    """Its directory was removed, so its numbering restarts below the lake's position: what comes now still loads."""
+    for _ in range(3):
+        accept(data_dir, *numbered(1, 2))
+    with loader(data_dir) as running:
+        running.load_up_to(accept(data_dir, *numbered(2, 3)))
+    shutil.rmtree(data_dir / "spool")
+    with loader(data_dir) as running:
+        running.load_up_to(accept(data_dir, *numbered(3, 4)))
+    assert ask(data_dir, "SELECT count(*), count(DISTINCT trace_id) FROM calls") == [(3, 3)]
 
 
 def test_damaged_spool_bytes_go_to_quarantine_and_the_rest_loads(data_dir: Path) -> None:

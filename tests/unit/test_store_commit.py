@@ -73,7 +73,9 @@ def test_a_dry_run_counts_the_same_and_leaves_nothing(lake: Store) -> None:
     assert lake.one("SELECT count(*) FROM spans") == 1
     assert lake.one("SELECT count(*) FROM loads") == 1
     assert sorted(lake.data_dir.rglob("*.parquet")) == files
-    stored = lake.load(batch)
+    assert lake.load(batch, dry_run=True).spans_duplicate == 2, "the second batch of a file, run dry"
+    with store(lake.data_dir) as real:
+        stored = real.load(batch)
     assert (stored.spans_stored, stored.calls_written) == (counted.spans_stored, counted.calls_written)
 
 

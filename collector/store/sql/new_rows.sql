@@ -2,4 +2,4 @@
 CREATE OR REPLACE TEMP TABLE new_{table}_rows AS
 SELECT rowid AS new_row
 FROM resolved_{table}
-ANTI JOIN stored_{table} USING ({key})
+ANTI JOIN ({known}) USING ({key})
