@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 Row = Sequence[Any]
 
-# Narrower than this per column a table is unreadable, and every row is printed as a block of lines instead.
-_LEAST_COLUMN: Final = 9
+# Text columns fold down to this width before a table gives way to a block of lines per row; numbers never fold.
+_LEAST_TEXT: Final = 12
+_BETWEEN_COLUMNS: Final = 2
 # Where there is no terminal there is no width to fit into.
 _NO_WIDTH: Final = 1_000_000
 _quoted: Final = json.encoder.encode_basestring
@@ -149,20 +150,57 @@ def write_table(columns: Sequence[str], rows: Iterable[Row], stream: TextIO | No
     """A table with numbers to the right; on a terminal too narrow for it, a block of lines per row."""
     target = console(stream)
     printed = list(rows)
-    if len(columns) * _LEAST_COLUMN > target.width:
+    widths = _column_widths(columns, printed, target.width)
+    if widths is None:
         _write_blocks(columns, printed, target)
     else:
-        _write_grid(columns, printed, target)
+        _write_grid(columns, printed, widths, target)
 
 
-def _write_grid(columns: Sequence[str], rows: list[Row], target: Console) -> None:
+def _column_widths(columns: Sequence[str], rows: list[Row], width: int) -> list[int] | None:
+    """What each column gets of ``width``, from the left; None where not even the least fits.
+
+    At least: headings break between words, texts anywhere, numbers not at all.
+    """
+    least = [max(map(_width, name.split()), default=0) for name in columns]
+    whole = [_width(name) for name in columns]
+    for row in rows:
+        cells = [(_width(_shown(value).plain), _is_number(value)) for value in row]
+        whole = [max(known, cell) for known, (cell, _) in zip(whole, cells, strict=True)]
+        least = [
+            max(known, cell if is_number else min(cell, _LEAST_TEXT))
+            for known, (cell, is_number) in zip(least, cells, strict=True)
+        ]
+    spare = width - sum(least) - _BETWEEN_COLUMNS * (len(columns) - 1)
+    if spare < 0:
+        return None
+    widths = []
+    for needed, wished in zip(least, whole, strict=True):
+        more = min(wished - needed, spare)
+        spare -= more
+        widths.append(needed + more)
+    return widths
+
+
+def _width(text: str) -> int:
+    """Terminal cells of the longest line."""
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.split("\n")))
+
+
+def _write_grid(columns: Sequence[str], rows: list[Row], widths: list[int], target: Console) -> None:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    # One space of padding and one for the box's own invisible line make _BETWEEN_COLUMNS.
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
     for position, name in enumerate(columns):
         numeric = any(_is_number(row[position]) for row in rows)
-        table.add_column(_safe(name), justify="right" if numeric else "left", overflow="fold")
+        justify: Literal["right", "left"] = "right" if numeric else "left"
+        table.add_column(_safe(name), justify=justify, overflow="fold", width=widths[position])
     for row in rows:
         table.add_row(*[_shown(value) for value in row])
     _print(table, target)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final, TextIO
 
 import click
 
 from analyzers.finding import Column, Report, Row
+from analyzers.honest import MODE
 from analyzers.window import Window
 from collector.cli.render import json_text, write_csv, write_table
 
@@ -30,29 +31,49 @@ def print_csv(report: Report, stream: TextIO) -> None:
 
 
 def print_table(name: str, window: Window, report: Report, stream: TextIO) -> None:
-    """Title, rows, one total per kind of money, and the notes. Columns without any figure are left out."""
+    """Title, a table per kind of money with its total, and the notes. Columns without any figure are left out."""
     click.echo(f"{name}, {window}", file=stream)
-    if report.rows:
-        shown = [position for position in range(len(report.columns)) if not _is_empty(report, position)]
-        columns = [report.columns[position] for position in shown]
-        rows = [*report.rows, *(_headed(row) for row in report.totals)]
-        cells = [[_cell(column, row[at]) for at, column in zip(shown, columns, strict=True)] for row in rows]
-        write_table([_heading(column) for column in columns], cells, stream)
+    for title, rows, totals in _sections(report):
+        if title:
+            click.echo(f"\n{title}", file=stream)
+        _print_section(report.columns, rows, totals, stream)
     _print_notes(report.notes)
     for finding in report.findings:
         click.echo(f"finding: {finding.title}", file=stream)
         _print_notes(finding.caveats)
 
 
+def _sections(report: Report) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """The rows and totals of each pricing mode, in the report's order: amounts of two modes never share a table."""
+    if MODE not in report.columns:
+        if report.rows:
+            yield "", list(report.rows), list(report.totals)
+        return
+    at = report.columns.index(MODE)
+    for mode in dict.fromkeys(row[at] for row in report.rows):
+        rows, totals = ([row for row in part if row[at] == mode] for part in (report.rows, report.totals))
+        yield f"{MODE.label} {mode}", rows, totals
+
+
+def _print_section(columns: Sequence[Column], rows: list[Row], totals: list[Row], stream: TextIO) -> None:
+    shown = [
+        at
+        for at, column in enumerate(columns)
+        if column != MODE and not _is_empty(column, [row[at] for row in rows])
+    ]
+    printed = [*rows, *(_headed(row) for row in totals)]
+    cells = [[_cell(columns[at], row[at]) for at in shown] for row in printed]
+    write_table([_heading(columns[at]) for at in shown], cells, stream)
+
+
 def _headed(total: Row) -> Row:
     return (_TOTAL, *total[1:])
 
 
-def _is_empty(report: Report, position: int) -> bool:
+def _is_empty(column: Column, values: Iterable[object]) -> bool:
     """Nothing known, or nothing counted; what a row is grouped by, and known amounts of 0, always stay."""
-    kind = report.columns[position].kind
-    values = {row[position] for row in report.rows}
-    return kind not in ("text", "date") and values <= ({None, 0} if kind == "count" else {None})
+    nothing = {None, 0} if column.kind == "count" else {None}
+    return column.kind not in ("text", "date") and set(values) <= nothing
 
 
 def _heading(column: Column) -> str:

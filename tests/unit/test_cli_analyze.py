@@ -114,12 +114,18 @@ def test_csv_has_rows_alone_and_runs_no_formula(data_dir: Path):
     assert "note" not in result.stdout
 
 
-def test_the_table_shows_totals_per_mode_notes_and_no_empty_columns(data_dir: Path):
+def test_the_table_shows_modes_apart_with_totals_notes_and_no_empty_columns(data_dir: Path):
     result = analyze(data_dir, "cost", *MARCH)
     assert result.exit_code == 0
     lines = [line.split() for line in result.stdout.splitlines()]
     assert result.stdout.startswith("cost, 2026-03-01 00:00 to 2026-04-01 00:00 (UTC)")
-    assert [line[1:3] for line in lines if line and line[0] == "TOTAL"] == [["api", "2"], ["unknown", "1"]]
+    told = [line for line in lines if line[:1] == ["TOTAL"] or line[:2] == ["pricing", "mode"]]
+    assert [line[:3] if line[0] == "pricing" else line[:2] for line in told] == [
+        ["pricing", "mode", "api"],
+        ["TOTAL", "2"],
+        ["pricing", "mode", "unknown"],
+        ["TOTAL", "1"],
+    ]
     assert "list price, plan not declared, USD" in result.stdout
     assert "implied API value" not in result.stdout
     assert "reasoning" not in result.stdout

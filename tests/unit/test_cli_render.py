@@ -135,6 +135,19 @@ def test_a_narrow_terminal_loses_no_character(columns: int, monkeypatch: pytest.
     assert "…" not in shown
 
 
+@pytest.mark.parametrize("width", [40, 60, 78, 79, 80, 81, 90, 120])
+def test_numbers_stay_whole_at_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts and headings fold, and where that is not enough the table gives way: no digit is cut or folded."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    numbers = [10**6 + number for number in range(8)]
+    names = ["model", *(f"column number {number}" for number in range(8))]
+    render.write_table(names, [("a-model-with-a-long-name", *numbers)], stream)
+    assert [number for number in numbers if str(number) not in stream.getvalue().split()] == []
+    assert all(len(line) <= width for line in stream.getvalue().splitlines())
+
+
 def test_colours_only_on_a_terminal_and_never_with_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
