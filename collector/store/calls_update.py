@@ -30,6 +30,7 @@ class CallsUpdate:
         self._resolver = resolver
         self._select = call_record_select(dimensions)
         self._partners = partner_traces_sql("partner_spans")
+        self._has_stored = False  # whether a touched trace has stored spans, and so may have stored calls
 
     def build(self, looked_at: list[Window]) -> bool:
         """TEMP built_calls for the traces that new_spans touches; False where no model call is touched.
@@ -44,8 +45,10 @@ class CallsUpdate:
             f"CREATE OR REPLACE TEMP TABLE call_records AS SELECT {self._select} FROM new_spans"
             " SEMI JOIN touched_traces USING (tenant, trace_id)"
         )
-        complete_traces(self._connection, "touched_traces", looked_at, with_new=True)
-        self._add_stored("touched_traces")
+        self._has_stored = False
+        if count(self._connection, "stored_spans"):
+            complete_traces(self._connection, "touched_traces", looked_at, with_new=True)
+            self._add_stored("touched_traces")
         while self._find_partners():
             self._add_partners()
         self._resolver.build_calls()
@@ -56,28 +59,35 @@ class CallsUpdate:
         columns = ", ".join(
             f'"{row[0]}"' for row in self._connection.execute("DESCRIBE built_calls").fetchall()
         )
-        window = any_of(windows(hours(self._connection, "call_records", "start_time")), "start_time")
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE stored_calls AS SELECT {columns} FROM lake.calls"
-            f" SEMI JOIN touched_traces USING (tenant, trace_id) WHERE {window}"
-        )
         except_stored = ""
-        if count(self._connection, "stored_calls"):
+        if self._has_stored and self._look_up_stored(columns):
             except_stored = f"EXCEPT SELECT {columns} FROM stored_calls"
-            self._delete_outdated(columns, window)
+            self._delete_outdated(columns)
         inserted = self._connection.execute(
             sql("sql/insert_calls.sql").format(columns=columns, except_stored=except_stored)
         ).fetchone()
         return int(inserted[0]) if inserted else 0
 
-    def _delete_outdated(self, columns: str, window: str) -> None:
+    def _look_up_stored(self, columns: str) -> int:
+        """TEMP stored_calls: the touched traces' calls as they are; how many."""
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE stored_calls AS SELECT {columns} FROM lake.calls"
+            f" SEMI JOIN touched_traces USING (tenant, trace_id) WHERE {self._when()}"
+        )
+        return count(self._connection, "stored_calls")
+
+    def _delete_outdated(self, columns: str) -> None:
         self._connection.execute(sql("sql/outdated_calls.sql").format(columns=columns))
         if count(self._connection, "outdated_calls"):
             self._connection.execute(
                 "DELETE FROM lake.calls"
                 " WHERE (tenant, call_id) IN (SELECT (tenant, call_id) FROM outdated_calls)"
-                f" AND ({window})"
+                f" AND ({self._when()})"
             )
+
+    def _when(self) -> str:
+        """When the touched traces' calls start: a call starts with one of its records."""
+        return any_of(windows(hours(self._connection, "call_records", "start_time")), "start_time")
 
     def _add_stored(self, traces: str) -> None:
         """Append the stored spans of `traces` to call_records: those whose keys stand in stored_spans."""
@@ -85,6 +95,7 @@ class CallsUpdate:
             hours(self._connection, f"stored_spans SEMI JOIN {traces} USING (tenant, trace_id)", SPANS.time)
         )
         if ranges:
+            self._has_stored = True
             self._connection.execute(
                 f"INSERT INTO call_records SELECT {self._select} FROM lake.spans"
                 f" SEMI JOIN {traces} USING (tenant, trace_id) WHERE {any_of(ranges, SPANS.time)}"
