@@ -5,10 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import pyarrow as pa
 
 from collector.load_orders import Orders
 from collector.spool_files import Position, SpoolDamaged, read_records, resynchronise
@@ -21,6 +24,7 @@ from semconv.settings import Settings
 _GATHER_SECONDS: Final = 0.05
 # A first guess, for protobuf spans of 25 attributes; measured from the first batch on.
 _BYTES_PER_ITEM: Final = 1000.0
+_PIECE_BYTES: Final = 2 << 20
 _SMALLEST_BATCH_BYTES: Final = 64 << 10
 # The largest request is 64 MiB decoded; a batch is about as large at most, or one request.
 _LARGEST_BATCH_BYTES: Final = 64 << 20
@@ -155,7 +159,7 @@ class SpoolReader:
 
     def _extract(self, batch: Batch) -> None:
         try:
-            batch.extracted = extract((request for _, request in batch.requests), self._settings)
+            batch.extracted = extract_in_pieces([request for _, request in batch.requests], self._settings)
         except Exception as error:  # whatever it is, the request that causes it is looked for
             batch.error = error
             return
@@ -167,6 +171,28 @@ class SpoolReader:
 
 class EndOfSpool(Exception):  # noqa: N818 - not an error
     """The loader was told to stop, and everything that was durable has been given out."""
+
+
+def extract_in_pieces(requests: Sequence[Request], settings: Settings) -> Extracted:
+    """As `extract`, but the Python objects of only some 2,000 spans exist at a time."""
+    pieces, piece, size = [], [], 0
+    for request in requests:
+        piece.append(request)
+        size += len(request.body)
+        if size >= _PIECE_BYTES:
+            pieces.append(extract(piece, settings))
+            piece, size = [], 0
+    if piece or not pieces:
+        pieces.append(extract(piece, settings))
+    return pieces[0] if len(pieces) == 1 else _joined(pieces)
+
+
+def _joined(pieces: list[Extracted]) -> Extracted:
+    tables = {
+        name: pa.concat_tables([getattr(piece, name) for piece in pieces])
+        for name in ("spans", "log_records", "metric_points", "contents")
+    }
+    return Extracted(**tables, counts=sum((piece.counts for piece in pieces), Counter()))
 
 
 def _request(record: Record) -> Request:
