@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +113,9 @@ class Store:
     def __init__(self, data_dir: Path, settings: Settings) -> None:
         self.data_dir = data_dir
         self.settings = settings
-        self.lake = Lake.open(data_dir, threads=2, memory_limit="512MB")
+        self.lake = Lake.open(data_dir, threads=1, memory_limit="256MB")
         self.committer = Committer(self.lake, settings)
+        self._reader: Lake | None = None  # opening one takes longer than what it is asked
 
     def load(self, *requests: Request, position: tuple[int, int] | None = None, **options: Any) -> LoadRow:
         batch = extract(list(requests), self.settings)
@@ -120,26 +124,41 @@ class Store:
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """Through a connection of its own, as another process would."""
-        with Lake.open(self.data_dir, read_only=True) as reader:
-            return reader.connection.execute(query).fetchall()
+        if self._reader is None:
+            self._reader = Lake.open(self.data_dir, read_only=True, threads=1)
+        return self._reader.connection.execute(query).fetchall()
+
+    def close(self) -> None:
+        self.lake.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def one(self, query: str) -> Any:
         return self.ask(query)[0][0]
 
 
-_EMPTY: dict[tuple[str, ...], Path] = {}
+@cache
+def _empty_lake() -> Path:
+    """Laid once per process; a lake may be copied to wherever it is needed."""
+    path = Path(tempfile.mkdtemp(prefix="spanledger-empty-")) / "data"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    create_or_migrate(path, {})
+    return path
 
 
 @contextmanager
 def store(data_dir: Path, settings: Settings | None = None) -> Iterator[Store]:
     """A lake in `data_dir`, created where there is none."""
     chosen = settings or Settings()
-    create_or_migrate(data_dir, chosen.dimensions)
+    if not data_dir.exists():
+        shutil.copytree(_empty_lake(), data_dir)
+    if chosen.dimensions:
+        create_or_migrate(data_dir, chosen.dimensions)
     opened = Store(data_dir, chosen)
     try:
         yield opened
     finally:
-        opened.lake.close()
+        opened.close()
 
 
 def fingerprint(folder: Path) -> str:

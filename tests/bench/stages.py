@@ -35,7 +35,7 @@ def microseconds_by_stage(rounds: int, directory: Path) -> Stages:
     traffic = Traffic(first=1 << 19)
     create_or_migrate(directory, {})
     spool = Spool.open(directory / "bench-spool")
-    with Lake.open(directory, threads=2, memory_limit="512MB") as lake:
+    with Lake.open(directory, threads=1, memory_limit="256MB") as lake:
         committer = Committer(lake, Settings())
         measured = [_round(traffic.bodies(_REQUESTS), committer, spool) for _ in range(rounds + 1)][1:]
     asyncio.run(spool.close())

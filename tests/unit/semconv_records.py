@@ -81,7 +81,7 @@ def seeded(seed: int) -> random.Random:
 
 def resolve(*rows: Row, settings: Settings | None = None) -> list[Row]:
     """The rows of resolved_spans for `rows`, in their order."""
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     Resolver(connection, settings or Settings()).resolve_spans(table(list(rows)))
     resolved = {row["span_id"]: row for row in fetch(connection, "FROM resolved_spans")}
     return [resolved[row["span_id"]] for row in rows]
@@ -92,7 +92,7 @@ class Store:
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings()
-        self.connection = duckdb.connect()
+        self.connection = duckdb.connect(config={"threads": 1})
         self.connection.execute(SCHEMA)
         for name in settings.dimensions:
             self.connection.execute(f"ALTER TABLE calls ADD COLUMN {name} VARCHAR")

@@ -58,7 +58,7 @@ def test_one_release_of_the_source_always_compiles_to_the_same_rows() -> None:
 
 def test_prices_of_a_model_cover_all_time_without_gap_or_overlap() -> None:
     rows = compile_snapshot().rows  # noqa: F841 (the SQL reads it)
-    ranges = duckdb.connect().execute(
+    ranges = duckdb.connect(config={"threads": 1}).execute(
         "SELECT provider, model, list(valid_to ORDER BY valid_from NULLS FIRST),"
         " list(valid_from ORDER BY valid_from NULLS FIRST)"
         " FROM (SELECT DISTINCT provider, model, valid_from, valid_to FROM rows) GROUP BY ALL"
@@ -70,7 +70,7 @@ def test_prices_of_a_model_cover_all_time_without_gap_or_overlap() -> None:
 def test_a_price_id_names_one_price_in_one_range_of_dates() -> None:
     rows = compile_snapshot().rows
     [(repeated,)] = (
-        duckdb.connect()
+        duckdb.connect(config={"threads": 1})
         .execute("SELECT count(*) - count(DISTINCT (price_id, tier_start, unit)) FROM rows")
         .fetchall()
     )
@@ -181,7 +181,7 @@ def test_costs_agree_with_the_sources_own_calculation() -> None:
 )
 def test_a_part_is_rounded_half_even_to_the_last_decimal(exact: int, rounded: int) -> None:
     """From 1e-18 USD to 1e-12 USD, below and above what 64 bits hold."""
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     Resolver(connection, Settings())
     assert connection.execute("SELECT usd(?::HUGEINT)", [exact]).fetchall() == [(Decimal(rounded) / 10**12,)]
 

@@ -27,7 +27,7 @@ ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
 )
 def test_resolved_tables_have_the_lakes_columns(relation: str, schema: pa.Schema) -> None:
     """Names, order and types of the contract but for load_id, for every signal, also from an empty table."""
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     connection.execute(SCHEMA)
     resolver = Resolver(connection, Settings())
     getattr(resolver, f"resolve_{relation}")(schema.empty_table())
@@ -37,7 +37,7 @@ def test_resolved_tables_have_the_lakes_columns(relation: str, schema: pa.Schema
 
 
 def test_every_row_comes_out_once_and_passes_what_has_no_meaning() -> None:
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     rows = [chat("a", attributes='{"k": [1, 2.0]}'), span("b", name="GET /", events='[{"name":"e"}]')]
     Resolver(connection, Settings()).resolve_spans(table(rows))
     found = connection.execute(
@@ -80,7 +80,7 @@ def test_provider_is_canonical_or_as_sent_or_follows_from_the_model(
 
 
 def test_every_alias_leads_to_a_name_of_the_conventions_or_to_the_model() -> None:
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     Resolver(connection, Settings())
     path = resources.files("semconv").joinpath("tables", "providers.toml")
     aliases = tomllib.loads(path.read_text(encoding="utf-8"))["aliases"]

@@ -10,20 +10,27 @@ import pytest
 from collector.store import maintenance
 from collector.store.lake import Lake
 from collector.store.maintenance import Maintenance
-from tests.store_support import SECOND, Store, call, span, store, traces
+from tests.store_support import SECOND, Store, call, copy_of, span, store, traces
 
 ROWS = "SELECT * EXCLUDE (load_id) FROM spans ORDER BY trace_id, span_id"
 CALLS = "SELECT * FROM calls ORDER BY call_id"
 LIVE = "SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file WHERE end_snapshot IS NULL"
 
 
-@pytest.fixture
-def trickled(tmp_path: Path) -> Iterator[Store]:
-    """Twelve commits of one call each, and a root that makes four of the calls outdated afterwards."""
-    with store(tmp_path / "data") as opened:
+@pytest.fixture(scope="module")
+def trickled_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve commits of one call each, and a root that makes them all outdated afterwards."""
+    data_dir = tmp_path_factory.mktemp("trickled") / "data"
+    with store(data_dir) as opened:
         for number in range(2, 14):
             opened.load(traces(call(1, number, parent=1, at=number * SECOND)), position=(1, number))
         opened.load(traces(span(1, 1, attributes={"gen_ai.conversation.id": "s"}, lasts=60 * SECOND)))
+    return data_dir
+
+
+@pytest.fixture
+def trickled(trickled_lake: Path, tmp_path: Path) -> Iterator[Store]:
+    with store(copy_of(trickled_lake, tmp_path / "data")) as opened:
         yield opened
 
 
