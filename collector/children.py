@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -29,6 +30,10 @@ _COALESCE_SECONDS: Final = 0.01
 # A `loads` row is 1 KiB; an error's text may be longer.
 _LONGEST_LINE: Final = 1 << 20
 _EXIT_SECONDS: Final = 2.0
+# What the loader frees goes back to the system instead of resting in an arena per thread (glibc) and in Arrow's own
+# pool: under full load all processes together peaked at 578 MiB with these and at 802 MiB without. Both are read
+# when a process starts.
+_GIVE_MEMORY_BACK: Final = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 log = Log("supervisor")
 
@@ -89,7 +94,11 @@ class LoaderKeeper:
         """One child from start to end; its exit code, None where it could not be started."""
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=PIPE, stdout=PIPE, limit=_LONGEST_LINE
+                *self._command,
+                stdin=PIPE,
+                stdout=PIPE,
+                limit=_LONGEST_LINE,
+                env=_GIVE_MEMORY_BACK | os.environ,
             )
         except OSError as error:
             log.failed("loader cannot be started", error)
