@@ -12,6 +12,7 @@ from analyzers import honest, sql
 from analyzers.finding import Column, Report, Row
 from analyzers.registry import BadSetting, Settings, register
 from analyzers.window import Window
+from semconv.sqltext import quoted
 
 # What calls can be grouped by besides the configured dimensions.
 DIMENSIONS: Final = {
@@ -112,7 +113,7 @@ def _dimensions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Name -> SQL expression. What is configured is read off the lake: no configuration is needed."""
     columns = [name for name, *_ in connection.execute("DESCRIBE calls").fetchall()]
     configured = columns[columns.index(_LAST_FIXED_COLUMN) + 1 :]
-    return {name: '"' + name.replace('"', '""') + '"' for name in configured} | DIMENSIONS
+    return {name: quoted(name) for name in configured} | DIMENSIONS
 
 
 def _chosen(by: object, dimensions: Iterable[str]) -> list[str]:

@@ -12,7 +12,6 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -22,6 +21,7 @@ from analyzers import registry
 from analyzers.finding import Report
 from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, whole_days
 from collector.cli.render import json_text
+from collector.store.deadline import deadline
 from collector.store.lake import Lake, LakeError, attach_sql
 from collector.store.lock import LockTimeout, writer_lock
 
@@ -40,8 +40,6 @@ LOCK_SECONDS: Final = 10.0
 MAX_RECORDED_ROWS: Final = 10_000
 # What can go wrong with recording a run that is otherwise fine.
 NOT_RECORDED: Final = (LakeError, LockTimeout, OSError, duckdb.Error)
-# DuckDB forgets an interrupt that finds no query running, so it is repeated until the run has ended.
-_INTERRUPT_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def execute(
 ) -> Run:
     """Run the analyzer on a lake opened for reading. A failure, or the end of its time, is a Run as well."""
     started = _now()
-    with _deadline(lake.connection, time_limit_seconds) as expired:
+    with deadline(lake.connection, time_limit_seconds) as expired:
         outcome = _attempt(lambda: analyzer.run(lake.connection, window, settings), expired)
     return Run(analyzer.name, occasion, settings, window, started, outcome)
 
@@ -137,26 +135,6 @@ def _attempt(compute: Callable[[], Report], expired: threading.Event) -> Outcome
         # An analyzer's bug is one failed run, whatever it is.
         log.debug("analyzer failed", exc_info=True)
         return Outcome("failed", f"{type(problem).__name__}: {problem}")
-
-
-@contextmanager
-def _deadline(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[threading.Event]:
-    """Interrupts what the connection runs once the time is over; the event then is set."""
-    finished, expired = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        if not finished.wait(seconds):
-            expired.set()
-        while expired.is_set() and not finished.wait(_INTERRUPT_SECONDS):
-            connection.interrupt()
-
-    watcher = threading.Thread(target=watch, name="deadline", daemon=True)
-    watcher.start()
-    try:
-        yield expired
-    finally:
-        finished.set()
-        watcher.join()
 
 
 def scheduled_window(options: Options, slot: dt.datetime, timezone: str) -> Window:

@@ -46,7 +46,6 @@ class LoadTotals(NamedTuple):
 
     loads: int
     last_received_at: dt.datetime | None
-    last_loaded_at: dt.datetime | None
     spans_not_kept: int
     log_records_not_kept: int
     metric_points_not_kept: int

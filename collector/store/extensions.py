@@ -8,6 +8,8 @@ from typing import Final
 
 import duckdb
 
+from semconv.sqltext import literal
+
 # Wheel and file name → the name that INSTALL and LOAD know.
 EXTENSIONS: Final = {"ducklake": "ducklake", "sqlite_scanner": "sqlite"}
 
@@ -17,7 +19,7 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
     for wheel, name in EXTENSIONS.items():
         path = extension_path(wheel)
         if path is not None:
-            connection.execute(f"LOAD {quote_text(str(path))}")
+            connection.execute(f"LOAD {literal(str(path))}")
         else:
             connection.execute(f"INSTALL {name}; LOAD {name}")
 
@@ -30,13 +32,3 @@ def extension_path(wheel: str) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-def quote_text(value: str) -> str:
-    """A SQL string literal."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def quote_name(name: str) -> str:
-    """A SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

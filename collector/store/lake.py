@@ -15,8 +15,9 @@ from typing import Final
 
 import duckdb
 
-from collector.store.extensions import load_extensions, quote_text
+from collector.store.extensions import load_extensions
 from collector.store.statements import LATEST_VERSION
+from semconv.sqltext import literal
 
 CATALOG: Final = "catalog.sqlite"
 # What DuckDB spills lands here, not in the caller's working directory.
@@ -121,14 +122,14 @@ def attach_sql(data_dir: Path, *, read_only: bool) -> str:
     inserts, text included, into the catalog. The path is overridden so that a lake can be moved or restored.
     """
     options = [
-        f"DATA_PATH {quote_text(f'{data_dir.absolute()}/data/')}",
+        f"DATA_PATH {literal(f'{data_dir.absolute()}/data/')}",
         "OVERRIDE_DATA_PATH true",
         "META_JOURNAL_MODE 'WAL'",
         "META_BUSY_TIMEOUT 10000",
         "DATA_INLINING_ROW_LIMIT 0",
         *(["READ_ONLY"] if read_only else []),
     ]
-    catalog = quote_text(f"ducklake:sqlite:{data_dir.absolute() / CATALOG}")
+    catalog = literal(f"ducklake:sqlite:{data_dir.absolute() / CATALOG}")
     return f"ATTACH {catalog} AS lake ({', '.join(options)})"
 
 

@@ -13,11 +13,11 @@ from typing import Final
 
 import duckdb
 
-from collector.store.extensions import quote_name, quote_text
 from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
 from collector.store.statements import LATEST_VERSION, migrations, sql
 from semconv.prices import compile_snapshot
+from semconv.sqltext import literal, quoted
 
 _VIEWS: Final = ("sessions", "agents", "units")
 _DIMENSION: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -79,8 +79,7 @@ def views_sql(dimensions: Mapping[str, str]) -> str:
     """The statements that create the views for these dimensions."""
     template = sql("sql/assigned.sql")
     parts = [
-        template.format(dimension=quote_text(name), column=quote_name(name), wanted="true")
-        for name in dimensions
+        template.format(dimension=literal(name), column=quoted(name), wanted="true") for name in dimensions
     ]
     nothing = template.format(dimension="''", column="NULL::VARCHAR", wanted="false")
     return sql("views.sql").format(assigned="\nUNION ALL\n".join(parts or [nothing]))
@@ -104,7 +103,7 @@ def _add_dimensions(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[s
                 f"dimension {name!r} cannot be a column of calls: it needs a free name of a-z, 0-9 and _"
             )
         if name not in present:
-            connection.execute(f"ALTER TABLE lake.calls ADD COLUMN {quote_name(name)} VARCHAR")
+            connection.execute(f"ALTER TABLE lake.calls ADD COLUMN {quoted(name)} VARCHAR")
 
 
 def _replace_views(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[str, str]) -> None:
@@ -117,7 +116,7 @@ def _replace_views(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[st
         return
     connection.execute(statements)
     for view in _VIEWS:
-        connection.execute(f"COMMENT ON VIEW lake.{view} IS {quote_text(mark)}")
+        connection.execute(f"COMMENT ON VIEW lake.{view} IS {literal(mark)}")
 
 
 def _add_prices(connection: duckdb.DuckDBPyConnection) -> None:

@@ -8,7 +8,6 @@ QueryError
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from typing import Any, Final
 import duckdb
 
 from collector.store import guard
-from collector.store.extensions import EXTENSIONS, quote_text
+from collector.store.deadline import deadline
+from collector.store.extensions import EXTENSIONS
 from collector.store.lake import Lake, LakeError, attach_sql
+from semconv.sqltext import literal
 
 Row = tuple[Any, ...]
-# DuckDB forgets an interrupt that finds no query running, so it is repeated until the query has ended.
-_INTERRUPT_SECONDS: Final = 0.1
 _FETCH_ROWS: Final = 2048
 
 
@@ -100,7 +99,7 @@ def _twice(data_dir: Path, statement: str, limits: Limits) -> Iterator[Row]:
 
 def _rows(data_dir: Path, statement: str, limits: Limits) -> Iterator[Row]:
     """The column names, then the rows."""
-    with _open(data_dir, limits) as connection, _deadline(connection, limits.seconds) as expired:
+    with _open(data_dir, limits) as connection, deadline(connection, limits.seconds) as expired:
         try:
             result = connection.execute(statement)
             first = result.fetchmany(_FETCH_ROWS)
@@ -134,29 +133,8 @@ def _open(data_dir: Path, limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]
     except LakeError as error:
         raise QueryFailed(str(error)) from None
     with lake:
-        files = quote_text(f"{data_dir.absolute()}/data/")
+        files = literal(f"{data_dir.absolute()}/data/")
         lake.connection.execute(f"SET allowed_directories = [{files}]")
         lake.connection.execute("SET enable_external_access = false")
         lake.connection.execute("SET lock_configuration = true")
         yield lake.connection
-
-
-@contextmanager
-def _deadline(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[threading.Event]:
-    """Interrupt the connection once `seconds` are over; the event tells whether that happened."""
-    expired, done = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        if done.wait(seconds):
-            return
-        expired.set()
-        while not done.wait(_INTERRUPT_SECONDS):
-            connection.interrupt()
-
-    watcher = threading.Thread(target=watch, name="sql-deadline", daemon=True)
-    watcher.start()
-    try:
-        yield expired
-    finally:
-        done.set()
-        watcher.join()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from collector.store import guard
-from collector.store.extensions import quote_text
 from collector.store.query import QueryError, QueryRefused, run_query
+from semconv.sqltext import literal
 from tests.store_support import Store, call, fingerprint, store, traces
 
 OUTSIDE = "/etc/passwd"
@@ -123,9 +123,9 @@ def test_behind_the_guard_the_connection_is_closed_as_well(
 ) -> None:
     """Even a statement that the guard let through reaches no file but the lake's and changes no setting."""
     monkeypatch.setattr(guard, "check", lambda statement: None)
-    target = quote_text(str(tmp_path / "x"))
+    target = literal(str(tmp_path / "x"))
     for statement in (
-        f"SELECT * FROM read_text({quote_text(OUTSIDE)})",
+        f"SELECT * FROM read_text({literal(OUTSIDE)})",
         f"COPY (SELECT 1) TO {target}",
         f"ATTACH {target}",
         "SET enable_external_access = true",

@@ -2,7 +2,6 @@
 SELECT
     count(*) AS loads,
     max(last_received_at) AS last_received_at,
-    max(loaded_at) AS last_loaded_at,
     coalesce(sum(spans_not_kept), 0)::BIGINT AS spans_not_kept,
     coalesce(sum(log_records_not_kept), 0)::BIGINT AS log_records_not_kept,
     coalesce(sum(metric_points_not_kept), 0)::BIGINT AS metric_points_not_kept,
