@@ -24,6 +24,7 @@ Size = Annotated[int, BeforeValidator(values.parse_size), Field(gt=0)]
 MemoryLimit = Annotated[str, BeforeValidator(values.check_memory_limit)]
 Endpoint = Annotated[str, AfterValidator(values.check_endpoint)]
 Count = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
 Text = Annotated[str, Field(min_length=1)]
 
 # The plans that an account may have on a usage-billed contract.
@@ -63,15 +64,45 @@ class CaptureConfig(Section):
 
 
 class LimitsConfig(Section):
+    """What one request, and all of them together, may cost. The README's table says what a client sees."""
+
+    # 64 MiB: recommended by the OTLP specification ("request size limit"), before and after decompression.
     max_request_bytes: Size = Field(default=64 << 20, description="Largest protobuf request, decompressed.")
+    # JSON costs up to eight times as much memory per byte once it is parsed.
     max_json_bytes: Size = Field(default=16 << 20, description="Largest JSON request, decompressed.")
-    max_spans: Count = Field(default=50_000, description="Most spans, log records or points in one request.")
+    # 64 MiB can be 32 million empty spans; the SDKs' batches have 512.
+    max_spans: Count = Field(
+        default=50_000, description="Most spans, log records or data points in one request."
+    )
+    # A value is what a parser makes an object of: 2 million of the smallest cost it some 300 MB.
     max_nodes: Count = Field(default=2_000_000, description="Most values in one request.")
+    # The protobuf parser gives up at 100 messages, which are 32 to 47 values.
     max_depth: Count = Field(default=32, description="Deepest nesting of a value.")
-    max_inflight_bytes: Size = Field(
-        default=1 << 30, description="Budget for requests being handled, as their cost in memory."
+    # The SDKs keep 128; conversations flattened into indexed keys reach some thousands.
+    max_attributes: Count = Field(
+        default=10_000, description="Most attributes of one record; further ones are dropped, with a note."
     )
     max_value_bytes: Size = Field(default=64 << 10, description="Longer texts are cut, with a note.")
+    # Two protobuf requests, or one of JSON, of the largest size.
+    max_inflight_bytes: Size = Field(
+        default=512 << 20, description="Budget for requests being handled, as their cost in memory."
+    )
+    # An exporter holds one connection; each costs some 50 KiB here.
+    max_connections: Count = Field(default=2048, description="Most connections to each port.")
+    # The SDKs send one request at a time; a gateway has some dozens on the way.
+    max_streams: Count = Field(default=64, description="Most calls at a time on one gRPC connection.")
+    max_calls: Count = Field(default=1024, description="Most gRPC calls at a time on all connections.")
+    # The defaults of nginx and Envoy are 60 s; exporters give a whole request 10 s.
+    header_timeout_seconds: Seconds = Field(
+        default=10.0, description="Longest time for a request's headers, or a connection's handshake."
+    )
+    body_timeout_seconds: Seconds = Field(default=30.0, description="Longest time for a request's body.")
+    # Longer than the 60 s between two requests of a metric exporter.
+    idle_timeout_seconds: Seconds = Field(
+        default=75.0, description="How long a connection is kept between two requests."
+    )
+    # aiohttp's and gRPC's own default for one header is 8 KiB.
+    max_header_bytes: Size = Field(default=16 << 10, description="Largest header of a request.")
 
 
 class SpoolConfig(Section):
@@ -97,16 +128,33 @@ class HttpConfig(Section):
         "/v1/traces",
         "/api/public/otel/v1/traces",
     )
+    # Origins of pages whose scripts may send: "https://app.example.com".
+    cors_origins: tuple[Annotated[str, AfterValidator(values.check_origin)], ...] = ()
 
 
-class Token(Section):
-    """A bearer token, and what it binds its sender to."""
+class TlsConfig(Section):
+    """Certificates for all three ports; with ``client_ca_file`` a client must show one of its own too."""
 
-    name: Text
+    cert_file: Path | None = Field(default=None, description="Certificate chain of the server (PEM).")
+    key_file: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
+    client_ca_file: Path | None = Field(
+        default=None, description="Authorities of clients' certificates (PEM): mutual TLS."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file come together")
+        if self.client_ca_file and not self.cert_file:
+            raise ValueError("client_ca_file needs cert_file and key_file")
+        return self
+
+
+class Secret(Section):
+    """A bearer token, from the configuration (and with ``${env:NAME}`` the environment) or a file."""
+
     token: Annotated[str, AfterValidator(values.check_token)] | None = Field(default=None, repr=False)
     token_file: Path | None = None
-    billing_account: Text | None = None
-    tenant: str = ""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -123,7 +171,37 @@ class Token(Section):
             return values.check_token(path.read_text(encoding="utf-8").strip())
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(f"{path}: token_file of token {self.name!r}: {reason}") from None
+            raise ConfigError(f"{path}: token_file of {self._label}: {reason}") from None
+
+    @property
+    def _label(self) -> str:
+        return "metrics_token"
+
+
+class Token(Secret):
+    """A token of senders, and what it binds them to."""
+
+    name: Text
+    billing_account: Text | None = None
+    tenant: str = ""
+
+    @property
+    def _label(self) -> str:
+        return f"token {self.name!r}"
+
+
+class RedactionConfig(Section):
+    """What is taken out of attributes, wherever they stand, before anything is stored."""
+
+    # Attribute keys; a * at the end stands for any further characters.
+    drop: tuple[Text, ...] = ()
+    hash: tuple[Text, ...] = ()
+    user_ids: Literal["keep", "hash", "drop"] = Field(
+        default="keep", description="What becomes of user ids, under whichever key they came."
+    )
+    secret_file: Path | None = Field(
+        default=None, description="Key of the hashes; default redaction.key in the data directory."
+    )
 
 
 class AccountMatch(Section):
@@ -202,7 +280,10 @@ class Config(Section):
     loader: LoaderConfig = LoaderConfig()
     sql: SqlConfig = SqlConfig()
     http: HttpConfig = HttpConfig()
+    tls: TlsConfig = TlsConfig()
     tokens: tuple[Token, ...] = ()
+    metrics_token: Secret | None = None
+    redaction: RedactionConfig = RedactionConfig()
     accounts: tuple[Account, ...] = ()
     dimensions: dict[Annotated[str, AfterValidator(values.check_dimension_name)], Dimension] = Field(
         default_factory=dict
@@ -263,10 +344,11 @@ def _check_ports(config: Config) -> None:
 
 def _check_exposure(config: Config) -> None:
     for name in _ENDPOINTS:
-        if not (values.is_loopback(getattr(config, name)) or config.tokens or config.insecure_no_auth):
+        known = config.tokens or config.tls.client_ca_file or config.insecure_no_auth
+        if not (values.is_loopback(getattr(config, name)) or known):
             raise RuleBroken(
                 (name,),
-                f"{getattr(config, name)} can be reached from other machines; configure tokens, "
+                f"{getattr(config, name)} can be reached from other machines; configure tokens or mutual TLS, "
                 "listen on 127.0.0.1, or say --insecure-no-auth",
             )
 

@@ -57,14 +57,21 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> typing.Iterator[Opti
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield from _walk(info.annotation, (*path, name))
-        elif typing.get_origin(info.annotation) not in (tuple, dict):
-            # Structured keys carry no description: they are not options.
+        elif not _is_structured(info.annotation):
             yield Option(
                 (*path, name),
                 info.annotation,
                 info.get_default(call_default_factory=True),
                 info.description or "",
             )
+
+
+def _is_structured(annotation: Any) -> bool:
+    """Whether a key can be written in YAML only: lists, mappings, and sections that may be absent."""
+    inner = _strip_optional(annotation)
+    return typing.get_origin(inner) in (tuple, dict) or (
+        isinstance(inner, type) and issubclass(inner, BaseModel)
+    )
 
 
 def load(path: Path | str | None, overrides: Mapping[str, Any], environ: Mapping[str, str]) -> Config:

@@ -18,6 +18,8 @@ _UNITS: Final = {
 }
 _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 _ENDPOINT: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})")
+# What browsers send as Origin (RFC 6454, 6.2), in lower case and without a default port.
+_ORIGIN: Final = re.compile(r"https?://(?:\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::\d{1,5})?")
 _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # A bearer token stands in an HTTP header: visible ASCII only (RFC 9110, 5.5).
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
@@ -84,6 +86,12 @@ def is_loopback(endpoint: str) -> bool:
 def check_endpoint(endpoint: str) -> str:
     split_endpoint(endpoint)
     return endpoint
+
+
+def check_origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("an origin is a scheme and a host, such as https://app.example.com, without a path")
+    return origin
 
 
 def check_timezone(name: str) -> str:
