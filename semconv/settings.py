@@ -11,6 +11,7 @@ Signal = Literal["traces", "logs", "metrics"]
 Encoding = Literal["protobuf", "json"]
 Keep = Literal["all", "genai", "none"]
 ContentClass = Literal["prompts", "completions", "tool_inputs", "tool_outputs"]
+UserIds = Literal["keep", "hash", "drop"]
 
 CONTENT_CLASSES: Final[tuple[ContentClass, ...]] = ("prompts", "completions", "tool_inputs", "tool_outputs")
 
@@ -37,6 +38,25 @@ class AccountPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RedactionRules:
+    """What is taken out of attributes before anything is stored: keys, a ``*`` at the end standing for any
+    further characters.
+
+    ``secret`` keys the hashes, and the identities of log records and data points with any of the rules.
+    Raises ValueError without one.
+    """
+
+    drop: tuple[str, ...] = ()
+    hash: tuple[str, ...] = ()
+    user_ids: UserIds = "keep"
+    secret: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.secret and (self.drop or self.hash or self.user_ids != "keep"):
+            raise ValueError("redaction needs a secret")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that extraction and resolution may depend on besides the bytes and the data tables."""
 
@@ -46,6 +66,9 @@ class Settings:
     keep_metrics: Keep = "genai"
     # Longer texts in attributes, names, status messages and events are cut with a marker and a note.
     max_value_bytes: int = 64 * 1024
+    # Further attributes of one record, event, link, resource or scope are dropped with a note.
+    max_attributes: int = 10_000
+    redaction: RedactionRules | None = None
     account_rules: tuple[AccountRule, ...] = ()
     account_plans: tuple[AccountPlan, ...] = ()
     default_plan_tier: str | None = None
