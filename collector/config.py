@@ -316,6 +316,7 @@ class Config(Section):
             keep_logs=self.keep.logs,
             keep_metrics=self.keep.metrics,
             max_value_bytes=self.limits.max_value_bytes,
+            max_attributes=self.limits.max_attributes,
             account_rules=tuple(
                 AccountRule(account.name, **account.match.model_dump())
                 for account in self.accounts
