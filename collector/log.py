@@ -9,12 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import sys
+import time
 import traceback
+from types import TracebackType
 from typing import Any, Final
 
 # Text of others in a field (an error's message) is cut here.
 _LONGEST_VALUE: Final = 1_000
 _FRAMES: Final = 5
+_REPEAT_SECONDS: Final = 60.0
 
 
 class Log:
@@ -22,6 +25,7 @@ class Log:
 
     def __init__(self, component: str) -> None:
         self._logger = logging.getLogger(component)
+        self._repeats: dict[tuple[str, str, str], _Repeats] = {}
 
     def debug(self, event: str, **fields: object) -> None:
         self._logger.debug(event, extra={"fields": fields})
@@ -35,6 +39,35 @@ class Log:
     def failed(self, event: str, error: BaseException, **fields: object) -> None:
         """An error-level line with the kind, message and last frames of ``error``."""
         self._logger.error(event, extra={"fields": fields}, exc_info=error)
+
+    def failed_on_data(self, event: str, error: BaseException, **fields: object) -> None:
+        """An error-level line for what somebody's data led to: the kind and the last frames of ``error``, but
+        not its message, which may quote the data. Once a minute per kind and place, as whoever found such data
+        can send it a thousand times a second; ``unlogged`` is how many came since the line before."""
+        kind, place = type(error).__name__, _places(error.__traceback__)
+        repeats = self._repeats.setdefault((event, kind, place), _Repeats())
+        if repeats.due(time.monotonic()):
+            about = {**fields, "error": kind, "at": place, "unlogged": repeats.take()}
+            self._logger.error(event, extra={"fields": about})
+
+
+class _Repeats:
+    """When one kind of line was written last, and how often it was not since."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._unlogged = 0
+
+    def due(self, now: float) -> bool:
+        if now < self._next:
+            self._unlogged += 1
+            return False
+        self._next = now + _REPEAT_SECONDS
+        return True
+
+    def take(self) -> int:
+        unlogged, self._unlogged = self._unlogged, 0
+        return unlogged
 
 
 class LogfmtFormatter(logging.Formatter):
@@ -65,9 +98,12 @@ def _error_fields(exc_info: Any) -> dict[str, object]:
     if not exc_info or exc_info[1] is None:
         return {}
     kind, error, trace = exc_info
+    return {"error": f"{kind.__name__}: {error}", "at": _places(trace)}
+
+
+def _places(trace: TracebackType | None) -> str:
     frames = traceback.extract_tb(trace)[-_FRAMES:]
-    places = " > ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames)
-    return {"error": f"{kind.__name__}: {error}", "at": places}
+    return " > ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames)
 
 
 def _value(value: object) -> str:

@@ -7,15 +7,16 @@ wrong with a record is repaired there, with a note.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from semconv.faults import log_record_fault, point_fault, span_fault
+from semconv.faults import Fault, FaultKind, log_record_fault, point_fault, span_fault
 from semconv.otlp import DecodeError
 from semconv.otlp_json import envelope, identifier, time
 from semconv.otlp_json_metrics import data_points
@@ -32,12 +33,13 @@ class Verdict:
     """How many records (spans, log records, data points) a request holds, and which of them are refused.
 
     ``reasons`` are the first few distinct ones, for ``partial_success.error_message``; they quote nothing of
-    the request.
+    the request. ``faults`` counts the refused ones by what is wrong with them.
     """
 
     items: int
     rejected: int
     reasons: tuple[str, ...]
+    faults: Mapping[FaultKind, int] = field(default_factory=dict)
 
 
 def check(signal: Signal, encoding: Encoding, body: bytes, received_at: int) -> Verdict:  # noqa: ARG001
@@ -47,18 +49,18 @@ def check(signal: Signal, encoding: Encoding, body: bytes, received_at: int) -> 
     skewed clock is noted, never refused.
     """
     items = 0
-    rejected = 0
     reasons: list[str] = []
+    faults: Counter[FaultKind] = Counter()
     for fault in _FAULTS[signal, encoding](body):
         items += 1
         if fault is not None:
-            rejected += 1
-            if fault not in reasons and len(reasons) < _REASONS_SHOWN:
-                reasons.append(fault)
-    return Verdict(items, rejected, tuple(reasons))
+            faults[fault.kind] += 1
+            if fault.reason not in reasons and len(reasons) < _REASONS_SHOWN:
+                reasons.append(fault.reason)
+    return Verdict(items, faults.total(), tuple(reasons), faults)
 
 
-Faults = Iterator[str | None]
+Faults = Iterator[Fault | None]
 
 
 def _protobuf_traces(body: bytes) -> Faults:
@@ -89,7 +91,7 @@ def _protobuf_points(metric: Any) -> Any:
     return getattr(metric, kind).data_points if kind else ()
 
 
-def _point_fault(point: Any) -> str | None:
+def _point_fault(point: Any) -> Fault | None:
     return point_fault(point.time_unix_nano, point.start_time_unix_nano)
 
 

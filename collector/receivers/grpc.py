@@ -92,7 +92,7 @@ def _export(intake: Intake, signal: Signal) -> Callable[[bytes, Context], Awaita
             return await _accept(intake, signal, message, context)
         except Exception as error:
             refusal = as_refusal(error)
-            intake.telemetry.refused(signal, "grpc", refusal.reason, 0)
+            intake.telemetry.refused(signal, "grpc", refusal.reason, refusal.items)
         return await _abort(context, refusal)
 
     return export

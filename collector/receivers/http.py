@@ -137,7 +137,9 @@ class _Handler:
             raise  # the sender is gone: there is nobody to answer
         except Exception as error:
             refusal = as_refusal(error)
-            self._intake.telemetry.refused(self._paths.get(request.path), "http", refusal.reason, 0)
+            self._intake.telemetry.refused(
+                self._paths.get(request.path), "http", refusal.reason, refusal.items
+            )
             return await _refuse(request, refusal, encoding or "json")
 
     async def _export(self, request: web.BaseRequest, encoding: Encoding | None) -> web.Response:

@@ -6,7 +6,6 @@ Each step returns a value or raises a Refusal. A request is acknowledged only af
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +14,16 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from collector.config import Config
+from collector.log import Log
 from collector.receivers import admission, compression
 from collector.receivers.auth import Authenticator, Principal
-from collector.receivers.status import Malformed, Refusal, TooLarge, Unavailable
+from collector.receivers.status import Internal, Malformed, NotSpooled, Refusal, TooLarge, Unavailable
 from collector.spool import Record, SpoolFailed, SpoolFull
 from semconv import validity
 from semconv.settings import Encoding, Signal
 from semconv.validity import Verdict
 
-log = logging.getLogger(__name__)
+log = Log("intake")
 
 Transport = Literal["http", "grpc"]
 
@@ -119,11 +119,17 @@ class Intake:
         received_at = time.time_ns()
         verdict = await self._judge(arrival, body, received_at)
         if verdict.items > verdict.rejected:
-            await self._spool.append(_record(arrival, body, received_at))
+            await self._store(_record(arrival, body, received_at), verdict.items)
         self.telemetry.received(arrival.signal, arrival.transport, verdict.items - verdict.rejected)
-        if verdict.rejected:
-            self.telemetry.refused(arrival.signal, arrival.transport, "invalid", verdict.rejected)
+        for fault, items in verdict.faults.items():
+            self.telemetry.refused(arrival.signal, arrival.transport, fault, items)
         return verdict
+
+    async def _store(self, record: Record, items: int) -> None:
+        try:
+            await self._spool.append(record)
+        except (SpoolFull, SpoolFailed) as error:
+            raise NotSpooled(str(error), error.retry_after, items) from error
 
     async def _inflate(self, arrival: Arrival, compressed: bytes) -> bytes:
         pieces = compression.gunzip(compressed)
@@ -176,10 +182,8 @@ def as_refusal(error: Exception) -> Refusal:
     """What to answer where ``error`` ended a request; our own trouble is retryable: nothing is lost."""
     if isinstance(error, Refusal):
         return error
-    if isinstance(error, SpoolFull | SpoolFailed):
-        return Unavailable(str(error), error.retry_after)
-    log.error("a request could not be handled", exc_info=error)
-    return Unavailable("the request could not be handled; the server's log says why")
+    log.failed_on_data("a request could not be handled", error)
+    return Internal("the request could not be handled; the server's log says why")
 
 
 def _record(arrival: Arrival, body: bytes, received_at: int) -> Record:

@@ -9,6 +9,8 @@ Refusal
 ├── TooLarge               413 RESOURCE_EXHAUSTED    bytes, spans or nodes; no RetryInfo: it will not shrink
 ├── UnsupportedMedia       415 INVALID_ARGUMENT      a Content-Type or Content-Encoding not spoken here
 └── Unavailable            503 UNAVAILABLE           for now; with RetryInfo and Retry-After
+    ├── NotSpooled         503 UNAVAILABLE           the spool is full or its disk refuses
+    └── Internal           503 UNAVAILABLE           a fault of ours, which the log describes
 
 Only 429, 502, 503 and 504 are retried by OTLP/HTTP clients, and UNAVAILABLE by OTLP/gRPC clients (OTLP
 specification, "Failures"): whatever is our own trouble must be one of these, or the client drops its data.
@@ -47,6 +49,7 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     reason: ClassVar[str]  # label of the counters
     headers: ClassVar[dict[str, str]] = {}
     retry_after: float | None = None  # seconds
+    items: int = 0  # spans, log records or data points, where they had been counted by then
 
     def __init__(self, message: str) -> None:
         super().__init__(message if len(message) <= _MESSAGE_LENGTH else f"{message[: _MESSAGE_LENGTH - 1]}…")
@@ -124,6 +127,20 @@ class Unavailable(Refusal):
         seconds, fraction = divmod(self.retry_after or 0.0, 1)
         delay = duration_pb2.Duration(seconds=int(seconds), nanos=int(fraction * 1e9))
         return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+class NotSpooled(Unavailable):
+    """``items`` were acceptable, and could not be made durable."""
+
+    reason = "spool"
+
+    def __init__(self, message: str, retry_after: float, items: int) -> None:
+        super().__init__(message, retry_after)
+        self.items = items
+
+
+class Internal(Unavailable):
+    reason = "internal"
 
 
 def to_status(refusal: Refusal) -> status_pb2.Status:
