@@ -7,6 +7,7 @@ are the loader's. Requests that wait at the same time share one fdatasync.
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import time
 from collections import deque
@@ -57,8 +58,16 @@ _GROUP_BYTES: Final = 16 * 1024 * 1024
 _RECOUNT_SECONDS: Final = 0.2
 _PROBE_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 5.0
+# The SDKs' largest default batch, 512 spans, is some 0.6 MB: with less room than this most requests are refused.
+_ROOM: Final = 1 << 20
+_ROOM_SHARE: Final = 8
+# The exporters' own deadline for a request: a disk that takes longer answers nobody.
+_STALLED_SECONDS: Final = 10.0
+# What was written this long ago says enough about the disk.
+_PROOF_SECONDS: Final = 5.0
+_CHECK_SECONDS: Final = 1.0
 
-State = Literal["ok", "full", "failed"]
+State = Literal["ok", "full", "failed", "stalled"]
 
 
 @dataclass(slots=True)
@@ -87,7 +96,10 @@ class Spool:
         self._pending: deque[_Waiting] = deque()
         self._queued_bytes = 0
         self._committing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._segment_timer: asyncio.TimerHandle | None = None
+        self._probe_timer: asyncio.TimerHandle | None = None
+        self._under_way: list[float] = []  # when each job of the worker was given to it
+        self._proved_at = -_PROOF_SECONDS  # when the disk took data last
         self._chores: set[asyncio.Task[None]] = set()
         self._closed = False
         self._on_disk = bytes_on_disk(directory)
@@ -125,14 +137,30 @@ class Spool:
 
     @property
     def state(self) -> State:
+        """Whether an ordinary request would be accepted; if not, why."""
+        used = self.used_bytes
         if self.failure is not None:
             return "failed"
-        return "full" if self.used_bytes >= self.max_bytes else "ok"
+        if time.monotonic() - min(self._under_way, default=math.inf) > _STALLED_SECONDS:
+            return "stalled"
+        return "full" if used + min(_ROOM, self.max_bytes // _ROOM_SHARE) >= self.max_bytes else "ok"
 
     def recount(self) -> None:
         """Count the bytes on disk now, after segments were freed."""
-        self._on_disk = bytes_on_disk(self.directory)
         self._counted_at = time.monotonic()
+        try:
+            self._on_disk = bytes_on_disk(self.directory)
+        except OSError as cause:
+            self._failed(cause)
+
+    async def check(self) -> None:
+        """Make ``state`` true of now: where nothing was written lately, find out whether the disk takes data.
+
+        Returns within 1 s; that a disk hangs shows in ``state`` after a while.
+        """
+        known = self.failure is not None or bool(self._under_way) or self._closed
+        if not known and time.monotonic() - self._proved_at > _PROOF_SECONDS:
+            await asyncio.wait({self._start_chore(self._prove)}, timeout=_CHECK_SECONDS)
 
     async def append(self, record: Record) -> None:
         """Return once ``record`` is durable.
@@ -151,8 +179,9 @@ class Spool:
     async def close(self) -> None:
         """Finish what is waiting, then close; safe twice."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._segment_timer, self._probe_timer):
+            if timer is not None:
+                timer.cancel()
         if self._committing is not None:
             await self._committing
         await asyncio.gather(*self._chores)
@@ -182,10 +211,9 @@ class Spool:
 
     async def _commit(self, group: list[_Waiting]) -> None:
         """Write one group and answer every one of its waiters."""
-        loop = asyncio.get_running_loop()
         error: SpoolFailed | None = None
         try:
-            position = await loop.run_in_executor(self._worker, self._writer.write, [w.record for w in group])
+            position = await self._in_worker(lambda: self._writer.write([w.record for w in group]))
         except Exception as cause:  # of any kind: a waiter without an answer would hang its client
             error = self._failed(cause)
         else:
@@ -196,41 +224,64 @@ class Spool:
             _answer(waiting.durable, error)
 
     def _advance(self, position: Position) -> None:
+        moved = position != self._durable
         started = position[0] != self._durable[0] or self._durable[1] == 0
-        self._durable, self.failure = position, None
+        self._durable, self.failure, self._proved_at = position, None, time.monotonic()
         if started and position[1] > 0:
-            self._set_timer(self._segment_seconds, self._leave_segment)
-        # Not called from here: whatever it raises must not keep a waiter from its answer.
-        asyncio.get_running_loop().call_soon(self.on_durable, position)
+            self._segment_timer = self._later(self._segment_timer, self._segment_seconds, self._leave_segment)
+        if moved:
+            # Not called from here: whatever it raises must not keep a waiter from its answer.
+            asyncio.get_running_loop().call_soon(self.on_durable, position)
 
     def _failed(self, cause: Exception) -> SpoolFailed:
-        self.failure = str(cause)
-        self._set_timer(_PROBE_SECONDS, self._probe)
+        """Remember why; a probe finds out when it is over, as no request may come that would."""
+        # Without the path that an OSError names: everybody may read /readyz.
+        self.failure = getattr(cause, "strerror", None) or str(cause)
+        if self._probe_timer is None:
+            self._probe_timer = self._later(None, _PROBE_SECONDS, self._probe)
         return SpoolFailed(self.failure, _RETRY_SECONDS)
 
     async def _leave_segment(self) -> None:
-        await self._on_writer(self._writer.start_segment)
+        if self.failure is None:  # else a probe starts the next one
+            await self._on_writer(self._writer.start_segment)
 
     async def _probe(self) -> None:
+        self._probe_timer = None
         if self.failure is not None:
             await self._on_writer(self._writer.probe)
 
+    async def _prove(self) -> None:
+        await self._on_writer(self._writer.check)
+
     async def _on_writer(self, job: Callable[[], Position]) -> None:
         try:
-            self._advance(await asyncio.get_running_loop().run_in_executor(self._worker, job))
-        except OSError as cause:
+            self._advance(await self._in_worker(job))
+        except Exception as cause:  # of any kind: the next probe must come
             self._failed(cause)
 
-    def _set_timer(self, delay: float, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._closed:
-            self._timer = asyncio.get_running_loop().call_later(delay, self._start_chore, chore)
+    async def _in_worker(self, job: Callable[[], Position]) -> Position:
+        given = time.monotonic()
+        self._under_way.append(given)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, job)
+        finally:
+            self._under_way.remove(given)
 
-    def _start_chore(self, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _later(
+        self, timer: asyncio.TimerHandle | None, delay: float, chore: Callable[[], Coroutine[Any, Any, None]]
+    ) -> asyncio.TimerHandle | None:
+        """A timer for ``chore`` in the place of ``timer``; none any more once the spool closes."""
+        if timer is not None:
+            timer.cancel()
+        if self._closed:
+            return None
+        return asyncio.get_running_loop().call_later(delay, self._start_chore, chore)
+
+    def _start_chore(self, chore: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(chore())
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task
 
 
 def _cut_last(directory: Path) -> int:

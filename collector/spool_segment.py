@@ -16,6 +16,7 @@ from collector.spool_format import Record, encode_head
 _BUFFERS_PER_WRITE: Final = 1024
 # A disk that takes this much has room again; less might fit into the last free block of a full one.
 _PROBE: Final = bytes(64 * 1024)
+_CHECK_NAME: Final = "check"
 # macOS has no fdatasync.
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
@@ -65,6 +66,20 @@ class SegmentWriter:
         os.ftruncate(self._descriptor(), 0)
         return self.position
 
+    def check(self) -> Position:
+        """Find out whether the disk takes data, the open segment as it is. Raises OSError where it does not."""
+        path = self._directory / _CHECK_NAME
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(fd, [_PROBE], 0)
+            _sync_data(fd)
+        finally:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+        if self._fd is not None:
+            self._check_in_place(self._fd)
+        return self.position
+
     def close(self) -> None:
         """Close the file; safe twice. The newest segment stays: its number must never be used again."""
         if self._fd is not None:
@@ -82,10 +97,16 @@ class SegmentWriter:
         try:
             end = _write_all(fd, buffers, self._offset)
             _sync_data(fd)
+            self._check_in_place(fd)
         except BaseException:
             self._abandon(fd)
             raise
         return end
+
+    def _check_in_place(self, fd: int) -> None:
+        """The loader reads by name: bytes of a file that somebody removed or moved are durable for nobody."""
+        if not os.path.samestat(os.fstat(fd), segment_path(self._directory, self._number).stat()):
+            raise OSError("another file is in the place of the open segment")
 
     def _abandon(self, fd: int) -> None:
         """Cut what was never acknowledged, as far as the disk lets us, and leave the segment for good."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import stat
+import threading
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from collector import spool as spool_module
 from collector import spool_segment
 from collector.spool import Position, Record, Spool, SpoolFailed, SpoolFull, free, read_records
 
@@ -268,6 +270,108 @@ def test_a_failed_spool_finds_out_by_itself_that_the_disk_is_back(tmp_path: Path
         assert bodies(spool.directory, spool.durable) == []
         await spool.append(record(b"after"))
         assert bodies(spool.directory, spool.durable) == [b"after"]
+        await spool.close()
+
+    run(scenario())
+
+
+def test_a_disk_that_broke_while_nothing_came_is_found_out_when_asked(tmp_path: Path) -> None:
+    """check() writes where nothing was written lately, so that ``state`` is true without any request; what it
+    writes is no record and takes no room."""
+
+    async def scenario() -> None:
+        spool = Spool.open(tmp_path / "spool")
+        with no_file_beyond(0):
+            assert spool.state == "ok"
+            await spool.check()
+            assert (spool.state, spool.failure) == ("failed", "File too large")
+        await until(lambda: spool.state == "ok")
+        await spool.append(record(b"after"))
+        assert bodies(spool.directory, spool.durable) == [b"after"]
+        assert [path.name for path in spool.directory.iterdir() if path.suffix != ".spool"] == []
+        await spool.close()
+
+    run(scenario())
+
+
+def test_a_spool_that_somebody_moved_away_acknowledges_nothing(tmp_path: Path) -> None:
+    """The open file would still take bytes, and no loader would find them. Moved back, it goes on by itself."""
+    moved = tmp_path / "moved"
+
+    async def scenario() -> None:
+        spool = Spool.open(tmp_path / "spool")
+        await spool.append(record(b"before"))
+        spool.directory.rename(moved)
+        with pytest.raises(SpoolFailed, match="No such file"):
+            await spool.append(record(b"lost"))
+        spool.recount()
+        await asyncio.sleep(1.2)
+        assert spool.state == "failed"
+        assert str(tmp_path) not in str(spool.failure)
+        moved.rename(spool.directory)
+        await until(lambda: spool.state == "ok")
+        await spool.append(record(b"after"))
+        assert bodies(spool.directory, spool.durable) == [b"before", b"after"]
+        await spool.close()
+
+    run(scenario())
+
+
+def test_a_removed_segment_is_noticed_by_the_write_after_it(tmp_path: Path) -> None:
+    """Bytes appended to a file without a name are durable for nobody."""
+
+    async def scenario() -> None:
+        spool = Spool.open(tmp_path / "spool")
+        await spool.append(record(b"before"))
+        files(spool.directory)[0].unlink()
+        with pytest.raises(SpoolFailed):
+            await spool.append(record(b"lost"))
+        await spool.append(record(b"after"))
+        assert bodies(spool.directory, spool.durable) == [b"after"]
+        await spool.close()
+
+    run(scenario())
+
+
+def test_a_disk_that_hangs_is_said_and_forgotten_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No error ever comes from a hung disk: the state is read off the clock, and asking does not hang."""
+    answers = threading.Event()
+    monkeypatch.setattr(spool_segment, "_sync_data", lambda _fd: answers.wait(30))
+    monkeypatch.setattr(spool_module, "_STALLED_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        spool = Spool.open(tmp_path / "spool")
+        append = asyncio.create_task(spool.append(record()))
+        await asyncio.sleep(0.05)
+        assert spool.state == "ok"
+        await until(lambda: spool.state == "stalled")
+        await asyncio.wait_for(spool.check(), 2)
+        answers.set()
+        await append
+        assert spool.state == "ok"
+        await spool.close()
+
+    run(scenario())
+
+
+def test_a_spool_is_called_full_before_the_last_byte(tmp_path: Path) -> None:
+    """With room for a tiny request left, most are refused: that is full. One that could never fit is refused and
+    does not make it so, or a single client could take the server out of its load balancer."""
+
+    async def scenario() -> None:
+        spool = Spool.open(tmp_path / "spool", 80_000, segment_bytes=20_000)
+        with pytest.raises(SpoolFull):
+            await spool.append(record(b"x" * 80_000))
+        assert spool.state == "ok"
+        for _ in range(7):
+            await spool.append(record(b"x" * 10_000))
+        assert spool.state == "full"
+        await spool.append(record(b"x" * 1_000))
+        free(spool.directory, spool.durable)
+        spool.recount()
+        assert spool.state == "ok"
         await spool.close()
 
     run(scenario())
