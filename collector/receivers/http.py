@@ -161,7 +161,7 @@ class _Handler:
         if signal is None:
             raise UnknownPath(f"there is nothing at {request.path[:200]}; traces go to /v1/traces")
         if request.method != "POST":
-            raise MethodNotAllowed(f"{request.path} takes POST only")
+            raise MethodNotAllowed(f"{request.path} takes POST only", "POST")
         return signal
 
     async def _read(self, request: web.BaseRequest, arrival: Arrival) -> bytes:

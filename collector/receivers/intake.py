@@ -112,10 +112,11 @@ class Intake:
     async def accept(self, arrival: Arrival, body: bytes, content_encoding: str) -> Verdict:
         """The verdict on a request, once all of it that is valid is on disk.
 
+        ``content_encoding`` is a coding of ``compression.inflate``, "" where the body is as it is.
         Raises Refusal, or whatever else ``as_refusal`` is to make one of.
         """
-        if compression.is_gzip(content_encoding):
-            body = await self._inflate(arrival, body)
+        if content_encoding:
+            body = await self._inflate(arrival, compression.inflate(content_encoding, body))
         received_at = time.time_ns()
         verdict = await self._judge(arrival, body, received_at)
         if verdict.items > verdict.rejected:
@@ -131,8 +132,7 @@ class Intake:
         except (SpoolFull, SpoolFailed) as error:
             raise NotSpooled(str(error), error.retry_after, items) from error
 
-    async def _inflate(self, arrival: Arrival, compressed: bytes) -> bytes:
-        pieces = compression.gunzip(compressed)
+    async def _inflate(self, arrival: Arrival, pieces: Iterator[bytes]) -> bytes:
         inflated: list[bytes] = []
         size = 0
         while piece := await self._next(

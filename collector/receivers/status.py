@@ -2,12 +2,15 @@
 
 Refusal
 ├── Malformed              400 INVALID_ARGUMENT      not decodable as what it claims to be
-│   └── TooDeep            400 INVALID_ARGUMENT      values nested beyond the limit
+│   ├── TooDeep            400 INVALID_ARGUMENT      values nested beyond the limit
+│   └── HeadersTooLarge    431
 ├── Unauthenticated        401 UNAUTHENTICATED
 ├── UnknownPath            404 UNIMPLEMENTED
 │   └── MethodNotAllowed   405
 ├── TooLarge               413 RESOURCE_EXHAUSTED    bytes, spans or nodes; no RetryInfo: it will not shrink
-├── UnsupportedMedia       415 INVALID_ARGUMENT      a Content-Type or Content-Encoding not spoken here
+├── UnsupportedMedia       415 INVALID_ARGUMENT      a Content-Type not spoken here
+│   ├── UnsupportedEncoding 415                      a Content-Encoding not spoken here
+│   └── UnknownExpectation 417
 └── Unavailable            503 UNAVAILABLE           for now; with RetryInfo and Retry-After
     ├── NotSpooled         503 UNAVAILABLE           the spool is full or its disk refuses
     └── Internal           503 UNAVAILABLE           a fault of ours, which the log describes
@@ -19,6 +22,8 @@ specification, "Failures"): whatever is our own trouble must be one of these, or
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 import grpc
@@ -47,12 +52,14 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     code: ClassVar[grpc.StatusCode]
     status: ClassVar[int | None] = None
     reason: ClassVar[str]  # label of the counters
-    headers: ClassVar[dict[str, str]] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
     retry_after: float | None = None  # seconds
     items: int = 0  # spans, log records or data points, where they had been counted by then
 
     def __init__(self, message: str) -> None:
-        super().__init__(message if len(message) <= _MESSAGE_LENGTH else f"{message[: _MESSAGE_LENGTH - 1]}…")
+        # What a sender wrote can be part of it: a lone surrogate would fit into no answer.
+        text = message.encode(errors="backslashreplace").decode()
+        super().__init__(text if len(text) <= _MESSAGE_LENGTH else f"{text[: _MESSAGE_LENGTH - 1]}…")
 
     @property
     def http_status(self) -> int:
@@ -62,7 +69,7 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
         """The google.rpc messages that say more than the code."""
         return []
 
-    def http_headers(self) -> dict[str, str]:
+    def http_headers(self) -> Mapping[str, str]:
         if self.retry_after is None:
             return self.headers
         # Retry-After is in whole seconds (RFC 9110, 10.2.3).
@@ -82,10 +89,14 @@ class TooDeep(Malformed):
     reason = "too_deep"
 
 
+class HeadersTooLarge(Malformed):
+    status = 431
+
+
 class Unauthenticated(Refusal):
     code = grpc.StatusCode.UNAUTHENTICATED
     reason = "unauthenticated"
-    headers: ClassVar = {"WWW-Authenticate": "Bearer"}
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
 
 
 class UnknownPath(Refusal):
@@ -96,7 +107,10 @@ class UnknownPath(Refusal):
 class MethodNotAllowed(UnknownPath):
     status = 405
     reason = "method"
-    headers: ClassVar = {"Allow": "POST"}
+
+    def __init__(self, message: str, allow: str) -> None:
+        super().__init__(message)
+        self.headers = {"Allow": allow}
 
 
 class TooLarge(Refusal):
@@ -108,6 +122,18 @@ class UnsupportedMedia(Refusal):
     code = grpc.StatusCode.INVALID_ARGUMENT
     status = 415
     reason = "unsupported"
+
+
+class UnsupportedEncoding(UnsupportedMedia):
+    """``accepted`` lists what is spoken, where RFC 9110 has a client look for it (15.5.16)."""
+
+    def __init__(self, message: str, accepted: str) -> None:
+        super().__init__(message)
+        self.headers = {"Accept-Encoding": accepted}
+
+
+class UnknownExpectation(UnsupportedMedia):
+    status = 417
 
 
 class Unavailable(Refusal):
