@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+JS := tests/contract/js
+JS_READY := $(JS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help serve demo test check bench clean
@@ -18,13 +20,19 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(JS_READY): $(JS)/package.json $(JS)/package-lock.json
+	@echo "Installing the JavaScript exporters into $(JS)/node_modules (once) ..."
+	@cd $(JS) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready || \
+	  echo "make: npm cannot install them; their tests will be skipped"
+
 serve: $(READY) ## run the collector on 127.0.0.1:4317 (gRPC) and :4318 (HTTP)
 	@exec $(BIN)/otlp-collector serve
 
 demo: $(READY) ## send a small made-up agent session to the running collector
 	@$(BIN)/otlp-collector demo
 
-test: $(READY) ## the test suite
+# Without Node.js the tests of the JavaScript exporters skip themselves.
+test: $(READY) $(if $(shell command -v npm),$(JS_READY)) ## the test suite
 	@$(BIN)/python -m pytest
 
 check: $(READY) ## style, types and the direction of imports
@@ -37,4 +45,4 @@ bench: $(READY) ## throughput against two floors of the same run, and CPU time b
 	@$(BIN)/python -m tests.bench
 
 clean: ## remove what make has installed and built
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
