@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from collector.admin.app import AdminServer, start_admin
+from collector.admin.app import start_admin
 from collector.config import Config
 from collector.config_values import split_endpoint
 from collector.data_dir import CannotStart
 from collector.health import Health
+from collector.receivers.connections import GuardedServer
 from collector.receivers.endpoint import EndpointError
 from collector.receivers.grpc import start_grpc
 from collector.receivers.http import start_http
@@ -29,7 +30,7 @@ class Ports:
         self._intake = intake
         self._health = health
         self._telemetry = telemetry
-        self._admin: AdminServer | None = None
+        self._admin: GuardedServer | None = None
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
     @property
@@ -45,7 +46,7 @@ class Ports:
             raise CannotStart(str(error)) from error
 
     async def _open(self, config: Config) -> None:
-        self._admin = await start_admin(self._health, self._telemetry, config.admin_endpoint)
+        self._admin = await start_admin(self._health, self._telemetry, config, lambda _header: None)
         http = await start_http(self._intake, config.http_endpoint, config, RECEIVERS_GRACE)
         self._closers.append(http.close)
         grpc = await start_grpc(self._intake, config.grpc_endpoint, config)

@@ -2,67 +2,106 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
+from collector.config import Config
 from collector.health import Health
+from collector.receivers.connections import GuardedServer
 from collector.receivers.endpoint import bind
+from collector.receivers.status import MethodNotAllowed, Refusal, Unauthenticated, UnknownPath, status_body
 from collector.telemetry import Telemetry
 
+# Raises Unauthenticated for an Authorization header, or None, that may not see what it asks for.
+Authorize = Callable[[str | None], None]
+
 _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+_JSON: Final = "application/json"
 _CLOSE_SECONDS: Final = 1.0
+# Asked by what restarts containers and balances load, which has neither token nor certificate.
+_FOR_EVERYBODY: Final = ("/healthz", "/readyz")
 
 
-def admin_app(health: Health, telemetry: Telemetry) -> web.Application:
-    """/healthz, /readyz and /metrics."""
+class _Admin:
+    def __init__(self, health: Health, telemetry: Telemetry, config: Config, authorize: Authorize) -> None:
+        self._health = health
+        self._telemetry = telemetry
+        self._authorize = authorize
+        self._mutual_tls = config.tls.client_ca_file is not None
+        self._has_tokens = bool(config.tokens or config.metrics_token)
+        self._pages: dict[str, Callable[[], Awaitable[web.Response]]] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
 
-    async def healthz(_request: web.Request) -> web.Response:
-        return _json(200, {"status": "ok"})
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._page(request)()
+        except Refusal as refusal:
+            return self.refuse(request, refusal)
 
-    async def readyz(_request: web.Request) -> web.Response:
-        return _json(200 if health.ready() else 503, health.report())
+    def refuse(self, _request: web.BaseRequest, refusal: Refusal) -> web.Response:
+        """Every error is a google.rpc.Status, as it is on the port of the receiver."""
+        return _answer(refusal.http_status, status_body(refusal, "json"), _JSON, **refusal.http_headers())
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=telemetry.text(), headers={"Content-Type": _PROMETHEUS_TEXT})
+    def _page(self, request: web.BaseRequest) -> Callable[[], Awaitable[web.Response]]:
+        if request.path not in _FOR_EVERYBODY:
+            self._check(request)
+        page = self._pages.get(request.path)
+        if page is None:
+            raise UnknownPath(f"there is nothing here; there are {', '.join(self._pages)}")
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{request.path} takes GET only", "GET, HEAD")
+        return page
 
-    app = web.Application(middlewares=[_never_cached], client_max_size=0)
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    return app
+    def _check(self, request: web.BaseRequest) -> None:
+        """Who may see this: a client certificate opens as well as a token does."""
+        if self._mutual_tls:
+            if request.transport is not None and request.transport.get_extra_info("peercert"):
+                return
+            if not self._has_tokens:
+                raise Unauthenticated("show a client certificate")
+        self._authorize(request.headers.get("Authorization"))
 
+    async def _healthz(self) -> web.Response:
+        return _document(200, {"status": "ok"})
 
-class AdminServer:
-    """The admin application on its port."""
+    async def _readyz(self) -> web.Response:
+        await self._health.refresh()
+        return _document(200 if self._health.ready() else 503, self._health.report())
 
-    def __init__(self, runner: web.AppRunner, port: int) -> None:
-        self._runner = runner
-        self.port = port
-
-    async def close(self) -> None:
-        """Safe twice."""
-        await self._runner.cleanup()
-
-
-async def start_admin(health: Health, telemetry: Telemetry, endpoint: str) -> AdminServer:
-    """Listen on ``endpoint`` (port 0 = any free one). Raises EndpointError."""
-    sockets = bind("admin_endpoint", endpoint)
-    runner = web.AppRunner(admin_app(health, telemetry), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
-    await runner.setup()
-    for listening in sockets:
-        await web.SockSite(runner, listening).start()
-    return AdminServer(runner, int(sockets[0].getsockname()[1]))
-
-
-@web.middleware
-async def _never_cached(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    response = await handler(request)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    async def _metrics(self) -> web.Response:
+        return _answer(200, self._telemetry.text(), _PROMETHEUS_TEXT)
 
 
-def _json(status: int, body: dict[str, Any]) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(body) + b"\n", content_type="application/json")
+async def start_admin(
+    health: Health,
+    telemetry: Telemetry,
+    config: Config,
+    authorize: Authorize,
+    tls: ssl.SSLContext | None = None,
+) -> GuardedServer:
+    """Listen on ``config.admin_endpoint`` (port 0 = any free one). Raises EndpointError.
+
+    ``authorize`` is asked about everything but /healthz and /readyz; with mutual TLS, ``tls`` must let clients
+    in that show no certificate.
+    """
+    sockets = bind("admin_endpoint", config.admin_endpoint)
+    admin = _Admin(health, telemetry, config, authorize)
+    server = GuardedServer(admin.handle, admin.refuse, config.limits, tls, _CLOSE_SECONDS)
+    server.listen(sockets)
+    return server
+
+
+def _answer(status: int, body: bytes, content_type: str, **headers: str) -> web.Response:
+    fields = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": "spanledger", **headers}
+    return web.Response(status=status, body=body, headers=fields)
+
+
+def _document(status: int, content: dict[str, Any]) -> web.Response:
+    return _answer(status, orjson.dumps(content) + b"\n", _JSON)

@@ -1,11 +1,14 @@
-"""Content-Encoding, inflated in bounded steps."""
+"""Content codings: bodies inflated in bounded steps, answers in gzip for who wants them so."""
 
 from __future__ import annotations
 
+import gzip
+import re
 import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from collector.receivers.status import Malformed, UnsupportedEncoding
@@ -149,3 +152,27 @@ def _member(inflater: _Inflater, feed: memoryview, position: int) -> Generator[b
         if piece:
             yield piece
     return position - len(inflater.unused_data)
+
+
+_WEIGHT: Final = re.compile(r"\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?")
+
+
+@lru_cache(maxsize=64)  # clients of one kind send one header
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header asks for gzip, and for nothing less (RFC 9110, 12.5.3)."""
+    weights: dict[str, float] = {}
+    for entry in accept_encoding.lower().split(","):
+        coding, semicolon, parameter = entry.partition(";")
+        weight = _WEIGHT.fullmatch(semicolon + parameter)
+        weights[coding.strip()] = 0.0 if weight is None else float(weight[1] or 1)
+    wanted = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return wanted > 0 and wanted >= weights.get("identity", 0.0)
+
+
+def gzipped(body: bytes) -> bytes:
+    """``body`` as one gzip member, always of the same bytes."""
+    return _COMMON_ANSWERS.get(body) or gzip.compress(body, mtime=0)
+
+
+# Of requests of which everything is accepted.
+_COMMON_ANSWERS: Final = {body: gzip.compress(body, mtime=0) for body in (b"", b"{}")}

@@ -1,4 +1,4 @@
-"""OTLP/HTTP: POST of protobuf or JSON, on aiohttp's low-level server.
+"""OTLP/HTTP: POST of protobuf or JSON.
 
 aiohttp's own decompression is off: it has no bound, takes cut gzip for whole and answers 500 to garbage.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import re
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,6 +19,7 @@ from aiohttp.streams import StreamReader
 
 from collector.config import Config
 from collector.receivers import admission, compression
+from collector.receivers.connections import GuardedServer
 from collector.receivers.endpoint import bind
 from collector.receivers.intake import Arrival, Intake, as_refusal
 from collector.receivers.responses import success_body
@@ -26,6 +28,7 @@ from collector.receivers.status import (
     MethodNotAllowed,
     Refusal,
     Unavailable,
+    UnknownExpectation,
     UnknownPath,
     UnsupportedMedia,
     status_body,
@@ -39,143 +42,114 @@ _CONTENT_TYPES: Final[dict[Encoding, str]] = {
     "json": "application/json",
 }
 _ENCODINGS: Final[dict[str, Encoding]] = {media: encoding for encoding, media in _CONTENT_TYPES.items()}
-
-# The exporters' own deadline for a request is 10 s; a body that takes longer than this has lost its sender.
-_BODY_SECONDS: Final = 30.0
-# Bounds the wait for a request's headers too. Longer than a metric exporter's interval of 60 s.
-_KEEPALIVE_SECONDS: Final = 75.0
 # After a refusal the rest of the body is read and dropped, or the sender would see a reset, not the answer.
 _DRAIN_SECONDS: Final = 5.0
 _DRAIN_BYTES: Final = 128 << 20
-# For what is left when the requests at hand are done or out of time: idle connections.
-_CLOSE_SECONDS: Final = 0.5
-# What aiohttp holds before it stops reading from the connection: a batch of 512 spans passes without a pause.
-_READ_BUFFER_BYTES: Final = 1 << 20
+# What a path, a header and other things that a sender chose may take up in an answer.
+_QUOTED_CHARACTERS: Final = 100
+_HEADER_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~, -]+", re.ASCII)
 
 
-class HttpServer:
-    """A running OTLP/HTTP receiver."""
-
-    def __init__(self, runner: web.ServerRunner, handler: _Handler, port: int, grace: float) -> None:
-        self._runner = runner
-        self._handler = handler
-        self._grace = grace
-        self.port = port
-
-    async def close(self) -> None:
-        """Stop listening, finish the requests at hand, close. Safe twice."""
-        for site in list(self._runner.sites):
-            await site.stop()
-        # aiohttp's own shutdown reads nothing more: a body that is on its way would never arrive.
-        await self._handler.finish(self._grace)
-        await self._runner.cleanup()
-
-
-async def start_http(intake: Intake, endpoint: str, config: Config, grace: float = 5.0) -> HttpServer:
+async def start_http(
+    intake: Intake, endpoint: str, config: Config, grace: float = 5.0, tls: ssl.SSLContext | None = None
+) -> GuardedServer:
     """Listen on ``endpoint`` (host:port, port 0 = a free one). Raises EndpointError.
 
     ``grace`` is how many seconds ``close`` waits for requests at hand.
     """
     sockets = bind("http_endpoint", endpoint)
-    handler = _Handler(intake, {**_PATHS, **dict.fromkeys(config.http.trace_paths, "traces")})
-    # aiohttp logs each line it cannot parse as an error with a traceback: anybody could fill the log.
-    quiet = logging.getLogger(f"{__name__}.protocol")
-    quiet.setLevel(logging.CRITICAL)
-    server = web.Server(
-        handler.handle,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        lingering_time=0,
-        logger=quiet,
-        read_bufsize=_READ_BUFFER_BYTES,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
-    await runner.setup()
-    for listening in sockets:
-        await web.SockSite(runner, listening, backlog=1024).start()
-    return HttpServer(runner, handler, sockets[0].getsockname()[1], grace)
+    receiver = _Receiver(intake, config)
+    server = GuardedServer(receiver.handle, receiver.refuse, config.limits, tls, grace)
+    server.listen(sockets)
+    return server
 
 
 class _TooSlow(Unavailable):
     """Nothing more is read from this sender."""
 
 
-class _Handler:
-    def __init__(self, intake: Intake, paths: Mapping[str, Signal]) -> None:
+class _Receiver:
+    def __init__(self, intake: Intake, config: Config) -> None:
         self._intake = intake
-        self._paths = paths
-        self._at_hand = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._finishing = False
-
-    async def finish(self, grace: float) -> None:
-        """Wait up to ``grace`` seconds until no request is at hand; each answer now ends its connection."""
-        self._finishing = True
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace)
+        self._body_seconds = config.limits.body_timeout_seconds
+        self._paths: dict[str, Signal] = {path: "traces" for path in config.http.trace_paths}
+        self._paths |= _PATHS
+        self._origins = frozenset(config.http.cors_origins)
+        self._vary = "Accept-Encoding, Origin" if self._origins else "Accept-Encoding"
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._at_hand += 1
-        self._idle.clear()
+        if self._is_preflight(request):
+            return self._preflight(request)
         try:
-            response = await self._answer(request)
-        finally:
-            self._at_hand -= 1
-            if not self._at_hand:
-                self._idle.set()
-        if self._finishing:
-            response.force_close()
-        return response
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        encoding = _ENCODINGS.get(request.content_type.lower())
-        try:
-            return await self._export(request, encoding)
+            return await self._export(request)
         except ConnectionError:
             raise  # the sender is gone: there is nobody to answer
         except Exception as error:
-            refusal = as_refusal(error)
-            self._intake.telemetry.refused(
-                self._paths.get(request.path), "http", refusal.reason, refusal.items
-            )
-            return await _refuse(request, refusal, encoding or "json")
+            return await self._refuse(request, as_refusal(error))
 
-    async def _export(self, request: web.BaseRequest, encoding: Encoding | None) -> web.Response:
+    def refuse(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
+        """The answer, in the encoding of the request; in JSON where that has none that is spoken here."""
+        signal = self._paths.get(request.path)
+        self._intake.telemetry.refused(signal, "http", refusal.reason, refusal.items)
+        encoding = _encoding(request) or "json"
+        body = status_body(refusal, encoding)
+        return self._response(request, refusal.http_status, body, encoding, refusal.http_headers())
+
+    async def _refuse(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
+        response = self.refuse(request, refusal)
+        if request.content.is_eof():
+            return response
+        if isinstance(refusal, _TooSlow) or _awaits_100(request):
+            response.force_close()
+            return response
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, web.RequestPayloadError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                # The answer first: the sender may be waiting for it before it sends more.
+                await response.prepare(request)
+                await response.write_eof()
+                await _drain(request.content)
+        return response
+
+    async def _export(self, request: web.BaseRequest) -> web.Response:
         signal = self._signal(request)
         principal = self._intake.authenticator.authenticate(request.headers.get("Authorization"))
+        encoding = _encoding(request)
         if encoding is None:
             supported = " or ".join(_ENCODINGS)
-            raise UnsupportedMedia(f"Content-Type {request.content_type[:80]!r}: send {supported}")
-        content_encoding = compression.check_supported(request.headers.get("Content-Encoding", ""))
+            raise UnsupportedMedia(f"Content-Type {_quoted(request.content_type)}: send {supported}")
+        # Several headers of one name are one list (RFC 9110, 5.3).
+        content_encoding = compression.check_supported(
+            ", ".join(request.headers.getall("Content-Encoding", ()))
+        )
         with self._intake.budget.lease(encoding) as lease:
             arrival = Arrival(signal, encoding, "http", principal, lease)
             body = await self._read(request, arrival)
             verdict = await self._intake.accept(arrival, body, content_encoding)
         answer = success_body(signal, encoding, verdict.rejected, verdict.reasons)
-        return _response(200, answer, encoding, {})
+        return self._response(request, 200, answer, encoding, {})
 
     def _signal(self, request: web.BaseRequest) -> Signal:
         signal = self._paths.get(request.path)
         if signal is None:
-            raise UnknownPath(f"there is nothing at {request.path[:200]}; traces go to /v1/traces")
+            raise UnknownPath(f"there is nothing at {_quoted(request.path)}; traces go to /v1/traces")
         if request.method != "POST":
             raise MethodNotAllowed(f"{request.path} takes POST only", "POST")
         return signal
 
     async def _read(self, request: web.BaseRequest, arrival: Arrival) -> bytes:
-        announced = request.content_length or 0
-        admission.check_size(announced, arrival.encoding, self._intake.limits)
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
+        expectation = _expectation(request)
+        if expectation not in ("", "100-continue"):
+            raise UnknownExpectation(f"Expect {_quoted(expectation)}: only 100-continue can be met")
+        admission.check_size(request.content_length or 0, arrival.encoding, self._intake.limits)
+        if expectation:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(self._body_seconds):
                 return await self._collect(request.content, arrival)
         except TimeoutError:
-            raise _TooSlow(f"the body did not arrive within {_BODY_SECONDS:.0f} s") from None
-        except aiohttp.ClientPayloadError as error:
+            raise _TooSlow(f"the body did not arrive within {self._body_seconds:g} s") from None
+        except (aiohttp.ClientPayloadError, web.RequestPayloadError) as error:
             raise Malformed(f"the body is not what its headers announce: {error}") from None
 
     async def _collect(self, content: StreamReader, arrival: Arrival) -> bytes:
@@ -188,33 +162,80 @@ class _Handler:
             chunks.append(chunk)
         return await self._intake.join(chunks, size)
 
+    def _response(
+        self,
+        request: web.BaseRequest,
+        status: int,
+        body: bytes,
+        encoding: Encoding,
+        headers: Mapping[str, str],
+    ) -> web.Response:
+        fields = {
+            "Content-Type": _CONTENT_TYPES[encoding],
+            "Server": "spanledger",
+            "Vary": self._vary,
+            **headers,
+            **self._cors(request),
+        }
+        if compression.accepts_gzip(request.headers.get("Accept-Encoding", "")):
+            body = compression.gzipped(body)
+            fields["Content-Encoding"] = "gzip"
+        return web.Response(status=status, body=body, headers=fields)
 
-def _response(status: int, body: bytes, encoding: Encoding, headers: Mapping[str, str]) -> web.Response:
-    media = _CONTENT_TYPES[encoding]
-    return web.Response(
-        status=status, body=body, headers={"Content-Type": media, "Server": "spanledger", **headers}
-    )
+    def _cors(self, request: web.BaseRequest) -> dict[str, str]:
+        """What lets a page of a configured origin read the answer (Fetch standard, 3.3)."""
+        origin = request.headers.get("Origin") if self._origins else None
+        if origin not in self._origins:
+            return {}
+        return {
+            "Access-Control-Allow-Origin": str(origin),
+            # navigator.sendBeacon, which the exporters of browsers use, always sends with credentials.
+            "Access-Control-Allow-Credentials": "true",
+            "Access-Control-Expose-Headers": "Retry-After",
+        }
+
+    def _is_preflight(self, request: web.BaseRequest) -> bool:
+        """Browsers ask before they send; a token they show only then."""
+        return (
+            request.method == "OPTIONS"
+            and request.headers.get("Origin") in self._origins
+            and "Access-Control-Request-Method" in request.headers
+            and request.path in self._paths
+        )
+
+    def _preflight(self, request: web.BaseRequest) -> web.Response:
+        asked = request.headers.get("Access-Control-Request-Headers", "")
+        fields = {
+            **self._cors(request),
+            "Access-Control-Allow-Methods": "POST",
+            "Access-Control-Allow-Headers": asked if _HEADER_NAMES.fullmatch(asked) else "Content-Type",
+            "Access-Control-Max-Age": "7200",  # the longest that Chromium heeds
+            "Server": "spanledger",
+            "Vary": f"{self._vary}, Access-Control-Request-Headers",
+        }
+        return web.Response(status=204, headers=fields)
 
 
-async def _refuse(request: web.BaseRequest, refusal: Refusal, encoding: Encoding) -> web.StreamResponse:
-    response = _response(
-        refusal.http_status, status_body(refusal, encoding), encoding, refusal.http_headers()
-    )
-    if isinstance(refusal, _TooSlow):
-        response.force_close()
-    elif not request.content.is_eof():
-        # The answer first: the sender may be waiting for it before it sends more.
-        await response.prepare(request)
-        await response.write_eof()
-        await _drain(request.content)
-    return response
+def _encoding(request: web.BaseRequest) -> Encoding | None:
+    return _ENCODINGS.get(request.content_type.lower())
+
+
+def _quoted(text: str) -> str:
+    """For an error's message: bounded, and nothing in it that is not printable."""
+    return repr(text[:_QUOTED_CHARACTERS])
+
+
+def _expectation(request: web.BaseRequest) -> str:
+    """The Expect header; in HTTP/1.0 it means nothing (RFC 9110, 10.1.1)."""
+    return request.headers.get("Expect", "").lower() if request.version >= HttpVersion11 else ""
+
+
+def _awaits_100(request: web.BaseRequest) -> bool:
+    """Whether the sender holds its body back until it is asked for it, which it was not."""
+    return _expectation(request) == "100-continue" and not request.content.total_bytes
 
 
 async def _drain(content: StreamReader) -> None:
     dropped = 0
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while dropped < _DRAIN_BYTES and (chunk := await content.readany()):
-                dropped += len(chunk)
-    except (TimeoutError, aiohttp.ClientError):
-        return  # aiohttp closes a connection whose body was not read to its end
+    while dropped < _DRAIN_BYTES and (chunk := await content.readany()):
+        dropped += len(chunk)
