@@ -56,6 +56,11 @@ class LoaderKeeper:
         self._task: asyncio.Task[None] | None = None
         self._progressed = False
 
+    @property
+    def pid(self) -> int | None:
+        """Of the child that runs now."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep())
 

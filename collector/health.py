@@ -1,4 +1,4 @@
-"""What /readyz says: ports, spool, lake and loader, and how far the lake is behind the spool."""
+"""What /readyz and the gRPC health service say: ports, spool, lake and loader, and how far the lake is behind."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
+from collector import quarantine
 from collector.children import LoaderKeeper
 from collector.spool import Position, Spool
 
+# A message of DuckDB can be pages; its first line says what is the matter.
+_LONGEST_ERROR: Final = 300
 # Positions are remembered this far apart: a backlog of hours stays a list of thousands.
 _STEP_SECONDS: Final = 0.5
 
@@ -50,18 +54,26 @@ class Lag:
 class Health:
     """The state that the supervisor keeps and the admin port shows."""
 
+    data_dir: Path
     spool: Spool
     loader: LoaderKeeper
     lag: Lag = field(default_factory=Lag)
     ports: Mapping[str, str] = field(default_factory=dict)
     lake_created: bool = False
     lake_error: str | None = None
-    quarantined: int = 0
     stopping: bool = False
+
+    async def refresh(self) -> None:
+        """Before ``ready`` and ``report``: look at what no request has shown lately. Takes 1 s at most."""
+        await self.spool.check()
 
     def ready(self) -> bool:
         """Later trouble of the lake is not in here: requests are accepted and loaded once it is over."""
-        return bool(self.ports) and self.lake_created and self.spool.failure is None and not self.stopping
+        return bool(self.ports) and self.lake_created and self.spool.state == "ok" and not self.stopping
+
+    def quarantined(self) -> int:
+        """What lies in the quarantine now."""
+        return quarantine.count(self.data_dir)
 
     def lag_seconds(self) -> float:
         return round(self.lag.seconds(time.time()), 3)
@@ -78,11 +90,15 @@ class Health:
                 "max_bytes": self.spool.max_bytes,
                 "error": self.spool.failure,
             },
-            "lake": {"created": self.lake_created, "error": self.lake_error},
+            "lake": {"created": self.lake_created, "error": _first_line(self.lake_error)},
             "loader": {
                 "state": self.loader.state,
                 "restarts": self.loader.restarts,
                 "lag_seconds": self.lag_seconds(),
-                "quarantined": self.quarantined,
+                "quarantined": self.quarantined(),
             },
         }
+
+
+def _first_line(error: str | None) -> str | None:
+    return error and error.partition("\n")[0][:_LONGEST_ERROR]

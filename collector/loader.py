@@ -20,7 +20,7 @@ import duckdb
 import orjson
 
 from collector import quarantine
-from collector.config import Config
+from collector.config import Config, ConfigError
 from collector.data_dir import SPOOL
 from collector.load_orders import Orders, Reports, lines_of
 from collector.load_reader import Batch, EndOfSpool, SpoolReader
@@ -35,6 +35,8 @@ from collector.store.migrate import create_or_migrate
 from collector.store.trouble import fault_of
 from semconv.extract import Extracted, extract
 from semconv.request import Request
+from semconv.settings import Signal
+from semconv.validity import check
 
 Requests = list[tuple[Position, Request]]
 
@@ -95,7 +97,7 @@ class Loader:
         ):
             return
         if batch.error is not None:
-            log.warning("batch cannot be read", requests=len(batch.requests), error=str(batch.error))
+            log.failed_on_data("batch cannot be read", batch.error, requests=len(batch.requests))
         self._search(batch.requests, batch.position)
 
     def _search(self, requests: Requests, end: Position) -> None:
@@ -126,7 +128,7 @@ class Loader:
             except Stopped:
                 raise
             except Exception as error:
-                log.failed("batch failed", error, requests=len(requests))
+                log.failed_on_data("batch failed", error, requests=len(requests))
             else:
                 return True
         return False
@@ -159,8 +161,10 @@ class Loader:
     def _put_aside(self, position: Position, request: Request, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
         entry = quarantine.put_request(self._data_dir, position, request, reason)
-        log.failed("request put aside", error, name=entry.name, signal=request.signal, bytes=entry.bytes)
-        self._reports.send(quarantined={"name": entry.name, "reason": entry.reason, "bytes": entry.bytes})
+        log.failed_on_data(
+            "request put aside", error, name=entry.name, signal=request.signal, bytes=entry.bytes
+        )
+        self._report_put_aside(entry, request.signal, _items(request))
 
     def _put_damage_aside(self, damage: SpoolDamaged, resumed: Position) -> None:
         with segment_path(self._data_dir / SPOOL, damage.segment).open("rb") as file:
@@ -168,7 +172,11 @@ class Loader:
             damaged = file.read(max(0, resumed[1] - damage.offset))
         entry = quarantine.put_damage(self._data_dir, (damage.segment, damage.offset), damaged, str(damage))
         log.failed("spool bytes put aside", damage, name=entry.name, bytes=entry.bytes)
-        self._reports.send(quarantined={"name": entry.name, "reason": entry.reason, "bytes": entry.bytes})
+        self._report_put_aside(entry, None, 0)
+
+    def _report_put_aside(self, entry: quarantine.Entry, kind: Signal | None, items: int) -> None:
+        about = {"name": entry.name, "reason": entry.reason, "bytes": entry.bytes}
+        self._reports.send(quarantined={**about, "signal": kind, "items": items})
 
     def _tidy_up(self, *, idle: bool) -> None:
         """A step of maintenance where one is due; trouble of the lake will be met by the next load too."""
@@ -176,6 +184,14 @@ class Loader:
             self._maintenance.step_if_due(idle=idle)
         except Exception as error:
             log.failed("maintenance failed", error)
+
+
+def _items(request: Request) -> int:
+    """How many records a request holds, for the counters; 0 where even that cannot be told."""
+    try:
+        return check(request.signal, request.encoding, request.body, request.received_at).items
+    except Exception:
+        return 0
 
 
 def _origin(requests: Requests, end: Position) -> Origin:
@@ -205,7 +221,7 @@ def main() -> int:
     try:
         with loader_lock(config.data_dir):
             _serve(config, orders, reports)
-    except (LakeError, LockTimeout, OSError, duckdb.Error) as error:
+    except (LakeError, LockTimeout, ConfigError, OSError, duckdb.Error) as error:
         log.failed("loader cannot work", error)
         reports.send(error=str(error))
         return 1

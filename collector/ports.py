@@ -13,7 +13,7 @@ from collector.data_dir import CannotStart
 from collector.health import Health
 from collector.receivers.connections import GuardedServer
 from collector.receivers.endpoint import EndpointError
-from collector.receivers.grpc import start_grpc
+from collector.receivers.grpc import GrpcServer, start_grpc
 from collector.receivers.http import start_http
 from collector.receivers.intake import Intake
 from collector.telemetry import Telemetry
@@ -31,6 +31,7 @@ class Ports:
         self._health = health
         self._telemetry = telemetry
         self._admin: GuardedServer | None = None
+        self._grpc: GrpcServer | None = None
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
     @property
@@ -49,13 +50,18 @@ class Ports:
         self._admin = await start_admin(self._health, self._telemetry, config, lambda _header: None)
         http = await start_http(self._intake, config.http_endpoint, config, RECEIVERS_GRACE)
         self._closers.append(http.close)
-        grpc = await start_grpc(self._intake, config.grpc_endpoint, config)
+        grpc = self._grpc = await start_grpc(self._intake, config.grpc_endpoint, config)
         self._closers.append(lambda: grpc.stop(RECEIVERS_GRACE))
         self._health.ports = {
             "grpc": _with_port(config.grpc_endpoint, grpc.port),
             "http": _with_port(config.http_endpoint, http.port),
             "admin": _with_port(config.admin_endpoint, self._admin.port),
         }
+
+    async def set_serving(self, serving: bool) -> None:
+        """What the gRPC health service answers, as /readyz is asked for at the time."""
+        if self._grpc is not None:
+            await self._grpc.set_serving(serving)
 
     async def close_receivers(self) -> None:
         """Accept nothing more and finish what is in flight, within RECEIVERS_GRACE. Safe twice."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ from collector.ports import Ports
 from collector.receivers.intake import Intake
 from collector.scheduler import Scheduler
 from collector.spool import Position, Spool, SpoolDamaged, free, read_records
-from collector.telemetry import Telemetry
+from collector.telemetry import Reading, Telemetry, resident_bytes
+from collector.watch import Watch
 
 # With the 3 s of the receivers under the 10 s that a stop may take; enough for a commit or two.
 _LOADER_GRACE: Final = 5.0
@@ -55,8 +56,10 @@ class Server:
         self._loader = LoaderKeeper(
             loader_command, config.model_dump(mode="json", exclude=_NOT_FOR_LOADER), self._hear
         )
-        self._health = Health(self._spool, self._loader)
+        self._health = Health(config.data_dir, self._spool, self._loader)
         self._ports = Ports(config, self._intake, self._health, self._telemetry)
+        self._watch = Watch(self._health, self._telemetry, self._ports.set_serving)
+        self._watching: asyncio.Task[None] | None = None
         self._scheduler = Scheduler(config, self._telemetry)
         self._loaded: Position = (0, 0)
         self._chores: set[asyncio.Task[None]] = set()
@@ -75,8 +78,9 @@ class Server:
     async def _start(self) -> None:
         if self._spool.torn_bytes:
             log.warning("cut the last run's unfinished write", bytes=self._spool.torn_bytes)
-        self._show_gauges()
+        self._telemetry.show(self._readings())
         await self._ports.open()
+        self._watching = asyncio.create_task(self._watch.run())
         self._spool.on_durable = self._durable
         self._durable(self._spool.durable)
         self._loader.start()
@@ -85,7 +89,9 @@ class Server:
 
     async def _shut_down(self) -> None:
         log.info("stopping")
+        # Load balancers hear of it before any connection is closed.
         self._health.stopping = True
+        await self._watch.look()
         await asyncio.gather(self._scheduler.stop(), self._ports.close_receivers())
         await self._spool.close()
         self._durable(self._spool.durable)
@@ -93,6 +99,8 @@ class Server:
         await asyncio.gather(*self._chores)
         await self._ports.close_admin()
         self._intake.close()
+        if self._watching is not None:
+            self._watching.cancel()
         log.info("stopped")
 
     def _signalled(self, number: int) -> None:
@@ -115,8 +123,8 @@ class Server:
         if "error" in message:
             self._lake_failed(str(message["error"]))
         if "quarantined" in message:
-            self._health.quarantined += 1
-            self._telemetry.quarantined()
+            put_aside = message["quarantined"]
+            self._telemetry.quarantined(put_aside.get("signal"), put_aside.get("items", 0))
 
     def _lake_is_there(self, position: Sequence[int] | None) -> None:
         """``position``: the spool is loaded up to here; None where nothing of it ever was."""
@@ -125,7 +133,7 @@ class Server:
         self._health.lake_error = None
         if not self._health.lake_created:
             self._health.lake_created = True
-            log.info("ready", **self._ports.endpoints)
+            self._do(self._watch.look())
             self._do(self._look_at_left_over())
             self._scheduler.start()
 
@@ -168,20 +176,29 @@ class Server:
             if received_at is not None:
                 self._health.lag.left_over(end, received_at)
 
-    def _show_gauges(self) -> None:
-        spool, health, gauge = self._spool, self._health, self._telemetry.gauge
-        gauge("spanledger_spool_bytes", "Bytes that the spool holds.", lambda: spool.used_bytes)
-        gauge("spanledger_spool_max_bytes", "Bytes that the spool may hold.", lambda: spool.max_bytes)
-        gauge(
-            "spanledger_spool_failed",
-            "1 while the disk refuses the spool.",
-            lambda: spool.failure is not None,
-        )
-        gauge("spanledger_loader_lag_seconds", "Age of the oldest request not loaded.", health.lag_seconds)
-        gauge(
-            "spanledger_loader_restarts", "Times the loader was started again.", lambda: self._loader.restarts
-        )
-        gauge("spanledger_ready", "What /readyz says: 1 ready, 0 not.", health.ready)
+    def _readings(self) -> Mapping[str, Reading]:
+        """What the metrics of the moment are read from; see collector.telemetry."""
+        spool, health, loader, budget = self._spool, self._health, self._loader, self._intake.budget
+        started = time.monotonic()
+        return {
+            "spanledger_ready": health.ready,
+            "spanledger_spool_state": lambda: spool.state,
+            "spanledger_spool_bytes": lambda: spool.used_bytes,
+            "spanledger_spool_max_bytes": lambda: spool.max_bytes,
+            "otelcol_exporter_queue_size": lambda: spool.used_bytes,
+            "otelcol_exporter_queue_capacity": lambda: spool.max_bytes,
+            "spanledger_lake_failed": lambda: health.lake_error is not None,
+            "spanledger_loader_state": lambda: loader.state,
+            "spanledger_loader_lag_seconds": health.lag_seconds,
+            "spanledger_loader_restarts": lambda: loader.restarts,
+            "spanledger_loader_memory_rss_bytes": lambda: resident_bytes(loader.pid),
+            "spanledger_quarantine_entries": health.quarantined,
+            "spanledger_inflight_cost_bytes": lambda: budget.used,
+            "spanledger_inflight_cost_max_bytes": lambda: budget.limit,
+            "otelcol_process_memory_rss_bytes": lambda: resident_bytes(os.getpid()),
+            "otelcol_process_uptime_seconds": lambda: time.monotonic() - started,
+            "otelcol_process_cpu_seconds": time.process_time,
+        }
 
 
 def _oldest(directory: Path, after: Position, end: Position) -> float | None:

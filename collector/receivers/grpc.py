@@ -46,6 +46,12 @@ class GrpcServer:
         self._health = servicer
         self.port = port
 
+    async def set_serving(self, serving: bool) -> None:
+        """What the health service answers from now on, for the server and for each of its services."""
+        answer = health_pb2.HealthCheckResponse
+        for service in ("", *_SERVICES.values()):
+            await self._health.set(service, answer.SERVING if serving else answer.NOT_SERVING)
+
     async def stop(self, grace: float | None = None) -> None:
         """Refuse new calls, give those at hand ``grace`` seconds, close. Safe twice."""
         await self._health.enter_graceful_shutdown()
@@ -71,9 +77,9 @@ async def start_grpc(intake: Intake, endpoint: str, config: Config) -> GrpcServe
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     port = _bind(server, endpoint)
     await server.start()
-    for service in ("", *_SERVICES.values()):
-        await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
-    return GrpcServer(server, servicer, port)
+    running = GrpcServer(server, servicer, port)
+    await running.set_serving(True)
+    return running
 
 
 def _bind(server: grpc.aio.Server, endpoint: str) -> int:

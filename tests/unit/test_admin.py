@@ -14,22 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.admin.app import start_admin
 from collector.children import LoaderKeeper
+from collector.config import Config
 from collector.health import Health, Lag
 from collector.spool import Spool
-from collector.telemetry import ITEMS, OUTCOMES, REASONS, TRANSPORTS, Telemetry
-
-LABELS = {
-    "receiver": {"otlp"},
-    "exporter": {"lake"},
-    "transport": set(TRANSPORTS),
-    "signal": set(ITEMS.values()),
-    "reason": set(REASONS),
-    "outcome": set(OUTCOMES),
-}
+from collector.telemetry import COUNTERS, Telemetry
 
 
 def health(spool: Spool) -> Health:
-    ready = Health(spool, LoaderKeeper([], {}, lambda _message: None))
+    ready = Health(spool.directory.parent, spool, LoaderKeeper([], {}, lambda _message: None))
     ready.ports = {"grpc": "127.0.0.1:1", "http": "127.0.0.1:2", "admin": "127.0.0.1:3"}
     ready.lake_created = True
     return ready
@@ -50,7 +42,8 @@ def ask(tmp_path: Path, path: str, prepare: Callable[[Health, Telemetry], Any]) 
         spool = Spool.open(tmp_path / "spool")
         state, telemetry = health(spool), Telemetry()
         prepare(state, telemetry)
-        server = await start_admin(state, telemetry, "127.0.0.1:0")
+        config = Config(data_dir=tmp_path, admin_endpoint="127.0.0.1:0")
+        server = await start_admin(state, telemetry, config, lambda _header: None)
         try:
             return await asyncio.to_thread(get, server.port)
         finally:
@@ -107,11 +100,13 @@ def test_metrics_are_prometheus_text_with_otelcols_names(tmp_path: Path) -> None
 
     def count(_state: Health, telemetry: Telemetry) -> None:
         telemetry.received("traces", "grpc", 7)
-        telemetry.refused("logs", "http", "invalid", 2)
+        telemetry.refused("logs", "http", "id_zero", 2)
         telemetry.refused("logs", "http", "too_large", 0)
+        telemetry.refused("traces", "grpc", "spool", 5)
         telemetry.loaded({"spans_stored": 5, "spans_duplicate": 2, "duration_ms": 40})
         telemetry.loaded({"log_records_not_kept": 3, "duration_ms": 400})
-        telemetry.quarantined()
+        telemetry.quarantined("metrics", 9)
+        telemetry.quarantined(None, 0)
         telemetry.run_ended("timeout")
 
     status, headers, body = ask(tmp_path, "/metrics", count)
@@ -126,9 +121,13 @@ def test_metrics_are_prometheus_text_with_otelcols_names(tmp_path: Path) -> None
         'otelcol_exporter_sent_spans_total{exporter="lake"} 5.0',
         'spanledger_duplicate_items_total{signal="spans"} 2.0',
         'spanledger_not_kept_items_total{signal="log_records"} 3.0',
-        'spanledger_rejected_items_total{reason="invalid",signal="log_records"} 2.0',
+        'spanledger_rejected_items_total{reason="id_zero",signal="log_records"} 2.0',
+        'spanledger_rejected_items_total{reason="spool",signal="spans"} 5.0',
         'spanledger_refused_requests_total{reason="too_large",transport="http"} 1.0',
-        "spanledger_quarantined_requests_total 1.0",
+        'otelcol_receiver_refused_spans_total{receiver="otlp",transport="grpc"} 5.0',
+        'otelcol_exporter_enqueue_failed_spans_total{exporter="lake"} 5.0',
+        'otelcol_exporter_send_failed_metric_points_total{exporter="lake"} 9.0',
+        "spanledger_quarantined_requests_total 2.0",
         'spanledger_scheduled_runs_total{outcome="timeout"} 1.0',
         'spanledger_load_duration_seconds_bucket{le="0.05"} 1.0',
     } <= lines
@@ -142,10 +141,11 @@ def test_no_label_is_chosen_by_a_client(tmp_path: Path) -> None:
         telemetry.refused(None, "http", "/some/path", 0)
 
     _, _, body = ask(tmp_path, "/metrics", count)
+    closed = {row.name: row.labels for row in COUNTERS}
     for family in text_string_to_metric_families(body.decode()):
-        for sample in family.samples:
+        for sample in family.samples if family.name in closed else ():
             for label, value in sample.labels.items():
-                assert label == "le" or value in LABELS[label], sample
+                assert value in closed[family.name][label], sample
 
 
 def test_lag_is_the_age_of_the_oldest_request_not_loaded() -> None:

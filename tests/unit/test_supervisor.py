@@ -208,7 +208,7 @@ def test_a_dead_loader_is_started_again_while_requests_are_accepted(tmp_path: Pa
         assert server.ready()[0] == 200
         wait_until(lambda: server.loader_pid() != first)
         wait_until(lambda: server.metric('otelcol_exporter_sent_spans_total{exporter="lake"}') == 1)
-        assert server.metric("spanledger_loader_restarts") == 1
+        assert server.metric("spanledger_loader_restarts_total") == 1
 
 
 def test_kill_9_of_the_server_takes_its_loader_along_and_a_restart_loses_nothing(tmp_path: Path) -> None:
@@ -307,5 +307,5 @@ def test_the_banner_gives_lines_that_work_when_pasted(tmp_path: Path) -> None:
         said = server.output.read_text()
     assert f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{server.ports['http']}\n" in said
     assert "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n" in said
-    assert "Authorization=Bearer%20<token>" in said
+    assert "Authorization=Bearer%20<token ci>" in said
     assert token["token"] not in said
