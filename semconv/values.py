@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import orjson
@@ -59,7 +59,10 @@ def parse_integer(value: Any) -> int | None:
 def _integer_of_text(text: str) -> int | None:
     if not _NUMBER.fullmatch(text):
         return None
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent of 19 digits or more
+        return None
     if number.adjusted() > _UINT64_DIGITS:  # no need to spell out 1e999999999
         return INT64_MAX * 4 if number > 0 else INT64_MIN * 4
     whole = int(number)
