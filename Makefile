@@ -7,7 +7,7 @@ JS := tests/contract/js
 JS_READY := $(JS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test check bench clean
+.PHONY: help serve demo test check bench fuzz clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,18 @@ check: $(READY) ## style, types and the direction of imports
 
 bench: $(READY) ## throughput against two floors of the same run, and CPU time by stage
 	@$(BIN)/python -m tests.bench
+
+SECONDS ?= 60
+FUZZ := build/fuzz
+fuzz: $(READY) ## throw bytes at the decoders for a minute (make fuzz SECONDS=600)
+	@test "$$(uname -s)" = Linux || { echo "make: the fuzzer (atheris) exists for Linux only"; exit 1; }
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]' || \
+	  { echo "make: pip found no atheris for this Python and machine"; exit 1; }
+	@mkdir -p $(FUZZ)/corpus
+	@nice $(BIN)/python -m tests.fuzz.fuzz_decode $(FUZZ)/corpus tests/fuzz/corpus -max_total_time=$(SECONDS) \
+	  -timeout=10 -rss_limit_mb=1024 -max_len=16384 -dict=tests/fuzz/otlp.dict -artifact_prefix=$(FUZZ)/ || \
+	  { echo "make: the input is in $(FUZZ); once mended, it belongs into tests/fuzz/corpus as found-<what>"; exit 1; }
 
 clean: ## remove what make has installed and built
 	rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
