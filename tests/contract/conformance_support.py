@@ -103,7 +103,7 @@ class Outcome:
     message: str = ""
     rejected: int = 0
     retry_delay: float | None = None
-    details: frozenset[str] = frozenset()  # names of the google.rpc messages of a refusal
+    details: frozenset[str] = frozenset()  # names of the google.rpc messages in a refusal's Status
     body: bytes = b""
 
 
@@ -129,6 +129,7 @@ def retry_delay(status: status_pb2.Status) -> float | None:
 
 
 def detail_names(status: status_pb2.Status) -> frozenset[str]:
+    """The google.rpc messages that a Status carries, without their package."""
     return frozenset(detail.type_url.rpartition(".")[2] for detail in status.details)
 
 
