@@ -95,6 +95,7 @@ class Spool:
         self._durable = writer.position
         self._pending: deque[_Waiting] = deque()
         self._queued_bytes = 0
+        self._refused_bytes = 0  # size of the last request that there was no room for, until there is
         self._committing: asyncio.Task[None] | None = None
         self._segment_timer: asyncio.TimerHandle | None = None
         self._probe_timer: asyncio.TimerHandle | None = None
@@ -138,12 +139,12 @@ class Spool:
     @property
     def state(self) -> State:
         """Whether an ordinary request would be accepted; if not, why."""
-        used = self.used_bytes
+        used, room = self.used_bytes, min(_ROOM, self.max_bytes // _ROOM_SHARE)
         if self.failure is not None:
             return "failed"
         if time.monotonic() - min(self._under_way, default=math.inf) > _STALLED_SECONDS:
             return "stalled"
-        return "full" if used + min(_ROOM, self.max_bytes // _ROOM_SHARE) >= self.max_bytes else "ok"
+        return "full" if used + max(room, self._refused_bytes) >= self.max_bytes else "ok"
 
     def recount(self) -> None:
         """Count the bytes on disk now, after segments were freed."""
@@ -152,6 +153,8 @@ class Spool:
             self._on_disk = bytes_on_disk(self.directory)
         except OSError as cause:
             self._failed(cause)
+        if self._on_disk + self._queued_bytes + self._refused_bytes <= self.max_bytes:
+            self._refused_bytes = 0
 
     async def check(self) -> None:
         """Make ``state`` true of now: where nothing was written lately, find out whether the disk takes data.
@@ -192,6 +195,8 @@ class Spool:
         if self._closed:
             raise SpoolFailed("it is closed", _RETRY_SECONDS)
         if self.used_bytes + size > self.max_bytes:
+            # One that could never fit says nothing about how full the spool is.
+            self._refused_bytes = size if size <= self.max_bytes else self._refused_bytes
             raise SpoolFull(_RETRY_SECONDS)
 
     async def _commit_pending(self) -> None:

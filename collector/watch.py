@@ -7,6 +7,7 @@ says how much of it there was.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -48,7 +49,8 @@ class Watch:
             self._log_change(ready)
             self._told = ready
             await self._tell(ready)
-        self._refusals.log(time.monotonic())
+        # A stop is the last chance.
+        self._refusals.log(math.inf if self._health.stopping else time.monotonic())
 
     def _log_change(self, ready: bool) -> None:
         health = self._health

@@ -377,6 +377,28 @@ def test_a_spool_is_called_full_before_the_last_byte(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_a_spool_that_had_no_room_for_a_request_is_full_until_it_has(tmp_path: Path) -> None:
+    """More room is left than most requests need, and yet one was just sent away."""
+
+    async def scenario() -> None:
+        spool = Spool.open(tmp_path / "spool", 80_000, segment_bytes=20_000)
+        await spool.append(record(b"x" * 50_000))
+        assert spool.state == "ok"
+        with pytest.raises(SpoolFull):
+            await spool.append(record(b"x" * 40_000))
+        assert spool.state == "full"
+        await spool.append(record(b"x" * 1_000))
+        assert spool.state == "full"
+        free(spool.directory, spool.durable)
+        spool.recount()
+        assert spool.state == "ok"
+        await spool.append(record(b"x" * 40_000))
+        assert spool.state == "ok"
+        await spool.close()
+
+    run(scenario())
+
+
 def test_a_failed_sync_closes_the_segment_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After one EIO the same file is never synced again: the kernel would report success for lost pages."""
     synced: list[int] = []
