@@ -44,6 +44,7 @@ _ACCEPTS: Final = 64
 # When no further file can be opened, closing others takes a while.
 _EXHAUSTED_SECONDS: Final = 0.2
 _NEVER: Final = float("inf")
+_MESSAGE_LENGTH: Final = 200
 # Three ports have connections; spool, lake, loader and logs keep some dozens of files open.
 _PORTS: Final = 3
 _OTHER_FILES: Final = 512
@@ -201,6 +202,7 @@ class _Connection(web.RequestHandler):
         "_half_closed",
         "_header_bytes",
         "_limits",
+        "_may_be_large",
         "_server",
         "_surplus",
         "_wire",
@@ -234,7 +236,7 @@ class _Connection(web.RequestHandler):
         self._body: StreamReader = EMPTY_PAYLOAD  # of the last request that was parsed
         self._answered = 0
         self._header_bytes = 0
-        self._broken = self._deaf = self._half_closed = False
+        self._may_be_large = self._broken = self._deaf = self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -260,10 +262,9 @@ class _Connection(web.RequestHandler):
         self.deadline = _NEVER
         if self._surplus:
             return Unavailable("there are too many connections at this moment")
-        header_bytes = len(request.raw_path) + sum(
-            len(name) + len(value) for name, value in request.raw_headers
-        )
-        return self._too_large() if header_bytes > self._limits.max_header_bytes else None
+        if self._may_be_large and _header_size(request) > self._limits.max_header_bytes:
+            return self._too_large()
+        return None
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -276,6 +277,7 @@ class _Connection(web.RequestHandler):
                 # Only an error comes before the end of a body: its framing is broken, and nobody else says so.
                 body.set_exception(web.RequestPayloadError("its chunks are malformed"))
             self._body = self._messages[-1][1]
+            self._may_be_large = self._header_bytes + len(data) > self._limits.max_header_bytes
         elif data and parsed == self._answered:
             self._count_header(len(data))
         elif ahead and self.transport is not None:
@@ -339,7 +341,9 @@ class _Connection(web.RequestHandler):
         if isinstance(error, LineTooLong) or self._header_bytes > self._limits.max_header_bytes:
             return self._too_large()
         if isinstance(error, HttpProcessingError):
-            return Malformed(f"this is not a request of HTTP/1: {error.message.partition(chr(10))[0][:200]}")
+            # Its first line says what; the others quote the bytes.
+            what = error.message.partition("\n")[0][:_MESSAGE_LENGTH].rstrip(":")
+            return Malformed(f"this is not a request of HTTP/1: {what}")
         if error is not None:
             log.failed_on_data("a request could not be answered", error)
         return Internal("the request could not be handled; the server's log says why")
@@ -355,6 +359,10 @@ class _Connection(web.RequestHandler):
         self._wire.write_eof()
         self._wire.resume_reading()
         await asyncio.wait([self.gone], timeout=_LINGER_SECONDS)
+
+
+def _header_size(request: web.BaseRequest) -> int:
+    return len(request.raw_path) + sum(len(name) + len(value) for name, value in request.raw_headers)
 
 
 def _allow_open_files(connections: int) -> None:

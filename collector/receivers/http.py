@@ -72,7 +72,7 @@ class _Receiver:
     def __init__(self, intake: Intake, config: Config) -> None:
         self._intake = intake
         self._body_seconds = config.limits.body_timeout_seconds
-        self._paths: dict[str, Signal] = {path: "traces" for path in config.http.trace_paths}
+        self._paths: dict[str, Signal] = dict.fromkeys(config.http.trace_paths, "traces")
         self._paths |= _PATHS
         self._origins = frozenset(config.http.cors_origins)
         self._vary = "Accept-Encoding, Origin" if self._origins else "Accept-Encoding"
@@ -144,6 +144,8 @@ class _Receiver:
         if expectation:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
+        if request.content.is_eof():
+            return await self._collect(request.content, arrival)
         try:
             async with asyncio.timeout(self._body_seconds):
                 return await self._collect(request.content, arrival)
