@@ -12,10 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from collector import config_values as values
+from collector.config_access import RedactionConfig, Secret, TlsConfig, Token
+from collector.config_section import ConfigError, Key, RuleBroken, Section, Text
 from semconv.settings import CONTENT_CLASSES, AccountPlan, AccountRule, Keep, Settings
+
+__all__ = ["Config", "ConfigError", "LimitsConfig", "ScheduledRun", "default_data_dir", "load_config"]
 
 PlanTier = Literal["api", "pro", "max_5x", "max_20x", "plus", "team", "enterprise", "local"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -25,29 +29,9 @@ MemoryLimit = Annotated[str, BeforeValidator(values.check_memory_limit)]
 Endpoint = Annotated[str, AfterValidator(values.check_endpoint)]
 Count = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-Text = Annotated[str, Field(min_length=1)]
 
 # The plans that an account may have on a usage-billed contract.
 _USAGE_BILLED_PLANS: Final = ("team", "enterprise")
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used. ``str()`` is one line: where, the key, what is allowed."""
-
-
-Key = tuple[str | int, ...]
-
-
-class RuleBroken(ValueError):  # noqa: N818 - never seen outside: ``load_config`` turns it into a ConfigError
-    """A rule over several keys is broken; ``key`` is the one to change."""
-
-    def __init__(self, key: Key, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
 
 class KeepConfig(Section):
@@ -86,6 +70,11 @@ class LimitsConfig(Section):
     # Two protobuf requests, or one of JSON, of the largest size.
     max_inflight_bytes: Size = Field(
         default=512 << 20, description="Budget for requests being handled, as their cost in memory."
+    )
+    # What is left to the receiving process where all processes together stay under 900 MB.
+    max_resident_bytes: Size = Field(
+        default=320 << 20,
+        description="Resident memory of the receiving process above which it cuts off gRPC messages on their way.",
     )
     # An exporter holds one connection; each costs some 50 KiB here.
     max_connections: Count = Field(default=2048, description="Most connections to each port.")
@@ -130,78 +119,6 @@ class HttpConfig(Section):
     )
     # Origins of pages whose scripts may send: "https://app.example.com".
     cors_origins: tuple[Annotated[str, AfterValidator(values.check_origin)], ...] = ()
-
-
-class TlsConfig(Section):
-    """Certificates for all three ports; with ``client_ca_file`` a client must show one of its own too."""
-
-    cert_file: Path | None = Field(default=None, description="Certificate chain of the server (PEM).")
-    key_file: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
-    client_ca_file: Path | None = Field(
-        default=None, description="Authorities of clients' certificates (PEM): mutual TLS."
-    )
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file come together")
-        if self.client_ca_file and not self.cert_file:
-            raise ValueError("client_ca_file needs cert_file and key_file")
-        return self
-
-
-class Secret(Section):
-    """A bearer token, from the configuration (and with ``${env:NAME}`` the environment) or a file."""
-
-    token: Annotated[str, AfterValidator(values.check_token)] | None = Field(default=None, repr=False)
-    token_file: Path | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.token is None) == (self.token_file is None):
-            raise ValueError("a token comes from exactly one of token and token_file")
-        return self
-
-    def secret(self) -> str:
-        """The token itself; a file is read anew at each call. Raises ConfigError."""
-        if self.token is not None:
-            return self.token
-        path = Path(str(self.token_file)).expanduser()
-        try:
-            return values.check_token(path.read_text(encoding="utf-8").strip())
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(f"{path}: token_file of {self._label}: {reason}") from None
-
-    @property
-    def _label(self) -> str:
-        return "metrics_token"
-
-
-class Token(Secret):
-    """A token of senders, and what it binds them to."""
-
-    name: Text
-    billing_account: Text | None = None
-    tenant: str = ""
-
-    @property
-    def _label(self) -> str:
-        return f"token {self.name!r}"
-
-
-class RedactionConfig(Section):
-    """What is taken out of attributes, wherever they stand, before anything is stored."""
-
-    # Attribute keys; a * at the end stands for any further characters.
-    drop: tuple[Text, ...] = ()
-    hash: tuple[Text, ...] = ()
-    user_ids: Literal["keep", "hash", "drop"] = Field(
-        default="keep", description="What becomes of user ids, under whichever key they came."
-    )
-    secret_file: Path | None = Field(
-        default=None, description="Key of the hashes; default redaction.key in the data directory."
-    )
 
 
 class AccountMatch(Section):
@@ -296,20 +213,30 @@ class Config(Section):
         _check_ports(self)
         _check_exposure(self)
         _check_names(self)
+        self.redaction.check()
         _check_analyzers(self)
         return self
 
-    def secrets(self) -> dict[str, Token]:
-        """Every bearer token with the entry it belongs to; reads the token files. Raises ConfigError."""
-        found: dict[str, Token] = {}
-        for token in self.tokens:
-            other = found.setdefault(token.secret(), token)
-            if other is not token:
-                raise ConfigError(f"tokens: {other.name!r} and {token.name!r} have the same token")
-        return found
+    def bearers(self) -> dict[str, Secret]:
+        """Every token of the configuration, by what messages call it."""
+        metrics = [self.metrics_token] if self.metrics_token else []
+        return {entry.label: entry for entry in (*self.tokens, *metrics)}
 
-    def semconv_settings(self) -> Settings:
-        """The part that parsing and meaning depend on."""
+    def secrets(self) -> dict[str, Token]:
+        """Every token of senders with the entry it belongs to; reads the token files. Raises ConfigError."""
+        owners: dict[str, str] = {}
+        for label, entry in self.bearers().items():
+            if (other := owners.setdefault(entry.secret(), label)) != label:
+                raise ConfigError(f"{label} and {other} are the same; give each its own")
+        by_label = {token.label: token for token in self.tokens}
+        return {secret: by_label[label] for secret, label in owners.items() if label in by_label}
+
+    def semconv_settings(self, spare_key: bytes = b"") -> Settings:
+        """The part that parsing and meaning depend on.
+
+        Redaction's key is read from its file; ``spare_key`` serves where the default one does not exist.
+        Raises ConfigError where there is none that can be used.
+        """
         return Settings(
             capture=frozenset(name for name in CONTENT_CLASSES if getattr(self.capture, name)),
             keep_spans=self.keep.spans,
@@ -317,6 +244,7 @@ class Config(Section):
             keep_metrics=self.keep.metrics,
             max_value_bytes=self.limits.max_value_bytes,
             max_attributes=self.limits.max_attributes,
+            redaction=self.redaction.rules(self.data_dir, spare_key),
             account_rules=tuple(
                 AccountRule(account.name, **account.match.model_dump())
                 for account in self.accounts
@@ -344,13 +272,15 @@ def _check_ports(config: Config) -> None:
 
 
 def _check_exposure(config: Config) -> None:
+    known = bool(config.tokens or config.tls.client_ca_file or config.insecure_no_auth)
     for name in _ENDPOINTS:
-        known = config.tokens or config.tls.client_ca_file or config.insecure_no_auth
-        if not (values.is_loopback(getattr(config, name)) or known):
+        # Nothing but metrics is behind the admin port.
+        guarded = known or (name == "admin_endpoint" and config.metrics_token is not None)
+        if not (values.is_loopback(getattr(config, name)) or guarded):
             raise RuleBroken(
                 (name,),
-                f"{getattr(config, name)} can be reached from other machines; configure tokens or mutual TLS, "
-                "listen on 127.0.0.1, or say --insecure-no-auth",
+                f"{getattr(config, name)} can be reached from other machines; configure tokens or mutual TLS "
+                "(tls.client_ca_file), listen on 127.0.0.1, or say --insecure-no-auth",
             )
 
 

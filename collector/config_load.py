@@ -14,8 +14,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from collector.config import Config, ConfigError, RuleBroken
+from collector.config import Config
 from collector.config_file import ConfigFileError, Document, KeyPath, read
+from collector.config_section import ConfigError, RuleBroken
 
 PREFIX: Final = "SPANLEDGER_"
 # Variables with our prefix that are not options of the configuration.
@@ -252,8 +253,13 @@ def _problem(detail: ErrorDetails, path: KeyPath) -> str:
     return f"{_shown(detail['input'], path)} is not allowed; {allowed}"
 
 
+# Where somebody may have put a token, be it one level too high; what else belongs there is no secret.
+_SECRET: Final = frozenset({"tokens", "metrics_token"})
+_NO_SECRET: Final = frozenset({"name", "tenant", "billing_account"})
+
+
 def _shown(value: Any, path: KeyPath) -> str:
-    if path and path[-1] == "token":
+    if path and path[0] in _SECRET and path[-1] not in _NO_SECRET:
         return "the value"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

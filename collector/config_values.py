@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import re
+import stat
 import zoneinfo
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,12 @@ _ORIGIN: Final = re.compile(r"https?://(?:\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::\d{1,5
 _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # A bearer token stands in an HTTP header: visible ASCII only (RFC 9110, 5.5).
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+_TOKEN_NAME: Final = re.compile(r"[\w. /-]{1,64}")
 _CALLS_TABLE: Final = re.compile(r"CREATE TABLE calls \((.*?)\n\);", re.DOTALL)
 
 MINIMUM_TOKEN_LENGTH: Final = 16
+# All headers of a gRPC request are 8 KiB by default; what is longer could not be sent.
+MAXIMUM_TOKEN_LENGTH: Final = 4096
 
 # What `otlp-analyze cost --by` already calls something else; a dimension of that name could not be asked for.
 GROUPING_NAMES: Final = frozenset({"day", "model", "service", "environment", "agent", "session", "user"})
@@ -73,14 +77,18 @@ def split_endpoint(endpoint: str) -> tuple[str, int]:
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether only this machine can reach the endpoint."""
+    """Whether only this machine can reach the endpoint, for certain.
+
+    What other names and spellings ("127.1", "0x7f000001", "[::ffff:127.0.0.1]") mean is up to the resolver.
+    """
     host, _ = split_endpoint(endpoint)
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
 def check_endpoint(endpoint: str) -> str:
@@ -116,11 +124,36 @@ def check_cron(expression: str) -> str:
 
 def check_token(token: str) -> str:
     """The message never repeats the token."""
-    if len(token) < MINIMUM_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
+    if not (MINIMUM_TOKEN_LENGTH <= len(token) <= MAXIMUM_TOKEN_LENGTH and _TOKEN.fullmatch(token)):
         raise ValueError(
-            f"a token is at least {MINIMUM_TOKEN_LENGTH} visible ASCII characters, without spaces"
+            f"a token is at least {MINIMUM_TOKEN_LENGTH} visible ASCII characters, without spaces, "
+            f"and at most {MAXIMUM_TOKEN_LENGTH}"
         )
     return token
+
+
+def check_token_name(name: str) -> str:
+    """A name goes into the lines that `serve` prints to be pasted into a shell."""
+    if not _TOKEN_NAME.fullmatch(name):
+        raise ValueError("the name of a token is 1 to 64 letters, digits, spaces, dots, _, - or /")
+    return name
+
+
+def check_redacted_key(key: str) -> str:
+    if not key.strip("*") or "*" in key[:-1]:
+        raise ValueError("an attribute key, or the beginning of one with a * at its end, such as app.user.*")
+    return key
+
+
+def read_small(path: Path, most_bytes: int) -> bytes:
+    """The whole file. Raises OSError, and ValueError for what is too large or would be waited for, a pipe."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is not a file")
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it is larger than {most_bytes} bytes")
+    return content
 
 
 @cache

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from collector import log as logs
+from collector.config_section import ConfigError
 from collector.data_dir import CannotStart, prepare, server_lock
 
 if TYPE_CHECKING:
     from collector.config import Config
+
+log = logs.Log("server")
 
 LOADER: Final = (sys.executable, "-m", "collector.loader")
 
@@ -25,11 +28,19 @@ def serve(config: Config, loader_command: Sequence[str] = LOADER) -> int:
     try:
         prepare(config.data_dir)
         with server_lock(config.data_dir):
+            _make_redaction_key(config)
             _run(config, loader_command)
-    except CannotStart as error:
+    except (CannotStart, ConfigError) as error:
         click.echo(f"Error: {error}", err=True)
         return 2
     return 0
+
+
+def _make_redaction_key(config: Config) -> None:
+    """Where one is needed; the loader only reads it, so that there is never a second. Raises ConfigError."""
+    if made := config.redaction.make_key(config.data_dir):
+        log.info("made the key of the redaction; keep a copy of it", path=made)
+    config.semconv_settings()
 
 
 def _run(config: Config, loader_command: Sequence[str]) -> None:

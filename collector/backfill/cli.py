@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -17,7 +18,8 @@ import click
 from collector.backfill.reader import FORMATS
 from collector.backfill.source import STDIN
 from collector.cli.options import CliError, config_options, json_option, load
-from semconv.settings import Signal
+from collector.config_section import ConfigError
+from semconv.settings import Settings, Signal
 
 if TYPE_CHECKING:
     from collector.backfill.report import Report
@@ -85,9 +87,9 @@ def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run:
     started = time.monotonic()
     report = Report(dry_run)
     scratch = config.data_dir if config.data_dir.is_dir() and not dry_run else None
-    options = Options(config.semconv_settings(), signal, dry_run, scratch)
+    options = Options(_settings(config, dry_run), signal, dry_run, scratch)
     try:
-        with _lake(config, dry_run) as lake, _progress(files, quiet) as progress:
+        with _lake(config, options.settings, dry_run) as lake, _progress(files, quiet) as progress:
             _load_all(files, lake, options, progress, report)
     except (LakeError, duckdb.Error, OSError) as error:
         raise CliError(f"the load stopped, what was stored before stays: {error}") from error
@@ -95,6 +97,20 @@ def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run:
         raise CliError("interrupted; what was stored stays, the same command goes on from there") from None
     report.seconds = time.monotonic() - started
     return report
+
+
+def _settings(config: Config, dry_run: bool) -> Settings:
+    """A dry run needs a key for the redaction too, and leaves none behind."""
+    from collector.data_dir import CannotStart, prepare
+
+    try:
+        if dry_run:
+            return config.semconv_settings(spare_key=os.urandom(32))
+        prepare(config.data_dir)
+        config.redaction.make_key(config.data_dir)
+        return config.semconv_settings()
+    except (CannotStart, ConfigError) as error:
+        raise CliError(str(error)) from None
 
 
 def _load_all(
@@ -118,23 +134,18 @@ def _advance(progress: Progress, before: int, consumed: int) -> None:
 
 
 @contextmanager
-def _lake(config: Config, dry_run: bool) -> Iterator[Lake]:
+def _lake(config: Config, settings: Settings, dry_run: bool) -> Iterator[Lake]:
     """The lake of the data directory, created where there is none; a dry run then counts against an empty
     one."""
-    from collector.data_dir import CannotStart, prepare
     from collector.store.lake import CATALOG, Lake, create_or_migrate
 
     with contextlib.ExitStack() as stack:
         data_dir = config.data_dir
-        if not dry_run:
-            try:
-                prepare(data_dir)
-            except CannotStart as error:
-                raise CliError(str(error)) from None
-            create_or_migrate(data_dir, config.semconv_settings().dimensions)
-        elif not (data_dir / CATALOG).exists():
+        if dry_run and not (data_dir / CATALOG).exists():
             data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanledger-dry-run-")))
-            create_or_migrate(data_dir, config.semconv_settings().dimensions)
+            create_or_migrate(data_dir, settings.dimensions)
+        elif not dry_run:
+            create_or_migrate(data_dir, settings.dimensions)
         loader = config.loader
         yield stack.enter_context(
             Lake.open(data_dir, threads=loader.threads, memory_limit=loader.memory_limit)

@@ -40,7 +40,7 @@ def command(config_path: Path | None, as_json: bool, **flags: Any) -> None:
 def masked(config: Config) -> dict[str, Any]:
     """Every key with its effective value, the secrets hidden."""
     values = config.model_dump(mode="json")
-    for token in values["tokens"]:
-        if token["token"] is not None:
-            token["token"] = MASK
+    for secret in (*values["tokens"], values["metrics_token"] or {}):
+        if secret.get("token") is not None:
+            secret["token"] = MASK
     return values

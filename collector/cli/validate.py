@@ -23,12 +23,15 @@ Examples:
 @all_config_options()
 @json_option
 def command(config_path: Path | None, as_json: bool, **flags: Any) -> None:
-    """Check the configuration as `serve` would, token files included, without opening a port.
+    """Check the configuration as `serve` would, tokens, keys and certificates in files included, without
+    opening a port.
 
     Exit code 0 where it can be used, 2 where it cannot.
     """
+    from collector.access import check
+
     try:
-        load(config_path, flags).secrets()
+        check(load(config_path, flags))
     except (CliError, ConfigError) as error:
         if as_json:
             click.echo(json_text({"valid": False, "error": str(error)}))

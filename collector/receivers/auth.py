@@ -38,6 +38,11 @@ class Authenticator:
     """Tells principals by their bearer token; with no tokens configured everybody is ANYBODY."""
 
     def __init__(self, secrets: Mapping[str, Grant]) -> None:
+        self._principals: list[tuple[bytes, Principal]] = []
+        self.replace(secrets)
+
+    def replace(self, secrets: Mapping[str, Grant]) -> None:
+        """From now on these tokens and no others; from any thread."""
         self._principals = [
             (_digest(secret), Principal(grant.tenant, grant.billing_account, grant.name))
             for secret, grant in secrets.items()

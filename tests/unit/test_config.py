@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,24 @@ def test_a_variable_that_is_not_set_is_named_with_its_line(write: Any) -> None:
         ),
         ("analyzers:\n  cots: {}", ["yaml:2: analyzers.cots", "cost"]),
         ("http: {trace_paths: [traces]}", ["http.trace_paths[0]: 'traces'", "begins with /"]),
+        ("http: {cors_origins: ['https://x.org/']}", ["http.cors_origins[0]: 'https://x.org/'", "a path"]),
+        ("limits: {header_timeout_seconds: 0}", ["limits.header_timeout_seconds: 0", "greater than 0"]),
+        ("limits: {body_timeout_seconds: 2h}", ["limits.body_timeout_seconds: '2h'", "a number"]),
+        ("tls: {cert_file: /x}", ["yaml:1: tls: cert_file and key_file come together"]),
+        ("tls: {client_ca_file: /x}", ["tls: client_ca_file needs cert_file and key_file"]),
+        ("tls: {cert: /x}", ["yaml:1: tls.cert:", "did you mean cert_file?"]),
+        ("metrics_token: {}", ["yaml:1: metrics_token:", "exactly one of token and token_file"]),
+        ("metrics_token: {name: x}", ["metrics_token.name: there is no such key", "token_file"]),
+        (f"tokens:\n- {{name: 'a\"b', token: {TOKEN}}}", ["tokens[0].name: 'a\"b'", "letters"]),
+        ("redaction: {hash: [a.b, '*']}", ["redaction.hash[1]: '*'", "app.user.*"]),
+        ("redaction: {drop: ['a*b']}", ["redaction.drop[0]: 'a*b'", "at its end"]),
+        ("redaction: {drop: ['']}", ["redaction.drop[0]: ''"]),
+        (
+            "redaction:\n  drop: [a]\n  hash:\n  - b\n  - a",
+            ["yaml:5: redaction.hash[1]: 'a'", "redaction.drop"],
+        ),
+        ("redaction: {user_ids: mask}", ["redaction.user_ids: 'mask'", "'keep', 'hash' or 'drop'"]),
+        ("redaction: {drop: a}", ["redaction.drop: 'a'", "a list"]),
         ("a: 1\na: 2", ["yaml:2: the key 'a' stands here twice"]),
         ("limits: [1", ["not valid YAML"]),
         ("- 1", ["a mapping of keys to values"]),
@@ -179,11 +198,25 @@ def test_a_mistake_is_one_line_with_the_key_the_file_and_what_is_allowed(
         assert part in message
 
 
-def test_a_token_is_never_repeated_in_an_error(write: Any) -> None:
-    message = error_of(write("tokens:\n- {name: a, token: hunter2 hunter2 hunter2}"))
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("tokens:\n- {name: a, token: hunter2 hunter2 hunter2}", "tokens[0].token"),
+        ("tokens:\n- {name: a, token: hunter2}", "tokens[0].token"),
+        ("tokens:\n- {name: a, token: '${env:TOKEN}'}", "tokens[0].token"),
+        ("metrics_token: {token: hunter2}", "metrics_token.token"),
+        # One level too high, or too deep.
+        ("metrics_token: hunter2-hunter2-hunter2", "metrics_token"),
+        ("tokens: hunter2-hunter2-hunter2", "tokens"),
+        ("tokens: [hunter2-hunter2-hunter2]", "tokens[0]"),
+        ("tokens:\n- {name: a, token: [hunter2-hunter2-hunter2]}", "tokens[0].token"),
+    ],
+)
+def test_a_token_is_never_repeated_in_an_error(write: Any, text: str, where: str) -> None:
+    """Too short or with spaces, from the file or the environment, or where none belongs."""
+    message = error_of(write(text), {}, {"TOKEN": "hunter2"})
     assert "hunter2" not in message
-    assert "tokens[0].token" in message
-    assert "16" in message
+    assert f"{where}: the value is not allowed" in message
 
 
 def test_the_environment_and_a_flag_are_named_as_the_source_of_their_mistake() -> None:
@@ -233,18 +266,69 @@ def test_a_memory_limit_is_one_that_duckdb_takes(written: object) -> None:
         pass
 
 
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"])
+def test_this_machine_alone_is_loopback(endpoint: str) -> None:
+    assert config_values.is_loopback(endpoint)
+
+
 @pytest.mark.parametrize(
-    ("endpoint", "loopback"),
-    [("127.0.0.1:1", True), ("127.9.9.9:1", True), ("[::1]:1", True), ("localhost:1", True),
-     ("0.0.0.0:1", False), ("[::]:1", False), ("collector:1", False)],
-)  # fmt: skip
-def test_only_loopback_counts_as_loopback(endpoint: str, loopback: bool) -> None:
-    assert config_values.is_loopback(endpoint) is loopback
+    "endpoint",
+    [
+        "0.0.0.0:1",
+        "[::]:1",
+        "192.0.2.1:1",
+        "collector:1",
+        "localhost.example.com:1",
+        "127.0.0.1.example.com:1",
+        # What these become is up to the resolver.
+        "127.1:1",
+        "2130706433:1",
+        "0x7f000001:1",
+        "[::ffff:127.0.0.1]:1",
+        "[::ffff:0.0.0.0]:1",
+    ],
+)
+def test_what_may_be_elsewhere_is_not_loopback(endpoint: str) -> None:
+    assert not config_values.is_loopback(endpoint)
 
 
-def test_tokens_or_a_plain_word_open_it_to_other_machines(write: Any) -> None:
-    load_config(write(f"http_endpoint: 0.0.0.0:4318\ntokens: [{{name: a, token: {TOKEN}}}]"), {}, {})
-    load_config(write("http_endpoint: 0.0.0.0:4318\ninsecure_no_auth: true"), {}, {})
+PUBLIC = ("grpc_endpoint", "http_endpoint", "admin_endpoint")
+TLS = "tls: {cert_file: /c, key_file: /k}"
+MUTUAL_TLS = "tls: {cert_file: /c, key_file: /k, client_ca_file: /a}"
+TOKENS = f"tokens: [{{name: a, token: {TOKEN}}}]"
+METRICS_TOKEN = f"metrics_token: {{token: {TOKEN}}}"
+
+
+@pytest.mark.parametrize("guard", [TOKENS, MUTUAL_TLS, "insecure_no_auth: true"])
+@pytest.mark.parametrize("endpoint", PUBLIC)
+def test_tokens_mutual_tls_or_a_plain_word_open_it_to_other_machines(
+    write: Any, endpoint: str, guard: str
+) -> None:
+    load_config(write(f"{endpoint}: 0.0.0.0:9999\n{guard}"), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "no_guard"),
+    [(endpoint, guard) for endpoint in PUBLIC for guard in ("", TLS)]
+    + [("grpc_endpoint", METRICS_TOKEN), ("http_endpoint", METRICS_TOKEN)],
+)
+def test_nothing_else_opens_it(write: Any, endpoint: str, no_guard: str) -> None:
+    """TLS alone keeps listeners out, and lets every sender in."""
+    message = error_of(write(f"{endpoint}: 0.0.0.0:9999\n{no_guard}"))
+    for part in (
+        endpoint,
+        "0.0.0.0:9999",
+        "other machines",
+        "tokens",
+        "client_ca_file",
+        "--insecure-no-auth",
+    ):
+        assert part in message
+
+
+def test_metrics_can_be_read_from_elsewhere_with_a_token_of_their_own(write: Any) -> None:
+    """Nothing else is behind the admin port."""
+    load_config(write(f"admin_endpoint: 0.0.0.0:9999\n{METRICS_TOKEN}"), {}, {})
 
 
 def test_a_token_file_is_read_trimmed_and_checked(write: Any, tmp_path: Path) -> None:
@@ -255,15 +339,41 @@ def test_a_token_file_is_read_trimmed_and_checked(write: Any, tmp_path: Path) ->
     secret.write_text("short\n")
     with pytest.raises(ConfigError, match="at least 16"):
         config.secrets()
-    secret.write_text(TOKEN + "\n")
+    secret.write_bytes(b"\xff" * 20)
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.secrets()
+    secret.write_text("x" * 5000)
+    with pytest.raises(ConfigError, match="larger than"):
+        config.secrets()
+    secret.write_text(TOKEN + "\r\n")
     assert config.secrets() == {TOKEN: config.tokens[0]}
+
+
+def test_a_token_file_that_would_be_waited_for_is_refused(write: Any, tmp_path: Path) -> None:
+    """A pipe without a writer would hold up the start for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    config = load_config(write(f"tokens: [{{name: a, token_file: {tmp_path / 'pipe'}}}]"), {}, {})
+    with pytest.raises(ConfigError, match="it is not a file"):
+        config.secrets()
 
 
 def test_two_entries_cannot_share_a_token(write: Any) -> None:
     config = load_config(
         write(f"tokens:\n- {{name: a, token: {TOKEN}}}\n- {{name: b, token: {TOKEN}}}"), {}, {}
     )
-    with pytest.raises(ConfigError, match="'a' and 'b' have the same token"):
+    with pytest.raises(ConfigError, match="token 'b' and token 'a' are the same"):
+        config.secrets()
+
+
+def test_what_reads_metrics_cannot_be_what_sends(write: Any, tmp_path: Path) -> None:
+    """Whichever of the sources the two come from."""
+    (tmp_path / "token").write_text(TOKEN)
+    config = load_config(
+        write(f"tokens:\n- {{name: a, token: {TOKEN}}}\nmetrics_token: {{token_file: {tmp_path / 'token'}}}"),
+        {},
+        {},
+    )
+    with pytest.raises(ConfigError, match="metrics_token and token 'a' are the same"):
         config.secrets()
 
 
