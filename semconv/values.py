@@ -63,6 +63,8 @@ def _integer_of_text(text: str) -> int | None:
         number = Decimal(text)
     except InvalidOperation:  # an exponent of 19 digits or more
         return None
+    if not number:  # 0e999999999 is 0
+        return 0
     if number.adjusted() > _UINT64_DIGITS:  # no need to spell out 1e999999999
         return INT64_MAX * 4 if number > 0 else INT64_MIN * 4
     whole = int(number)
