@@ -26,6 +26,7 @@ MALFORMED_EXEMPLAR_ID: Final = "malformed_exemplar_id"
 MALFORMED_FIELD: Final = "malformed_field"  # a field of the wrong JSON type, read as absent
 MALFORMED_VALUE: Final = "malformed_value"  # an attribute value that is no AnyValue, stored as null
 INTEGER_OUT_OF_RANGE: Final = "integer_out_of_range"  # beyond 64 bits, stored as null
+DOUBLE_OUT_OF_RANGE: Final = "double_out_of_range"  # beyond what a double can hold, stored as null
 DUPLICATE_ATTRIBUTE: Final = "duplicate_attribute"  # one key twice in one list: the last one is kept
 UNUSABLE_VALUE: Final = "unusable_value"  # of a known key, but not of the type it must have
 VALUE_CUT: Final = "value_cut"  # longer than the configured limit
@@ -45,6 +46,7 @@ EXTRACTION_NOTES: Final = frozenset(
         MALFORMED_FIELD,
         MALFORMED_VALUE,
         INTEGER_OUT_OF_RANGE,
+        DOUBLE_OUT_OF_RANGE,
         DUPLICATE_ATTRIBUTE,
         UNUSABLE_VALUE,
         VALUE_CUT,
