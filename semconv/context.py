@@ -1,23 +1,31 @@
-"""What the three signals' extraction shares: the request's origin, the sender's columns, rows to tables."""
+"""What the three signals' extraction shares: a request's surroundings and bounds, and rows to tables."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import pyarrow as pa
 
 from semconv import notes as note
-from semconv.claims import claim_resource
-from semconv.dialects import NO_DIALECT, Tables
+from semconv.claims import Claimed, claim_record
+from semconv.dialects import Tables
 from semconv.gate import Gate, Taken
-from semconv.otlp import INT64_MAX, Exemplar, Notes, ScopeGroup
+from semconv.otlp import INT64_MAX, Attributes, Exemplar, Notes
+from semconv.redaction import Redaction
 from semconv.request import Request
 from semconv.settings import Keep, Settings
-from semconv.values import cut_text, json_text
+from semconv.values import cut_text
 
 Row = tuple[Any, ...]
+
+# Text that the rows of one request may repeat: twice the largest request. That is 2.6 KB for each of 50,000
+# records, 256 KB for each of the 512 in an SDK's batch.
+_REPEATED_BYTES: Final = 128 << 20
+# What is left of repeated texts beyond that: some 100 MB at most for 50,000 records.
+_SHORT_BYTES: Final = 128
+_SHORT_ATTRIBUTES: Final = 8
 
 
 @dataclass(slots=True)
@@ -30,6 +38,10 @@ class Rows:
     contents: list[Row] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
+    def count(self, **numbers: int) -> None:
+        """Add to the counts; what never happens is not counted."""
+        self.counts.update({name: number for name, number in numbers.items() if number})
+
 
 def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """The Arrow table of rows in the order of the schema's columns."""
@@ -38,6 +50,22 @@ def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, item.type) for column, item in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+@dataclass(slots=True)
+class Budget:
+    """How much text the rows of a request may still repeat. A scope's name of 64 KiB, in one request with
+    50,000 empty spans, would be 3 GiB of rows.
+    """
+
+    left: int = _REPEATED_BYTES
+
+    def allows(self, size: int, rows: int) -> bool:
+        """Whether so many rows may each hold a text of ``size`` bytes; counts it if so."""
+        if size * rows > self.left:
+            return False
+        self.left -= size * rows
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +77,15 @@ class Context:
     tables: Tables
     rows: Rows
     short: int  # no text of so few characters needs to be cut
+    redaction: Redaction | None = None
+    budget: Budget = field(default_factory=Budget)
+
+    def in_short(self) -> Context:
+        """The same with limits for texts that would be repeated too often, and rows of its own for contents."""
+        limit = min(_SHORT_BYTES, self.settings.max_value_bytes)
+        most = min(_SHORT_ATTRIBUTES, self.settings.max_attributes)
+        settings = replace(self.settings, max_value_bytes=limit, max_attributes=most)
+        return replace(self, settings=settings, short=limit // 4, rows=Rows())
 
     @property
     def received_us(self) -> int:
@@ -66,57 +103,24 @@ class Context:
             notes.append(note.VALUE_CUT)
         return cut
 
+    def redacted(self, attributes: Attributes, notes: Notes) -> Attributes:
+        """Attributes without what the rules of redaction name."""
+        return attributes if self.redaction is None else self.redaction.attributes(attributes, notes)
+
+    def claim(self, received: Attributes, attributes: Attributes, notes: Notes) -> Claimed:
+        """What redacted attributes claim; their dialect is that of those received, so that the gate does not
+        open for what redaction has taken.
+        """
+        claimed = claim_record(attributes, self.tables.records, notes)
+        if len(attributes) == len(received):
+            return claimed
+        return claimed._replace(rank=self.tables.records[tuple(received)][0])
+
     def add_contents(self, taken: Taken, trace_id: str | None, span_id: str | None, time_us: int) -> None:
         """Store what the gate took of the classes that are switched on."""
         for content_class, place, text in taken.contents:
             row = (self.request.tenant, trace_id, span_id, content_class, place, text, time_us)
             self.rows.contents.append(row)
-
-
-class Sender(NamedTuple):
-    """Resource and scope of the records of one scope group, as the rows hold them."""
-
-    columns: Row  # service_name … scope_attributes
-    billing: Row  # resource_billing_account, resource_plan_tier, bound_billing_account
-    origin: Row  # source, received_at
-    notes: Notes
-    names_genai: bool  # the scope's name or attributes are of a dialect
-
-
-def read_sender(context: Context, group: ScopeGroup) -> Sender:
-    """Read resource and scope, once for all records of a group."""
-    resource, scope = group.resource, group.scope
-    notes: Notes = [*resource.notes, *scope.notes]
-    claimed = claim_resource(resource.attributes, context.tables.resources, notes).values
-    names_genai = _names_genai(context.tables, group)
-    columns = (
-        *(context.text(value, notes) for value in claimed[:4]),
-        context.text(scope.name, notes),
-        context.text(scope.version, notes),
-        context.text(scope.schema_url or resource.schema_url, notes),
-        *_attribute_texts(context, group, notes, names_genai),
-    )
-    request = context.request
-    billing = (*claimed[4:], request.billing_account)
-    return Sender(columns, billing, (request.source, context.received_us), notes, names_genai)
-
-
-def _names_genai(tables: Tables, group: ScopeGroup) -> bool:
-    if tables.rules.is_genai_scope_name(group.scope.name):
-        return True
-    return any(tables.keys[key].rank < NO_DIALECT for key in group.scope.attributes)
-
-
-def _attribute_texts(context: Context, group: ScopeGroup, notes: Notes, names_genai: bool) -> tuple[str, str]:
-    """Texts of the resource's and the scope's attributes; copies are gated, for scopes share their
-    resource.
-    """
-    gate = Gate(context.tables, context.settings, genai_scope=names_genai)
-    taken = Taken(notes)
-    resource = gate.clean(dict(group.resource.attributes), taken, "resource/")
-    scope = gate.clean(dict(group.scope.attributes), taken, "scope/")
-    context.add_contents(taken, None, None, context.received_us)
-    return json_text(resource), json_text(scope)
 
 
 def is_kept(keep: Keep, *, genai: bool) -> bool:
@@ -130,6 +134,11 @@ def stored_time(time_unix_nano: int, notes: Notes) -> int:
         return time_unix_nano
     notes.append(note.INTEGER_OUT_OF_RANGE)
     return 0
+
+
+def dropped_count(sent: int, dropped: int) -> int:
+    """How many attributes were dropped by the sender and here."""
+    return min(sent + dropped, INT64_MAX)
 
 
 def exemplar_json(exemplar: Exemplar, gate: Gate, taken: Taken) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from semconv.otlp import Value
-from semconv.values import in_int64, parse_double, parse_integer, utf8_length
+from semconv.values import in_int64, is_small_json, parse_double, parse_integer, utf8_length
 
 # Longer texts are no model, id or tier, whatever key they stand under.
 MAX_IDENTIFIER_BYTES: Final = 2048
@@ -61,15 +61,20 @@ def seconds_to_ms(value: Value) -> float:
 
 
 def strings(value: Value) -> list[str]:
-    """A list of identifiers; one alone, or a JSON array of them in text (LiteLLM, Agent Framework), is one
-    too.
+    """A list of identifiers, at most 2 KiB in all; one alone, or a JSON array of them in text (LiteLLM, Agent
+    Framework), is one too.
     """
     if isinstance(value, str) and value.startswith("["):
         value = _json_array(value)
-    return [string(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
+    found = [string(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
+    if sum(map(utf8_length, found)) + len(found) > MAX_IDENTIFIER_BYTES + 1:
+        raise ValueError("not a list of identifiers")
+    return found
 
 
 def _json_array(text: str) -> Any:
+    if not is_small_json(text):
+        raise ValueError("not a list of identifiers")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

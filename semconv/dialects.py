@@ -31,10 +31,11 @@ RESOURCE_COLUMNS: Final = (
 )
 NO_DIALECT: Final = 1000  # above every rank
 
-# Keys and shapes remembered at a time: senders may make up keys without end.
+# Keys and shapes remembered at a time, and how long they may be: senders may make up keys without end.
 _REMEMBERED_KEYS: Final = 20_000
 _REMEMBERED_SHAPES: Final = 4_000
-_REMEMBERED_LENGTH: Final = 100
+_LONGEST_KEY: Final = 256
+_LONGEST_SHAPE: Final = 100
 _NUMBERED: Final = re.compile(r"(?<=\.)[0-9]+(?=\.|$)", re.ASCII)
 
 
@@ -85,6 +86,7 @@ class EventClaim(NamedTuple):
 class Rules:
     """All tables as loaded: by key with N for numbers, prefixes by rank, and the rest by kind."""
 
+    columns: tuple[str, ...]  # that claims name by their index
     dialects: dict[int, str] = field(default_factory=dict)
     key_prefixes: list[tuple[str, int]] = field(default_factory=list)
     scope_prefixes: list[str] = field(default_factory=list)
@@ -122,6 +124,20 @@ def _fits(name: str, entry: str) -> bool:
     return name.startswith(entry) if entry.endswith(".") else name == entry
 
 
+def claiming_keys(rules: Rules, column: str) -> tuple[str, ...]:
+    """The keys, N for numbers, that the tables map to a column, those of span events included."""
+    of_attributes = (
+        (key, rules.columns[claim.slot]) for key, claims in rules.claims.items() for claim in claims
+    )
+    of_events = ((claim.key, RECORD_COLUMNS[claim.slot]) for claim in rules.event_claims)
+    return tuple(key for key, filled in (*of_attributes, *of_events) if filled == column)
+
+
+def general_key(key: str) -> str:
+    """A key as the tables name it: N for every number between dots."""
+    return _NUMBERED.sub("N", key)
+
+
 class KeyPlans(dict[str, KeyPlan]):
     """Key → plan, worked out when a key is first met and remembered."""
 
@@ -130,13 +146,15 @@ class KeyPlans(dict[str, KeyPlan]):
         self._rules = rules
 
     def __missing__(self, key: str) -> KeyPlan:
-        if len(self) >= _REMEMBERED_KEYS:
-            self.clear()
-        plan = self[key] = self._plan(key)
+        plan = self._plan(key)
+        if len(key) <= _LONGEST_KEY:
+            if len(self) >= _REMEMBERED_KEYS:
+                self.clear()
+            self[key] = plan
         return plan
 
     def _plan(self, key: str) -> KeyPlan:
-        general = _NUMBERED.sub("N", key)
+        general = general_key(key)
         claims = tuple(self._rules.claims.get(general, ()))
         content = self._rules.content.get(general)
         if content is None and not claims:
@@ -156,10 +174,10 @@ class Shapes(dict[tuple[str, ...], Shape]):
         self._plans = plans
 
     def __missing__(self, keys: tuple[str, ...]) -> Shape:
-        if len(self) >= _REMEMBERED_SHAPES:
-            self.clear()
         shape = self._shape(keys)
-        if len(keys) <= _REMEMBERED_LENGTH:
+        if len(keys) <= _LONGEST_SHAPE and max(map(len, keys), default=0) <= _LONGEST_KEY:
+            if len(self) >= _REMEMBERED_SHAPES:
+                self.clear()
             self[keys] = shape
         return shape
 
@@ -179,7 +197,9 @@ def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:
 
 class Tables(NamedTuple):
     rules: Rules
+    resource_rules: Rules
     keys: KeyPlans
+    resource_keys: KeyPlans
     records: Shapes  # of the attributes of spans, log records, data points
     resources: Shapes
 
@@ -194,17 +214,17 @@ def tables() -> Tables:
 
 def compile_tables(documents: Iterable[Mapping[str, Any]]) -> Tables:
     """Tables of parsed TOML documents; ValueError names a row that is wrong."""
-    of_records, of_resources = Rules(), Rules()
+    of_records, of_resources = Rules(RECORD_COLUMNS), Rules(RESOURCE_COLUMNS)
     for document in sorted(documents, key=lambda document: int(document["rank"])):
         _add_dialect(of_records, document)
         _add_content(of_records, document)
         _add_content(of_resources, document)
-        _add_claims(of_records, document.get("claims", ()), RECORD_COLUMNS)
-        _add_claims(of_resources, document.get("resource_claims", ()), RESOURCE_COLUMNS)
+        _add_claims(of_records, document.get("claims", ()))
+        _add_claims(of_resources, document.get("resource_claims", ()))
     _mark_first(of_records)
     _mark_first(of_resources)
-    keys = KeyPlans(of_records)
-    return Tables(of_records, keys, Shapes(keys), Shapes(KeyPlans(of_resources)))
+    keys, resource_keys = KeyPlans(of_records), KeyPlans(of_resources)
+    return Tables(of_records, of_resources, keys, resource_keys, Shapes(keys), Shapes(resource_keys))
 
 
 def _add_dialect(rules: Rules, document: Mapping[str, Any]) -> None:
@@ -217,12 +237,12 @@ def _add_dialect(rules: Rules, document: Mapping[str, Any]) -> None:
     rules.scope_prefixes.extend(document.get("scopes", ()))
 
 
-def _add_claims(rules: Rules, rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> None:
+def _add_claims(rules: Rules, rows: Iterable[Mapping[str, Any]]) -> None:
     for row in rows:
-        if row["column"] not in columns or row["convert"] not in CONVERTERS:
+        if row["column"] not in rules.columns or row["convert"] not in CONVERTERS:
             raise ValueError(f"dialect row {row}: no such column or converter")
         convert = row["convert"]
-        slot = columns.index(row["column"])
+        slot = rules.columns.index(row["column"])
         claim = Claim(slot, row["precedence"], False, EXACT_TYPES.get(convert), CONVERTERS[convert])
         rules.claims.setdefault(row["key"], []).append(claim)
 

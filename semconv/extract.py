@@ -21,10 +21,12 @@ from semconv.extract_logs import extract_logs
 from semconv.extract_metrics import extract_metrics
 from semconv.extract_spans import extract_spans
 from semconv.otlp import DecodeError, ScopeGroup
+from semconv.redaction import redaction
 from semconv.request import Request
+from semconv.sender import Senders
 from semconv.settings import Settings, Signal
 
-_EXTRACTORS: Final[dict[Signal, Callable[[Context, ScopeGroup], None]]] = {
+_EXTRACTORS: Final[dict[Signal, Callable[[Context, Senders, ScopeGroup], None]]] = {
     "traces": extract_spans,
     "logs": extract_logs,
     "metrics": extract_metrics,
@@ -49,19 +51,20 @@ class Extracted:
 def extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     """Read requests into tables. DecodeError names a request whose body cannot be decoded at all."""
     rows, dialects, short = Rows(), tables(), settings.max_value_bytes // 4
+    rules = None if settings.redaction is None else redaction(settings.redaction)
     for number, request in enumerate(requests):
         try:
-            _read(Context(request, settings, dialects, rows, short))
+            _read(Context(request, settings, dialects, rows, short, rules))
         except DecodeError as error:
             raise DecodeError(f"request {number} ({request.signal}, {request.encoding}): {error}") from error
     return _tables(rows)
 
 
 def _read(context: Context) -> None:
-    request = context.request
+    request, senders = context.request, Senders(context)
     read_group = _EXTRACTORS[request.signal]
     for group in scope_groups(request.signal, request.encoding, request.body):
-        read_group(context, group)
+        read_group(context, senders, group)
 
 
 def _tables(rows: Rows) -> Extracted:

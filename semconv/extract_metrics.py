@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from semconv import notes as note
-from semconv.claims import Claimed, claim_record
-from semconv.context import Context, Row, Sender, exemplar_json, is_kept, read_sender
+from semconv.claims import Claimed
+from semconv.context import Context, Row, exemplar_json, is_kept
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
-from semconv.extract_logs import group_identity
 from semconv.faults import point_fault
 from semconv.gate import Gate, Taken
 from semconv.notes import note_list
 from semconv.otlp import Metric, Point, ScopeGroup
-from semconv.values import double_value, json_text
+from semconv.sender import Sender, Senders, names_genai
+from semconv.values import double_value, json_text, total_length
 
 # By number, as in metrics.proto.
 _TEMPORALITIES: Final = {None: None, 1: "delta", 2: "cumulative"}
@@ -37,87 +37,118 @@ _CLAIMED: Final = tuple(
     )
 )
 
-Draft = tuple[Metric, Point, Claimed]
+
+class Draft(NamedTuple):
+    received: Point
+    point: Point  # redacted
+    claimed: Claimed
 
 
-def extract_metrics(context: Context, group: ScopeGroup) -> None:
+class Series(NamedTuple):
+    """What the rows of one metric repeat."""
+
+    names: Row  # metric_name, description, unit
+    metadata: str
+    notes: list[str]
+
+
+def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> None:
     """Add the rows of one scope's data points; the rejected ones and those not kept are counted."""
-    rows, counts, keep = context.rows, context.rows.counts, context.settings.keep_metrics
-    drafts = list(_acceptable(context, group))
-    sender = read_sender(context, group)
-    genai_scope = sender.names_genai or any(claimed.rank < NO_DIALECT for _, _, claimed in drafts)
-    gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
-    identity = group_identity(context, group)
-    for draft in drafts:
-        if is_kept(keep, genai=sender.names_genai or draft[2].rank < NO_DIALECT):
-            record_hash = _point_hash(identity, draft[0], draft[1])
-            rows.metric_points.append(_row(context, sender, gate, draft, record_hash))
-        else:
-            counts["metric_points_not_kept"] += 1
-
-
-def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
-    counts = context.rows.counts
-    metric: Metric
-    for metric in group.records:
-        counts["metric_points_read"] += len(metric.points)
-        for point in metric.points:
-            if point_fault(point.time_unix_nano, point.start_time_unix_nano) is None:
-                yield metric, point, _claim(context, metric, point)
-            else:
-                counts["metric_points_rejected"] += 1
-
-
-def _claim(context: Context, metric: Metric, point: Point) -> Claimed:
-    """The attributes' claims; the metric's name alone may make a point GenAI."""
-    claimed = claim_record(point.attributes, context.tables.records, point.notes)
-    rank = context.tables.rules.metric_rank(metric.name)
-    return claimed._replace(rank=min(rank, claimed.rank))
-
-
-def _point_hash(identity: Any, metric: Metric, point: Point) -> str:
-    """128-bit identity: the point as received, values included, for one series may repeat a time."""
-    own = [
-        metric.name,
-        metric.metric_type,
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        point.attributes,
-        point.value_int,
-        *map(_exact, (point.value_double, point.sum, point.min, point.max)),
-        point.point_count,
-        point.buckets,
+    rows, keep = context.rows, context.settings.keep_metrics
+    drafts = [(metric, list(_acceptable(context, metric))) for metric in group.records]
+    by_scope = names_genai(context.tables, group.scope)
+    genai_scope = by_scope or any(draft.claimed.rank < NO_DIALECT for _, own in drafts for draft in own)
+    kept = [
+        (metric, [each for each in own if is_kept(keep, genai=by_scope or each.claimed.rank < NO_DIALECT)])
+        for metric, own in drafts
     ]
-    digest = identity.copy()
-    digest.update(orjson.dumps(own))
-    return str(digest.hexdigest())
+    points = sum(len(own) for _, own in kept)
+    rows.count(metric_points_not_kept=sum(len(own) for _, own in drafts) - points)
+    if points:
+        sender, identity = senders.read(group, points, names_genai=by_scope), senders.identity(group)
+        gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
+        for metric, own in kept:
+            hashes = _point_hashes(identity, metric, own)
+            series = _series(context, gate, metric, len(own))
+            for draft, record_hash in zip(own, hashes, strict=True):
+                rows.metric_points.append(_row(context, sender, gate, (metric, series, draft), record_hash))
+
+
+def _acceptable(context: Context, metric: Metric) -> Iterator[Draft]:
+    redaction, counts = context.redaction, context.rows.counts
+    context.rows.count(metric_points_read=len(metric.points))
+    rank = context.tables.rules.metric_rank(metric.name)
+    for point in metric.points:
+        if point_fault(point.time_unix_nano, point.start_time_unix_nano) is None:
+            redacted = point if redaction is None else redaction.point(point)
+            claimed = context.claim(point.attributes, redacted.attributes, point.notes)
+            # The metric's name alone may make a point GenAI.
+            yield Draft(point, redacted, claimed._replace(rank=min(rank, claimed.rank)))
+        else:
+            counts["metric_points_rejected"] += 1
+
+
+def _point_hashes(identity: Any, metric: Metric, drafts: list[Draft]) -> Iterator[str]:
+    """128-bit identities: of points as received, values included, for one series may repeat a time."""
+    of_metric = identity.copy()
+    of_metric.update(orjson.dumps([metric.name, metric.metric_type])[:-1])
+    for point, _, _ in drafts:
+        own = [
+            point.start_time_unix_nano,
+            point.time_unix_nano,
+            point.attributes,
+            point.value_int,
+            *map(_exact, (point.value_double, point.sum, point.min, point.max)),
+            point.point_count,
+            point.buckets,
+        ]
+        digest = of_metric.copy()
+        digest.update(b"," + orjson.dumps(own)[1:])
+        yield str(digest.hexdigest())
 
 
 def _exact(number: float | None) -> Any:
     return None if number is None else double_value(number)
 
 
-def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash: str) -> Row:
-    metric, point, claimed = draft
+def _series(context: Context, gate: Gate, metric: Metric, points: int) -> Series:
+    """What a metric's rows repeat, cut short where so many points would repeat too much text."""
+    series = _read_series(context, gate, metric)
+    if context.budget.allows(total_length([*series.names, series.metadata]), points):
+        return series
+    short = context.in_short()
+    return _read_series(short, Gate(short.tables, short.settings, genai_scope=gate.genai_scope), metric)
+
+
+def _read_series(context: Context, gate: Gate, metric: Metric) -> Series:
+    taken = Taken([*metric.notes])
+    attributes = context.redacted(metric.metadata, taken.notes)
+    metadata = json_text(gate.clean(dict(attributes), taken, "metadata/"))
+    context.add_contents(taken, None, None, context.received_us)
+    name, *others = (
+        context.text(text, taken.notes) for text in (metric.name, metric.description, metric.unit)
+    )
+    return Series((name or "", *others), metadata, note_list(taken.notes) or [])
+
+
+def _row(
+    context: Context, sender: Sender, gate: Gate, draft: tuple[Metric, Series, Draft], record_hash: str
+) -> Row:
+    metric, series, (_, point, claimed) = draft
     notes = point.notes
     taken = Taken(notes)
     attributes = gate.attributes_text(point.attributes, claimed, taken)
     exemplars = json_text([exemplar_json(exemplar, gate, taken) for exemplar in point.exemplars])
-    metadata = json_text(gate.clean(dict(metric.metadata), taken, "metadata/"))
+    buckets = None if point.buckets is None else json_text(gate.cut(point.buckets, notes))
     time_us = _time_us(context, point)
     context.add_contents(taken, None, None, time_us)
-    name, description, unit = (
-        context.text(text, notes) for text in (metric.name, metric.description, metric.unit)
-    )
     return (
         context.request.tenant,
         record_hash,
         time_us,
         point.time_unix_nano,
         point.start_time_unix_nano or None,
-        name or "",
-        description,
-        unit,
+        *series.names,
         metric.metric_type,
         _TEMPORALITIES.get(metric.temporality, "unspecified"),
         metric.is_monotonic,
@@ -128,15 +159,15 @@ def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash
         point.sum,
         point.min,
         point.max,
-        None if point.buckets is None else json_text(point.buckets),
+        buckets,
         exemplars,
         *sender.columns,
-        metadata,
+        series.metadata,
         attributes,
         context.tables.rules.dialects.get(claimed.rank),
         *(claimed.values[slot] for slot in _CLAIMED),
         *sender.billing,
-        note_list(notes, metric.notes, sender.notes),
+        note_list(notes, series.notes, sender.notes),
         *sender.origin,
     )
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from semconv import notes as note
-from semconv.claims import Claimed, claim_record
-from semconv.context import Context, Row, Sender, is_kept, read_sender, stored_time
+from semconv.claims import Claimed
+from semconv.context import Context, Row, dropped_count, is_kept, stored_time
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import span_fault
 from semconv.gate import Gate, Taken
 from semconv.notes import note_list
 from semconv.otlp import Event, Link, Notes, ScopeGroup, Span
+from semconv.sender import Sender, Senders, names_genai
 from semconv.values import json_text
 
 # By number, as in trace.proto.
@@ -25,33 +26,34 @@ _NONE: Final = "[]"
 _SKEW_NS: Final = 24 * 3600 * 10**9
 
 
-def extract_spans(context: Context, group: ScopeGroup) -> None:
+def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> None:
     """Add the rows of one scope's spans; the rejected ones and those that ``keep_spans`` leaves out are
     counted.
     """
-    rows, counts, keep = context.rows, context.rows.counts, context.settings.keep_spans
+    rows, keep = context.rows, context.settings.keep_spans
     drafts = list(_acceptable(context, group))
-    sender = read_sender(context, group)
-    genai_scope = sender.names_genai or any(claimed.rank < NO_DIALECT for _, claimed in drafts)
-    gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
-    for span, claimed in drafts:
-        if is_kept(keep, genai=sender.names_genai or claimed.rank < NO_DIALECT):
-            rows.spans.append(_row(context, sender, gate, span, claimed))
-        else:
-            counts["spans_not_kept"] += 1
+    by_scope = names_genai(context.tables, group.scope)
+    genai_scope = by_scope or any(claimed.rank < NO_DIALECT for _, claimed in drafts)
+    kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
+    context.rows.count(spans_not_kept=len(drafts) - len(kept))
+    if kept:
+        sender = senders.read(group, len(kept), names_genai=by_scope)
+        gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
+        rows.spans.extend(_row(context, sender, gate, span, claimed) for span, claimed in kept)
 
 
 def _acceptable(context: Context, group: ScopeGroup) -> Iterator[tuple[Span, Claimed]]:
-    shapes, counts = context.tables.records, context.rows.counts
+    redaction = context.redaction
     read = rejected = 0
     span: Span
     for span in group.records:
         read += 1
         if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None:
-            yield span, claim_record(span.attributes, shapes, span.notes)
+            redacted = span if redaction is None else redaction.span(span)
+            yield redacted, context.claim(span.attributes, redacted.attributes, span.notes)
         else:
             rejected += 1
-    counts.update(spans_read=read, spans_rejected=rejected)
+    context.rows.count(spans_read=read, spans_rejected=rejected)
 
 
 def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
@@ -87,7 +89,7 @@ def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Clai
         events,
         links,
         taken.evidence(),
-        span.dropped_attributes_count,
+        dropped_count(span.dropped_attributes_count, taken.dropped_attributes),
         span.dropped_events_count,
         span.dropped_links_count,
         context.tables.rules.dialects.get(claimed.rank),
@@ -138,11 +140,13 @@ def _converted(convert: Any, value: Any, notes: Notes) -> Any:
 
 
 def _event(context: Context, gate: Gate, event: Event, taken: Taken) -> dict[str, Any]:
+    attributes = gate.limited(event.attributes, taken.notes)
+    dropped = len(event.attributes) - len(attributes)
     return {
         "time_unix_nano": stored_time(event.time_unix_nano, taken.notes),
         "name": context.text(event.name, taken.notes) or "",
-        "attributes": gate.clean_event(event.name, event.attributes, taken),
-        "dropped_attributes_count": event.dropped_attributes_count,
+        "attributes": gate.clean_event(event.name, attributes, taken),
+        "dropped_attributes_count": dropped_count(event.dropped_attributes_count, dropped),
     }
 
 
@@ -151,8 +155,11 @@ def _links_text(context: Context, gate: Gate, links: list[Link], taken: Taken) -
 
 
 def _link(context: Context, gate: Gate, link: Link, taken: Taken) -> dict[str, Any]:
+    attributes = gate.limited(link.attributes, taken.notes)
+    dropped = len(link.attributes) - len(attributes)
     return {
         **link._asdict(),
         "trace_state": context.text(link.trace_state, taken.notes) or "",
-        "attributes": gate.clean(link.attributes, taken, "link/"),
+        "attributes": gate.clean(attributes, taken, "link/"),
+        "dropped_attributes_count": dropped_count(link.dropped_attributes_count, dropped),
     }

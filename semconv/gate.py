@@ -18,6 +18,9 @@ travels beside one that has some. Whether a record *is* GenAI (``keep``) never d
 
 What is taken goes to ``contents`` if its class is switched on, else nowhere. ``evidence`` tells the lengths
 and keeps the numbers and short identifiers of the places that the tables list, never text.
+
+The gate also keeps the bounds of what is stored: the number of attributes (those that are claimed, or that the
+settings refer to, stay before others), and the length of texts and keys.
 """
 
 from __future__ import annotations
@@ -29,14 +32,22 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed, drop_long
-from semconv.dialects import ContentRule, Tables
+from semconv.dialects import ContentRule, Tables, general_key
 from semconv.otlp import Attributes, Notes, Value
 from semconv.settings import ContentClass, Settings
-from semconv.values import cut_value, has_text, json_text, longest_text, utf8_length
+from semconv.values import (
+    cut_text,
+    cut_value,
+    has_text,
+    is_small_json,
+    json_text,
+    longest_text,
+    utf8_length,
+)
 
 Content = tuple[ContentClass, str, str]  # class, place, text
 
-# Design figure: longer strings in GenAI scopes are taken for content whatever their key.
+# Design figure: longer strings in GenAI scopes are taken for content whatever their key. No key is as long.
 LONG_TEXT_BYTES: Final = 2048
 _LONG_TEXT: Final = ContentRule("prompts")
 _ERROR_TEXT: Final = ContentRule("prompts")
@@ -45,24 +56,31 @@ _UNNAMED_BODY: Final = ContentRule("prompts")
 # What evidence may keep of a string: an identifier or an enumerated word.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,96}", re.ASCII)
 _MAX_KEPT: Final = 256  # values per key
+# Of one record evidence tells no more places than a conversation in indexed keys has, and no longer names.
+_MAX_PLACES: Final = 10_000
+_MAX_PLACE: Final = 512
+# Attributes that no table claims and yet the SQL reads (calls.py).
+_READ_IN_SQL: Final = frozenset({"service.instance.id"})
 
 
 class Taken:
     """What was taken from one record, and the record's notes."""
 
-    __slots__ = ("_kept", "_lengths", "contents", "notes")
+    __slots__ = ("_kept", "_lengths", "contents", "dropped_attributes", "notes")
 
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
+        self.dropped_attributes = 0  # of the record's own: more than the configured number
         self.contents: list[Content] = []  # of the classes that are switched on
         self._lengths: dict[str, int] = {}
         self._kept: dict[str, dict[str, Any]] = {}
 
     def add(self, place: str, text: str, kept: dict[str, Any]) -> None:
         """Note that a text was taken, and what evidence keeps of it."""
-        self._lengths[place] = utf8_length(text)
-        if kept:
-            self._kept[place] = kept
+        if len(self._lengths) < _MAX_PLACES:
+            self._lengths[place] = utf8_length(text)
+            if kept:
+                self._kept[place] = kept
 
     def evidence(self) -> str | None:
         """``{"gated": {place: bytes}, "kept": {place: {path: value}}}`` as JSON text; None if nothing was
@@ -79,8 +97,11 @@ class Gate:
     def __init__(self, tables: Tables, settings: Settings, *, genai_scope: bool) -> None:
         self.genai_scope = genai_scope
         self._plans = tables.keys
+        self._claims = (tables.rules.claims, tables.resource_rules.claims)
         self._event_content = tables.rules.event_content
+        self._settings = settings
         self._capture = settings.capture
+        self._most = settings.max_attributes
         self._limit = settings.max_value_bytes
         # Attributes whose JSON text is no longer than this hold no string that is too long for anything.
         self._harmless = min(LONG_TEXT_BYTES, settings.max_value_bytes)
@@ -90,6 +111,11 @@ class Gate:
 
         Claimed values are read whole before; what is too long for an identifier is emptied here.
         """
+        if len(attributes) > self._most:
+            sent = len(attributes)
+            attributes = self.limited(attributes, taken.notes)
+            taken.dropped_attributes = sent - len(attributes)
+            drop_long(claimed.values, taken.notes)
         if claimed.marked:
             self._take_marked(attributes, taken, "")
         raw = orjson.dumps(attributes)
@@ -101,6 +127,7 @@ class Gate:
 
     def clean(self, attributes: Attributes, taken: Taken, prefix: str) -> Attributes:
         """Attributes that stand elsewhere (``prefix`` tells where) without content, changed in place."""
+        attributes = self.limited(attributes, taken.notes)
         self._take_marked(attributes, taken, prefix)
         self._shorten(attributes, taken, prefix)
         return attributes
@@ -114,6 +141,26 @@ class Gate:
         if rule is not None:
             self._take_unclaimed(attributes, taken, rule, prefix)
         return self.clean(attributes, taken, prefix)
+
+    def limited(self, attributes: Attributes, notes: Notes) -> Attributes:
+        """The attributes, no more than the configured number of them."""
+        if len(attributes) <= self._most:
+            return attributes
+        notes.append(note.ATTRIBUTES_DROPPED)
+        wanted = self._wanted_keys()
+        ordered = sorted(attributes, key=lambda key: not (key in wanted or self._is_claimed(key)))
+        kept = set(ordered[: self._most])
+        return {key: value for key, value in attributes.items() if key in kept}
+
+    def _is_claimed(self, key: str) -> bool:
+        general = general_key(key)
+        return any(general in claims for claims in self._claims)
+
+    def _wanted_keys(self) -> frozenset[str]:
+        """What resolution looks up in the stored attributes."""
+        rules = self._settings.account_rules
+        of_rules = (key for rule in rules for key in rule.attributes)
+        return frozenset({*_READ_IN_SQL, *self._settings.dimensions.values(), *of_rules})
 
     def status_message(self, message: str, taken: Taken) -> str:
         """A span's status message, "" where it was taken."""
@@ -139,6 +186,7 @@ class Gate:
 
     def _take(self, place: str, value: Value, rule: ContentRule, taken: Taken) -> None:
         text = value if isinstance(value, str) else json_text(value)
+        place = place[:_MAX_PLACE]
         taken.add(place, text, _kept_values(value, rule.evidence) if rule.evidence else {})
         if rule.content_class in self._capture:
             taken.contents.append((rule.content_class, place, text))
@@ -160,8 +208,12 @@ class Gate:
         for key, value in list(attributes.items()):
             if self.genai_scope and longest_text(value) > LONG_TEXT_BYTES:
                 self._take(prefix + key, attributes.pop(key), _LONG_TEXT, taken)
-            else:
+            elif utf8_length(key) <= LONG_TEXT_BYTES:
                 attributes[key] = self.cut(value, taken.notes)
+            else:
+                short = cut_text(key, LONG_TEXT_BYTES)
+                taken.notes.append(note.DUPLICATE_ATTRIBUTE if short in attributes else note.VALUE_CUT)
+                attributes[short] = self.cut(attributes.pop(key), taken.notes)
 
 
 def _kept_values(value: Value, paths: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
@@ -179,7 +231,7 @@ def _json_document(value: Value) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return orjson.loads(value) if value[:1] in ("[", "{") else None
+        return orjson.loads(value) if value[:1] in ("[", "{") and is_small_json(value) else None
     except orjson.JSONDecodeError:
         return None
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import duckdb
 
+from semconv.redaction import stored_account_rules
 from semconv.settings import AccountPlan, AccountRule, Settings
 from semconv.sqltext import literal, sql_text
 
@@ -32,7 +33,7 @@ def _macros(settings: Settings) -> Iterator[str]:
     yield f"token_rule(scope, version, provider) AS {_token_rule(_table('token_rules')['rule'])}"
     yield (
         "account_by_rule(provider, service, user_id, attributes, resource_attributes) AS "
-        + _case(_account_branch(rule) for rule in settings.account_rules)
+        + _case(_account_branch(rule) for rule in stored_account_rules(settings))
     )
     plans = settings.account_plans
     yield f"declared_plan(account, day) AS {_by_account(plans, lambda plan: literal(plan.plan_tier))}"

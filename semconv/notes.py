@@ -29,7 +29,11 @@ INTEGER_OUT_OF_RANGE: Final = "integer_out_of_range"  # beyond 64 bits, stored a
 DOUBLE_OUT_OF_RANGE: Final = "double_out_of_range"  # beyond what a double can hold, stored as null
 DUPLICATE_ATTRIBUTE: Final = "duplicate_attribute"  # one key twice in one list: the last one is kept
 UNUSABLE_VALUE: Final = "unusable_value"  # of a known key, but not of the type it must have
-VALUE_CUT: Final = "value_cut"  # longer than the configured limit
+VALUE_CUT: Final = "value_cut"  # a text, or a key, longer than the configured limit
+ATTRIBUTES_DROPPED: Final = (
+    "attributes_dropped"  # more than the configured number, or too much text for every row
+)
+REDACTED: Final = "redacted"  # an attribute was dropped or hashed, as configured
 
 EXTRACTION_NOTES: Final = frozenset(
     {
@@ -50,6 +54,8 @@ EXTRACTION_NOTES: Final = frozenset(
         DUPLICATE_ATTRIBUTE,
         UNUSABLE_VALUE,
         VALUE_CUT,
+        ATTRIBUTES_DROPPED,
+        REDACTED,
     }
 )
 

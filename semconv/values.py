@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _UINT64_DIGITS: Final = 20
 CUT_MARKER: Final = "…[cut]"
+# Values in one JSON text that is worth parsing: some 60 MB of Python objects.
+_MOST_JSON_VALUES: Final = 500_000
 
 
 def json_text(value: Value) -> str:
@@ -82,6 +85,11 @@ def parse_double(value: Any) -> float | None:
     return None
 
 
+def is_small_json(text: str) -> bool:
+    """Whether parsing a JSON text cannot cost much memory: `{},{},…` takes twenty times its length."""
+    return text.count(",") + text.count("{") + text.count("[") < _MOST_JSON_VALUES
+
+
 def has_text(value: Value) -> bool:
     """Whether a value holds any text: a non-empty string, alone or anywhere in a list or map."""
     if isinstance(value, str):
@@ -107,6 +115,11 @@ def longest_text(value: Value) -> int:
 def utf8_length(text: str) -> int:
     """Bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
+
+
+def total_length(texts: Iterable[str | None]) -> int:
+    """Bytes of texts in UTF-8."""
+    return sum(utf8_length(text) for text in texts if text)
 
 
 def cut_text(text: str, limit: int) -> str:
