@@ -18,13 +18,15 @@ from typing import Any, Final
 _LONGEST_VALUE: Final = 1_000
 _FRAMES: Final = 5
 _REPEAT_SECONDS: Final = 60.0
+# What a component's name begins with in ``logging``, and not in the log.
+_OURS: Final = "spanledger"
 
 
 class Log:
     """Logger of one component: ``log.info("segment closed", segment=7)``."""
 
     def __init__(self, component: str) -> None:
-        self._logger = logging.getLogger(component)
+        self._logger = logging.getLogger(f"{_OURS}.{component}")
         self._repeats: dict[tuple[str, str, str], _Repeats] = {}
 
     def debug(self, event: str, **fields: object) -> None:
@@ -78,7 +80,7 @@ class LogfmtFormatter(logging.Formatter):
         fields: dict[str, object] = {
             "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "component": record.name,
+            "component": record.name.removeprefix(f"{_OURS}."),
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
             **_error_fields(record.exc_info),
@@ -87,11 +89,19 @@ class LogfmtFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send everything from ``level`` (debug, info, warning, error) on to stderr. Once per process."""
+    """Send everything from ``level`` (debug, info, warning, error) on to stderr. Once per process.
+
+    Of libraries nothing below warning: gRPC has a debug line for every call.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogfmtFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=max(logging.WARNING, _number(level)), handlers=[handler], force=True)
+    logging.getLogger(_OURS).setLevel(_number(level))
     logging.captureWarnings(capture=True)
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
 
 
 def _error_fields(exc_info: Any) -> dict[str, object]:
