@@ -35,6 +35,8 @@ _LOADER_GRACE: Final = 5.0
 # Secrets and what else only this process uses; without tokens the endpoints would be refused as exposed.
 _NOT_FOR_LOADER: Final = {
     "tokens",
+    "metrics_token",
+    "tls",
     "grpc_endpoint",
     "http_endpoint",
     "admin_endpoint",

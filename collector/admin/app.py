@@ -32,7 +32,6 @@ class _Admin:
         self._telemetry = telemetry
         self._authorize = authorize
         self._mutual_tls = config.tls.client_ca_file is not None
-        self._has_tokens = bool(config.tokens or config.metrics_token)
         self._pages: dict[str, Callable[[], Awaitable[web.Response]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -60,12 +59,10 @@ class _Admin:
         return page
 
     def _check(self, request: web.BaseRequest) -> None:
-        """Who may see this: a client certificate opens as well as a token does."""
-        if self._mutual_tls:
-            if request.transport is not None and request.transport.get_extra_info("peercert"):
-                return
-            if not self._has_tokens:
-                raise Unauthenticated("show a client certificate")
+        """As on the other ports: with mutual TLS a certificate, and a token where there are any."""
+        transport = request.transport
+        if self._mutual_tls and not (transport and transport.get_extra_info("peercert")):
+            raise Unauthenticated("show a client certificate")
         self._authorize(request.headers.get("Authorization"))
 
     async def _healthz(self) -> web.Response:
