@@ -21,17 +21,8 @@ from collector.tls import Certificates
 
 # How long a token that was taken away still opens, and a new one does not.
 _SECONDS: Final = 1.0
-# Of a length that will do; nothing is hashed with it.
-_SPARE_KEY: Final = bytes(32)
 
 log = Log("access")
-
-
-def check(config: Config) -> None:
-    """Whether everything in files that the receivers and the loader need can be used. Raises ConfigError."""
-    config.secrets()
-    Certificates(config.tls)
-    config.semconv_settings(_SPARE_KEY)
 
 
 class Access:

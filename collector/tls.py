@@ -12,13 +12,14 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
-
-import grpc
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from collector.config_access import TlsConfig
 from collector.config_section import ConfigError
 from collector.config_values import read_small
+
+if TYPE_CHECKING:
+    import grpc
 
 # Of clients: "optional" leaves it to the server what those without one may ask for.
 ClientCertificates = Literal["required", "optional"]
@@ -64,7 +65,6 @@ class _Files:
 class _Loaded:
     files: _Files
     contexts: dict[ClientCertificates, ssl.SSLContext]
-    grpc: grpc.ServerCertificateConfiguration
 
 
 class Certificates:
@@ -95,21 +95,28 @@ class Certificates:
 
     def grpc_credentials(self) -> grpc.ServerCredentials | None:
         """For gRPC, with client certificates required where authorities are configured; as above."""
+        import grpc  # noqa: PLC0415 - the commands that only look at the files start faster without it
+
         if self._loaded is None:
             return None
-        served = self._loaded.grpc
+        served = self._loaded.files
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
             """Called for each connection; None is: as before."""
             nonlocal served
-            if self._loaded is None or self._loaded.grpc is served:
+            loaded = self._loaded
+            if loaded is None or loaded.files is served:
                 return None
-            served = self._loaded.grpc
-            return served
+            served = loaded.files
+            return configuration(served)
+
+        def configuration(files: _Files) -> grpc.ServerCertificateConfiguration:
+            pairs = [(files.key, files.certificate)]
+            return grpc.ssl_server_certificate_configuration(pairs, files.client_ca)
 
         required = self._tls.client_ca_file is not None
         # grpc-stubs does not know that the answer may be None.
-        return grpc.dynamic_ssl_server_credentials(served, fetch, required)  # type: ignore[arg-type]
+        return grpc.dynamic_ssl_server_credentials(configuration(served), fetch, required)  # type: ignore[arg-type]
 
     def presented(self) -> Presented | None:
         """None without a certificate. Raises ConfigError."""
@@ -144,11 +151,9 @@ def _load(tls: TlsConfig) -> _Loaded:
         for mode, context in contexts.items():
             _trust(context, "client_ca_file", tls.client_ca_file)
             context.verify_mode = _MODES[mode]
-    pair = (files.key, files.certificate)
-    configuration = grpc.ssl_server_certificate_configuration([pair], files.client_ca)
     if _read(tls) != files:
         raise ConfigError(f"{tls.cert_file}: the certificate changed while it was being read")
-    return _Loaded(files, contexts, configuration)
+    return _Loaded(files, contexts)
 
 
 def _read(tls: TlsConfig) -> _Files:

@@ -23,6 +23,8 @@ from collector.cli.lake import reading
 from collector.cli.options import CliError
 from collector.cli.quarantine import read_quarantine
 from collector.cli.server import Server, reachable
+from collector.config import ConfigError
+from collector.config_check import check_files
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,6 +64,7 @@ class Subject:
 def run(subject: Subject) -> Iterator[Check]:
     """Every check, those that need no lake first."""
     yield _versions()
+    yield _files(subject)
     yield _data_dir(subject)
     yield _disk(subject)
     yield _server(subject)
@@ -108,6 +111,17 @@ def _versions() -> Check:
             )
             return Check("versions", "fail", f"{found}, but {wheel} {installed}", advice)
     return Check("versions", "ok", f"{found} and its extensions, {sys.platform}")
+
+
+def _files(subject: Subject) -> Check:
+    try:
+        check_files(subject.config)
+    except ConfigError as error:
+        advice = (
+            "a collector that runs goes on with what it read before; correct the file before the next start"
+        )
+        return Check("tokens and keys", "fail", str(error), advice)
+    return Check("tokens and keys", "ok", "every file that the configuration names can be used")
 
 
 def _data_dir(subject: Subject) -> Check:

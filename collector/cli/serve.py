@@ -26,11 +26,11 @@ Accounts, tokens, dimensions and schedule are set in the configuration file.
 @all_config_options()
 def command(config_path: Path | None, **flags: Any) -> None:
     """Receive OTLP over gRPC and HTTP, and store, count and price it, until SIGTERM or SIGINT."""
-    from collector.access import check
+    from collector.config_check import check_files
 
     config = load(config_path, flags)
     try:
-        check(config)
+        check_files(config)
     except ConfigError as error:
         raise CliError(str(error)) from None
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from collector.config_values import split_endpoint
+
+Connect = Callable[..., http.client.HTTPConnection]
 
 _SECONDS: Final = 2.0
 # Where a server listens on all addresses, this machine reaches it here.
@@ -35,18 +39,27 @@ def reachable(endpoint: str) -> tuple[str, int]:
 
 
 def probe(admin_endpoint: str) -> Server:
-    """Ask the admin port; whatever does not answer as ours does not run."""
-    health, _ = _get(admin_endpoint, "/healthz")
-    if health != 200:
-        return Server(running=False, ready=False)
-    status, detail = _get(admin_endpoint, "/readyz")
-    return Server(running=status in (200, 503), ready=status == 200, detail=detail)
+    """Ask the admin port, in plain text and then with TLS; whatever does not answer as ours does not run."""
+    for connect in (http.client.HTTPConnection, _with_tls):
+        health, _ = _get(connect, admin_endpoint, "/healthz")
+        if health == 200:
+            status, detail = _get(connect, admin_endpoint, "/readyz")
+            return Server(running=status in (200, 503), ready=status == 200, detail=detail)
+    return Server(running=False, ready=False)
 
 
-def _get(endpoint: str, path: str) -> tuple[int, Any]:
+def _with_tls(host: str, port: int, timeout: float) -> http.client.HTTPConnection:
+    """Whoever answers: nothing is sent that others may not see, and the answer is only shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+
+
+def _get(connect: Connect, endpoint: str, path: str) -> tuple[int, Any]:
     """Status and JSON body; status 0 where nothing answers. Straight to the port: no proxy is asked."""
     host, port = reachable(endpoint)
-    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    connection = connect(host, port, timeout=_SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -28,10 +28,10 @@ def command(config_path: Path | None, as_json: bool, **flags: Any) -> None:
 
     Exit code 0 where it can be used, 2 where it cannot.
     """
-    from collector.access import check
+    from collector.config_check import check_files
 
     try:
-        check(load(config_path, flags))
+        check_files(load(config_path, flags))
     except (CliError, ConfigError) as error:
         if as_json:
             click.echo(json_text({"valid": False, "error": str(error)}))
