@@ -1,12 +1,9 @@
 """OTLP/HTTP over real sockets: what each request is answered, and what then is in the spool."""
 
-import gzip
-import http.client
 import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -18,18 +15,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from collector.receivers import http as receiver
 from collector.spool import SpoolFailed, SpoolFull
-from tests.unit.receivers_support import (
-    JSON,
-    PROTOBUF,
-    Receivers,
-    config,
-    json_request,
-    json_span,
-    request,
-)
-
-TRACES = "/v1/traces"
-BODY = request(spans=3).SerializeToString()
+from tests.unit.http_support import BODY, TRACES, connected, head, raw, send
+from tests.unit.receivers_support import JSON, PROTOBUF, Receivers, config, json_request, json_span, request
 
 
 @pytest.fixture(scope="module")
@@ -44,38 +31,6 @@ def receivers(shared):
     shared.spool.failure = None
     shared.telemetry.counts.clear()
     return shared
-
-
-@contextmanager
-def connected(receivers):
-    connection = http.client.HTTPConnection("127.0.0.1", receivers.http.port, timeout=30)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def send(receivers, body=BODY, headers=PROTOBUF, path=TRACES, method="POST"):
-    """The status, the headers and the body of one answer."""
-    with connected(receivers) as connection:
-        connection.request(method, path, body, dict(headers))
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-
-
-def raw(receivers, data, then=b""):
-    """Whatever comes back on a connection until the server closes it."""
-    with socket.create_connection(("127.0.0.1", receivers.http.port), timeout=30) as connection:
-        connection.sendall(data)
-        if then:
-            time.sleep(0.1)
-            connection.sendall(then)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def head(*lines, path=TRACES, version="1.1"):
-    fields = ("Host: x", "Content-Type: application/x-protobuf", "Connection: close", *lines)
-    return (f"POST {path} HTTP/{version}\r\n" + "".join(f"{field}\r\n" for field in fields) + "\r\n").encode()
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/api/public/otel/v1/traces", "/v1/logs", "/v1/metrics"])
@@ -103,48 +58,6 @@ def test_a_request_is_in_the_spool_before_it_is_acknowledged(receivers):
     assert (record.signal, record.encoding, record.body) == ("traces", "protobuf", BODY)
     assert abs(record.received_at - time.time_ns()) < 20e9
     assert receivers.telemetry.counts["received", "traces", "http"] == 3
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "GZip", "x-gzip"])
-def test_gzip_is_spooled_inflated(receivers, encoding):
-    """Also where it has several members, as concatenated files have."""
-    compressed = gzip.compress(BODY[:40]) + gzip.compress(BODY[40:])
-    assert send(receivers, compressed, {**PROTOBUF, "Content-Encoding": encoding})[0] == 200
-    assert receivers.spool.records[0].body == BODY
-
-
-def test_large_gzip_is_spooled_inflated(receivers):
-    """More than one piece, which another thread inflates and checks."""
-    body = request(spans=6000, attributes=10).SerializeToString()
-    assert len(body) > 2 << 20
-    assert send(receivers, gzip.compress(body, 1), {**PROTOBUF, "Content-Encoding": "gzip"})[0] == 200
-    assert receivers.spool.records[0].body == body
-
-
-def test_identity_is_no_encoding(receivers):
-    """``Content-Encoding: identity`` is a body as it is."""
-    assert send(receivers, BODY, {**PROTOBUF, "Content-Encoding": "identity"})[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (lambda data: data[:-6], "cut short"),
-        (lambda data: data[: len(data) // 2], "cut short"),
-        (lambda data: data + b"trailing", "not valid gzip"),
-        (lambda _: b"garbage", "not valid gzip"),
-        (lambda _: b"", "cut short"),
-    ],
-    ids=["no trailer", "half", "trailing", "garbage", "nothing"],
-)
-def test_damaged_gzip_is_malformed(receivers, damage, reason):
-    """400, with the reason in the Status; nothing is spooled."""
-    status, _, content = send(
-        receivers, damage(gzip.compress(BODY)), {**PROTOBUF, "Content-Encoding": "gzip"}
-    )
-    assert status == 400
-    assert reason in status_pb2.Status.FromString(content).message
-    assert receivers.spool.records == []
 
 
 @pytest.mark.parametrize(
@@ -297,11 +210,11 @@ def test_chunked_bodies(receivers):
     assert receivers.spool.records[0].body == BODY
 
 
-def test_broken_chunks_end_the_connection(receivers, monkeypatch):
-    """A chunk size that is none: aiohttp tells nobody, so the wait for the body ends it, retryably."""
-    monkeypatch.setattr(receiver, "_BODY_SECONDS", 0.3)
-    answer = raw(receivers, head("Transfer-Encoding: chunked"), b"zz\r\nnonsense\r\n")
-    assert answer.startswith(b"HTTP/1.1 503")
+def test_broken_chunks_are_malformed(receivers):
+    """A chunk size that is none, before or after the headers were looked at: 400, then closed."""
+    chunked, broken = head("Transfer-Encoding: chunked"), b"zz\r\nnonsense\r\n"
+    for answer in (raw(receivers, chunked, broken), raw(receivers, chunked + broken)):
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
     assert receivers.spool.records == []
 
 
@@ -316,15 +229,35 @@ def test_http_1_0(receivers):
     assert raw(receivers, data + BODY).startswith(b"HTTP/1.0 200")
 
 
-def test_expect_100_continue(receivers, monkeypatch):
-    """The sender waits for 100 before it sends the body; a refusal comes instead of it."""
-    answer = raw(receivers, head(f"Content-Length: {len(BODY)}", "Expect: 100-continue"), BODY)
-    first, _, second = answer.partition(b"\r\n\r\n")
-    assert first == b"HTTP/1.1 100 Continue"
-    assert second.startswith(b"HTTP/1.1 200")
-    monkeypatch.setattr(receiver, "_DRAIN_SECONDS", 0.2)
-    refused = raw(receivers, head(f"Content-Length: {65 << 20}", "Expect: 100-continue"))
-    assert refused.startswith(b"HTTP/1.1 413")
+def test_expect_100_continue(receivers):
+    """The sender waits for 100 before it sends the body, and its connection is good for more."""
+    with socket.create_connection(("127.0.0.1", receivers.http.port), timeout=30) as connection:
+        for _ in range(2):
+            asking = head(f"Content-Length: {len(BODY)}", "Expect: 100-Continue")
+            connection.sendall(asking.replace(b"Connection: close\r\n", b""))
+            assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(BODY)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    assert len(receivers.spool.records) == 2
+
+
+@pytest.mark.parametrize(("path", "length", "status"), [(TRACES, 65 << 20, 413), ("/v1/nothing", 100, 404)])
+def test_a_body_that_is_held_back_is_not_waited_for(receivers, path, length, status):
+    """The refusal comes instead of 100, and the connection ends: nobody knows whether the body will come."""
+    started = time.monotonic()
+    answer = raw(receivers, head(f"Content-Length: {length}", "Expect: 100-continue", path=path))
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"100 Continue" not in answer
+    assert time.monotonic() - started < receiver._DRAIN_SECONDS
+
+
+def test_other_expectations_are_417(receivers):
+    """With a Status; HTTP/1.0 knows none, and they are ignored there (RFC 9110, 10.1.1)."""
+    lines = (f"Content-Length: {len(BODY)}", "Expect: a-miracle")
+    answer = raw(receivers, head(*lines) + BODY)
+    assert answer.startswith(b"HTTP/1.1 417")
+    assert "a-miracle" in status_pb2.Status.FromString(answer.partition(b"\r\n\r\n")[2]).message
+    assert raw(receivers, head(*lines, version="1.0") + BODY).startswith(b"HTTP/1.0 200")
 
 
 def test_a_sender_that_leaves_is_no_fault(receivers, caplog):
@@ -337,17 +270,97 @@ def test_a_sender_that_leaves_is_no_fault(receivers, caplog):
     assert caplog.text == ""
 
 
-def test_a_slow_body_is_cut_off_with_503(receivers, monkeypatch):
-    """Retryable, unlike 408."""
-    monkeypatch.setattr(receiver, "_BODY_SECONDS", 0.2)
-    assert raw(receivers, head("Content-Length: 100")).startswith(b"HTTP/1.1 503")
+def test_a_slow_body_is_cut_off_with_503(tmp_path):
+    """Retryable, unlike 408; also where it trickles. What it took of the budget is free again."""
+    with Receivers(config(tmp_path, limits={"body_timeout_seconds": 0.3})) as receivers:
+        assert raw(receivers, head("Content-Length: 100")).startswith(b"HTTP/1.1 503")
+        with socket.create_connection(("127.0.0.1", receivers.http.port), timeout=10) as connection:
+            connection.sendall(head("Content-Length: 100"))
+            for _ in range(20):
+                connection.sendall(b"x")
+                time.sleep(0.05)
+            answer = connection.recv(10_000)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 1" in answer
+        assert receivers.intake.budget.used == 0
 
 
-def test_what_is_no_http_closes_the_connection(receivers, caplog):
-    """A TLS hello or any other noise: no traceback in the log."""
-    raw(receivers, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n")
+def test_headers_beyond_the_limit_are_431(tmp_path):
+    """In JSON where no encoding was read yet, in the request's own where it was."""
+    with Receivers(config(tmp_path, limits={"max_header_bytes": 1000})) as receivers:
+        status, headers, content = send(receivers, headers={**PROTOBUF, "Big": "x" * 1001})
+        assert (status, headers["Content-Type"]) == (431, "application/json")
+        assert "1000 bytes" in json.loads(content)["message"]
+        several = {f"Big-{number}": "x" * 300 for number in range(4)}
+        status, headers, content = send(receivers, headers={**PROTOBUF, **several})
+        assert (status, headers["Content-Type"]) == (431, "application/x-protobuf")
+        assert "1000 bytes" in status_pb2.Status.FromString(content).message
+        assert receivers.telemetry.counts["refused", None, "http", "malformed"] == 1
+        assert receivers.telemetry.counts["refused", "traces", "http", "malformed"] == 1
+
+
+def test_one_connection_too_many_is_503(tmp_path):
+    """In the encoding of its request, with Retry-After; the data is not lost."""
+    with (
+        Receivers(config(tmp_path, limits={"max_connections": 1})) as receivers,
+        connected(receivers) as only,
+    ):
+        only.connect()
+        status, headers, content = send(receivers)
+        assert (status, headers["Retry-After"], headers["Connection"]) == (503, "1", "close")
+        assert status_pb2.Status.FromString(content).code == 14
+        only.request("POST", TRACES, BODY, PROTOBUF)
+        assert only.getresponse().status == 200
+
+
+def test_what_is_no_http_gets_a_status(receivers, caplog):
+    """A TLS hello or any other noise: 400, and no line in the log."""
+    answer = raw(receivers, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n")
+    assert "HTTPS" in json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
     assert caplog.text == ""
     assert send(receivers)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 5000, "/%0d%0aX-Injected:%20yes%00", "/%ff%fe", "/%e2%80%a8"])
+@pytest.mark.parametrize("headers", [PROTOBUF, JSON])
+def test_an_unknown_path_is_quoted_within_bounds(receivers, path, headers):
+    """A bounded part of it, and nothing that is not printable."""
+    content_type = f"Content-Type: {headers['Content-Type']}"
+    lines = (f"POST {path} HTTP/1.1", "Host: x", "Connection: close", "Content-Length: 0", content_type)
+    answer = raw(receivers, "\r\n".join((*lines, "", "")).encode())
+    assert answer.startswith(b"HTTP/1.1 404")
+    fields, _, content = answer.partition(b"\r\n\r\n")
+    assert b"X-Injected" not in fields
+    message = (
+        status_pb2.Status.FromString(content).message
+        if headers is PROTOBUF
+        else json.loads(content)["message"]
+    )
+    assert len(message) < 700
+    assert message.isprintable()
+
+
+def test_an_empty_json_body_is_an_empty_request(receivers):
+    """It carries no telemetry data, and the specification has such a request succeed."""
+    assert send(receivers, b"", JSON)[::2] == (200, b"{}")
+
+
+def test_a_target_in_absolute_form(receivers):
+    """RFC 9112, 3.2.2: a server must accept it."""
+    answer = raw(
+        receivers, head(f"Content-Length: {len(BODY)}", path="http://collector:4318/v1/traces") + BODY
+    )
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_head_is_405_without_a_body(receivers):
+    """Its headers are those of GET."""
+    with connected(receivers) as connection:
+        connection.request("HEAD", TRACES)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Allow"], answer.read()) == (405, "POST", b"")
+        connection.request("POST", TRACES, BODY, PROTOBUF)
+        assert connection.getresponse().status == 200
 
 
 def test_a_body_refused_early_is_read_so_that_the_answer_arrives(receivers):
