@@ -90,7 +90,7 @@ class Certificates:
         if self._loaded is None:
             return None
         context = self._loaded.contexts[client_certificates]
-        context.sni_callback = self._switch(client_certificates)
+        context.sni_callback = self._switch(client_certificates, context)
         return context
 
     def grpc_credentials(self) -> grpc.ServerCredentials | None:
@@ -131,14 +131,23 @@ class Certificates:
             self_contained=_accepts(own, server),
         )
 
-    def _switch(self, client_certificates: ClientCertificates) -> Callable[..., None]:
+    def _switch(
+        self, client_certificates: ClientCertificates, first: ssl.SSLContext
+    ) -> Callable[..., int | None]:
         """OpenSSL asks at the beginning of every handshake, for clients that name no host too. The new
-        context brings certificate and authorities; loading them into the old one would leave it with half of
-        them where the second half fails, and authorities could never be taken away."""
+        context brings certificate and authorities; loading them into the first one would leave it with half
+        of them where the second half fails, and authorities could never be taken away."""
 
-        def switch(connection: ssl.SSLObject, _host: str | None, _context: ssl.SSLContext) -> None:
-            if self._loaded is not None:
-                connection.context = self._loaded.contexts[client_certificates]
+        def switch(connection: ssl.SSLObject, _host: str | None, _context: ssl.SSLContext) -> int | None:
+            assert self._loaded is not None  # noqa: S101 - there is a context
+            newest = self._loaded.contexts[client_certificates]
+            if newest is first:
+                return None
+            connection.context = newest
+            # A client of TLS 1.2 that resumes a session was accepted by the authorities of before. It comes
+            # again without the session, and is accepted or not.
+            resumed = connection.session_reused and newest.verify_mode != ssl.CERT_NONE
+            return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE if resumed else None
 
         return switch
 
