@@ -11,8 +11,12 @@ from typing import Any, Final
 
 from collector import quarantine
 from collector.children import LoaderKeeper
-from collector.spool import Position, Spool
+from collector.spool import Position, Spool, State
 
+_WHY: Final[dict[State, str]] = {
+    "full": "the loader is behind or stopped",
+    "stalled": "the disk does not answer",
+}
 # A message of DuckDB can be pages; its first line says what is the matter.
 _LONGEST_ERROR: Final = 300
 # Positions are remembered this far apart: a backlog of hours stays a list of thousands.
@@ -71,6 +75,10 @@ class Health:
         """Later trouble of the lake is not in here: requests are accepted and loaded once it is over."""
         return bool(self.ports) and self.lake_created and self.spool.state == "ok" and not self.stopping
 
+    def spool_error(self) -> str | None:
+        """Why the spool takes nothing; None while it does."""
+        return self.spool.failure or _WHY.get(self.spool.state)
+
     def quarantined(self) -> int:
         """What lies in the quarantine now."""
         return quarantine.count(self.data_dir)
@@ -88,7 +96,7 @@ class Health:
                 "state": self.spool.state,
                 "used_bytes": self.spool.used_bytes,
                 "max_bytes": self.spool.max_bytes,
-                "error": self.spool.failure,
+                "error": self.spool_error(),
             },
             "lake": {"created": self.lake_created, "error": _first_line(self.lake_error)},
             "loader": {

@@ -57,7 +57,7 @@ class Watch:
         if ready:
             log.info("ready", **health.ports)
         elif self._told and not health.stopping:
-            log.warning("not ready", spool=health.spool.state, error=health.spool.failure)
+            log.warning("not ready", spool=health.spool.state, error=health.spool_error())
 
 
 class Refusals:

@@ -164,7 +164,10 @@ def _server(subject: Subject) -> Check:
             "collector", "warn", f"nothing answers at {endpoint}", "start it with: otlp-collector serve"
         )
     if not server.ready:
-        return Check("collector", "fail", f"running, not ready: {server.detail}", "see what it logs")
+        return Check("collector", "fail", str(server), "see what it logs")
+    if server.trouble:
+        advice = "what is accepted waits in the spool; see what it logs"
+        return Check("collector", "warn", f"running and ready at {endpoint}, but {server.trouble}", advice)
     return Check("collector", "ok", f"running and ready at {endpoint}")
 
 

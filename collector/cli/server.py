@@ -29,7 +29,22 @@ class Server:
     def __str__(self) -> str:
         if not self.running:
             return "not running"
-        return "running" if self.ready else "running, not ready"
+        return "running" if self.ready else f"running, not ready: {self.trouble or 'it does not say why'}"
+
+    @property
+    def trouble(self) -> str:
+        """What /readyz says is not well, in a few words; empty where all is."""
+        detail = self.detail if isinstance(self.detail, dict) else {}
+        spool, lake, loader = (detail.get(part) or {} for part in ("spool", "lake", "loader"))
+        state = spool.get("state", "ok")
+        found = {
+            "it is stopping": detail.get("stopping", False),
+            f"the spool is {state} ({spool.get('error')})": state != "ok",
+            "the lake is not created yet": not lake.get("created", True),
+            f"the lake cannot be written ({lake.get('error')})": lake.get("error"),
+            f"the loader is {loader.get('state')}": loader.get("state", "running") != "running",
+        }
+        return ", ".join(words for words, holds in found.items() if holds)
 
 
 def reachable(endpoint: str) -> tuple[str, int]:

@@ -7,6 +7,7 @@ the fault is over. What only delays loading is said in the body and turns nobody
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -22,7 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.faults.test_bad_input import json_body, json_span, post, stored
 from tests.faults.test_kill import loader_pid
-from tests.support import Collector, get_json, running, start_collector, wait_until
+from tests.support import Collector, get_json, run, running, start_collector, wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -85,6 +86,13 @@ def wait_for(server: Collector, status: int) -> Any:
         wait_until(lambda name=service: health(server, name) == expected, 5)
     assert get_json(f"{server.admin}/healthz")[0] == 200
     return body
+
+
+def doctor(server: Collector) -> dict[str, str]:
+    """What otlp-collector doctor says about the running collector."""
+    endpoint = ("--admin-endpoint", server.admin.removeprefix("http://"))
+    answer = run("otlp-collector", "doctor", "--data-dir", server.data_dir, *endpoint, "--json")
+    return next(check for check in json.loads(answer.stdout)["checks"] if check["name"] == "collector")
 
 
 def spans_stored(server: Collector) -> float:
@@ -190,6 +198,8 @@ def test_a_lake_that_cannot_be_written_delays_and_loses_nothing(server: Collecto
         assert (body["ready"], body["lake"]["created"], body["spool"]["state"]) == (True, True, "ok")
         assert "\n" not in body["lake"]["error"]
         assert "spanledger_lake_failed 1.0" in server.metrics()
+        found = doctor(server)
+        assert (found["level"], "the lake cannot be written" in found["found"]) == ("warn", True)
         assert health(server) == SERVING
         wait_until(lambda: readyz(server)[1]["loader"]["lag_seconds"] > 1)
     wait_until(lambda: stored(server, span["spanId"]))
@@ -211,9 +221,14 @@ def test_a_full_spool_is_not_ready_until_the_loader_has_caught_up(small: Collect
     try:
         answers = [post(small, json_body(json_span(name="x" * 20_000)))[0] for _ in range(6)]
         body = wait_for(small, 503)
+        found = doctor(small)
     finally:
         os.kill(loader, signal.SIGCONT)
     assert answers == [200] * 4 + [503] * 2
+    assert (found["level"], found["found"]) == (
+        "fail",
+        "running, not ready: the spool is full (the loader is behind or stopped)",
+    )
     assert (body["spool"]["state"], body["loader"]["state"]) == ("full", "running")
     assert body["spool"]["used_bytes"] <= body["spool"]["max_bytes"] == 100_000
     wait_for(small, 200)
