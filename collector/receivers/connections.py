@@ -160,8 +160,11 @@ class GuardedServer:
             }
         try:
             await self._loop.connect_accepted_socket(lambda: connection, accepted, **options)
-        except OSError:  # no TLS, no certificate that we trust, too slow, or gone
-            self.forget(connection)
+        except OSError:
+            pass  # no TLS, no certificate that we trust, too slow, or gone
+        finally:
+            if not connection.connected:
+                self.forget(connection)
 
     async def _cut_off_the_slow(self) -> None:
         shortest = min(self.limits.header_timeout_seconds, self.limits.idle_timeout_seconds)
@@ -169,7 +172,10 @@ class GuardedServer:
             await asyncio.sleep(min(1.0, shortest / 4))
             now = self._loop.time()
             for connection in [one for one in self._connections if one.deadline < now]:
-                connection.cut()
+                try:
+                    connection.cut()
+                except Exception as error:  # whatever it is, the others are still to be looked at
+                    log.failed_on_data("a connection cannot be closed", error)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast(_Connection, request.protocol)
@@ -280,8 +286,8 @@ class _Connection(web.RequestHandler):
             self._may_be_large = self._header_bytes + len(data) > self._limits.max_header_bytes
         elif data and parsed == self._answered:
             self._count_header(len(data))
-        elif ahead and self.transport is not None:
-            # A whole request is at hand: what follows it can wait at the sender.
+        if (ahead or self._request_count - self._answered > 1) and self.transport is not None:
+            # What follows a whole request can wait at the sender until that one is answered.
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:  # type: ignore[override] # as asyncio.Protocol has it
@@ -305,7 +311,7 @@ class _Connection(web.RequestHandler):
             await self._linger()
         elif self._half_closed and self._answered == self._request_count:
             self.close()
-        elif self.transport is not None:
+        elif self.transport is not None and self._request_count - self._answered <= 1:
             self.transport.resume_reading()
         return finished
 
@@ -344,8 +350,7 @@ class _Connection(web.RequestHandler):
             # Its first line says what; the others quote the bytes.
             what = error.message.partition("\n")[0][:_MESSAGE_LENGTH].rstrip(":")
             return Malformed(f"this is not a request of HTTP/1: {what}")
-        if error is not None:
-            log.failed_on_data("a request could not be answered", error)
+        log.failed_on_data("a request could not be answered", error or TimeoutError())
         return Internal("the request could not be handled; the server's log says why")
 
     def _too_large(self) -> Refusal:
