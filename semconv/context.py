@@ -20,10 +20,13 @@ from semconv.values import cut_text
 
 Row = tuple[Any, ...]
 
-# Text that the rows of one request may repeat: twice the largest request. That is 2.6 KB for each of 50,000
-# records, 256 KB for each of the 512 in an SDK's batch.
+# JSON text of the rows of one request: twice the largest request. Ordinary spans are hardly longer in
+# JSON than in protobuf, events with nothing in them fifty times.
+_OWN_BYTES: Final = 128 << 20
+# Text that these rows may repeat of their sender: 2.6 KB for each of 50,000 records, 256 KB for each of the 512
+# in an SDK's batch. A scope's name of 64 KiB could make it 3 GiB.
 _REPEATED_BYTES: Final = 128 << 20
-# What is left of repeated texts beyond that: some 100 MB at most for 50,000 records.
+# What is kept of texts beyond these bounds: some 100 MB at most for 50,000 records.
 _SHORT_BYTES: Final = 128
 _SHORT_ATTRIBUTES: Final = 8
 
@@ -54,17 +57,16 @@ def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
 
 @dataclass(slots=True)
 class Budget:
-    """How much text the rows of a request may still repeat. A scope's name of 64 KiB, in one request with
-    50,000 empty spans, would be 3 GiB of rows.
-    """
+    """How much text the rows of a request may still hold: below 0 they are written in short."""
 
-    left: int = _REPEATED_BYTES
+    own: int = _OWN_BYTES
+    repeated: int = _REPEATED_BYTES
 
     def allows(self, size: int, rows: int) -> bool:
-        """Whether so many rows may each hold a text of ``size`` bytes; counts it if so."""
-        if size * rows > self.left:
+        """Whether so many rows may repeat a text of ``size`` bytes; counts it if so."""
+        if size * rows > self.repeated:
             return False
-        self.left -= size * rows
+        self.repeated -= size * rows
         return True
 
 
@@ -81,7 +83,7 @@ class Context:
     budget: Budget = field(default_factory=Budget)
 
     def in_short(self) -> Context:
-        """The same with limits for texts that would be repeated too often, and rows of its own for contents."""
+        """The same with limits for what the budget does not allow, and rows of its own for contents."""
         limit = min(_SHORT_BYTES, self.settings.max_value_bytes)
         most = min(_SHORT_ATTRIBUTES, self.settings.max_attributes)
         settings = replace(self.settings, max_value_bytes=limit, max_attributes=most)
@@ -102,6 +104,10 @@ class Context:
         if cut is not text:
             notes.append(note.VALUE_CUT)
         return cut
+
+    def gate(self, *, genai_scope: bool) -> Gate:
+        """The gate for the records of one scope message."""
+        return Gate(self.tables, self.settings, genai_scope=genai_scope)
 
     def redacted(self, attributes: Attributes, notes: Notes) -> Attributes:
         """Attributes without what the rules of redaction name."""

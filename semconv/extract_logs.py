@@ -41,10 +41,11 @@ def extract_logs(context: Context, senders: Senders, group: ScopeGroup) -> None:
     context.rows.count(log_records_not_kept=len(drafts) - len(kept))
     if kept:
         sender, identity = senders.read(group, len(kept), names_genai=by_scope), senders.identity(group)
-        gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
+        gate = context.gate(genai_scope=genai_scope)
         for draft in kept:
             record_hash = _record_hash(identity, draft.received)
-            rows.log_records.append(_row(context, sender, gate, draft, record_hash))
+            make_row = _row if context.budget.own >= 0 else _short_row
+            rows.log_records.append(make_row(context, sender, gate, draft, record_hash))
 
 
 def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
@@ -89,8 +90,10 @@ def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash
     notes = record.notes
     taken = Taken(notes)
     body = gate.body(_event_name(received), record.body, taken)
+    body_text = None if body is None else json_text(body)
     texts = [context.text(text, notes) for text in (record.severity_text, _event_name(record))]
     attributes = gate.attributes_text(record.attributes, claimed, taken)
+    context.budget.own -= len(attributes) + len(body_text or "")
     time_us = _time_us(context, record)
     context.add_contents(taken, record.trace_id, record.span_id, time_us)
     return (
@@ -104,7 +107,7 @@ def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash
         record.flags,
         record.severity_number,
         *texts,
-        None if body is None else json_text(body),
+        body_text,
         *sender.columns,
         attributes,
         taken.evidence(),
@@ -115,6 +118,13 @@ def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash
         note_list(notes, sender.notes),
         *sender.origin,
     )
+
+
+def _short_row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash: str) -> Row:
+    """The row of a record in a request whose rows hold too much text already."""
+    draft.record.notes.append(note.TEXT_DROPPED)
+    short, bare = context.in_short(), draft._replace(record=draft.record._replace(body=None))
+    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), bare, record_hash)
 
 
 def _time_us(context: Context, record: LogRecord) -> int:

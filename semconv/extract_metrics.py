@@ -52,6 +52,9 @@ class Series(NamedTuple):
     notes: list[str]
 
 
+_Own = tuple[Metric, Series, Draft]
+
+
 def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> None:
     """Add the rows of one scope's data points; the rejected ones and those not kept are counted."""
     rows, keep = context.rows, context.settings.keep_metrics
@@ -66,12 +69,14 @@ def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> No
     rows.count(metric_points_not_kept=sum(len(own) for _, own in drafts) - points)
     if points:
         sender, identity = senders.read(group, points, names_genai=by_scope), senders.identity(group)
-        gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
+        gate = context.gate(genai_scope=genai_scope)
         for metric, own in kept:
             hashes = _point_hashes(identity, metric, own)
             series = _series(context, gate, metric, len(own))
             for draft, record_hash in zip(own, hashes, strict=True):
-                rows.metric_points.append(_row(context, sender, gate, (metric, series, draft), record_hash))
+                make_row = _row if context.budget.own >= 0 else _short_row
+                row = make_row(context, sender, gate, (metric, series, draft), record_hash)
+                rows.metric_points.append(row)
 
 
 def _acceptable(context: Context, metric: Metric) -> Iterator[Draft]:
@@ -117,13 +122,13 @@ def _series(context: Context, gate: Gate, metric: Metric, points: int) -> Series
     if context.budget.allows(total_length([*series.names, series.metadata]), points):
         return series
     short = context.in_short()
-    return _read_series(short, Gate(short.tables, short.settings, genai_scope=gate.genai_scope), metric)
+    return _read_series(short, short.gate(genai_scope=gate.genai_scope), metric)
 
 
 def _read_series(context: Context, gate: Gate, metric: Metric) -> Series:
     taken = Taken([*metric.notes])
     attributes = context.redacted(metric.metadata, taken.notes)
-    metadata = json_text(gate.clean(dict(attributes), taken, "metadata/"))
+    metadata = gate.clean_text(dict(attributes), taken, "metadata/")
     context.add_contents(taken, None, None, context.received_us)
     name, *others = (
         context.text(text, taken.notes) for text in (metric.name, metric.description, metric.unit)
@@ -131,15 +136,14 @@ def _read_series(context: Context, gate: Gate, metric: Metric) -> Series:
     return Series((name or "", *others), metadata, note_list(taken.notes) or [])
 
 
-def _row(
-    context: Context, sender: Sender, gate: Gate, draft: tuple[Metric, Series, Draft], record_hash: str
-) -> Row:
-    metric, series, (_, point, claimed) = draft
+def _row(context: Context, sender: Sender, gate: Gate, own: _Own, record_hash: str) -> Row:
+    metric, series, (_, point, claimed) = own
     notes = point.notes
     taken = Taken(notes)
     attributes = gate.attributes_text(point.attributes, claimed, taken)
-    exemplars = json_text([exemplar_json(exemplar, gate, taken) for exemplar in point.exemplars])
+    exemplars = gate.list_text([exemplar_json(exemplar, gate, taken) for exemplar in point.exemplars], taken)
     buckets = None if point.buckets is None else json_text(gate.cut(point.buckets, notes))
+    context.budget.own -= len(attributes) + len(exemplars) + len(buckets or "")
     time_us = _time_us(context, point)
     context.add_contents(taken, None, None, time_us)
     return (
@@ -170,6 +174,15 @@ def _row(
         note_list(notes, series.notes, sender.notes),
         *sender.origin,
     )
+
+
+def _short_row(context: Context, sender: Sender, gate: Gate, own: _Own, record_hash: str) -> Row:
+    """The row of a point in a request whose rows hold too much text already."""
+    metric, series, draft = own
+    draft.point.notes.append(note.TEXT_DROPPED)
+    bare = draft._replace(point=draft.point._replace(exemplars=[]))
+    short = context.in_short()
+    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), (metric, series, bare), record_hash)
 
 
 def _time_us(context: Context, point: Point) -> int:

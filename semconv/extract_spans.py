@@ -10,18 +10,16 @@ from semconv.claims import Claimed
 from semconv.context import Context, Row, dropped_count, is_kept, stored_time
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import span_fault
-from semconv.gate import Gate, Taken
+from semconv.gate import NO_ITEMS, Gate, Taken
 from semconv.notes import note_list
 from semconv.otlp import Event, Link, Notes, ScopeGroup, Span
 from semconv.sender import Sender, Senders, names_genai
-from semconv.values import json_text
 
 # By number, as in trace.proto.
 _KINDS: Final = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
 _STATUS_CODES: Final = {1: "OK", 2: "ERROR"}
 _ERROR: Final = 2
 _CLAIMED: Final = slice(RECORD_COLUMNS.index("token_type"))  # token_type: metrics only
-_NONE: Final = "[]"
 # A clock this far ahead of ours is wrong: it is more than any mistaken time zone.
 _SKEW_NS: Final = 24 * 3600 * 10**9
 
@@ -38,8 +36,10 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> None
     context.rows.count(spans_not_kept=len(drafts) - len(kept))
     if kept:
         sender = senders.read(group, len(kept), names_genai=by_scope)
-        gate = Gate(context.tables, context.settings, genai_scope=genai_scope)
-        rows.spans.extend(_row(context, sender, gate, span, claimed) for span, claimed in kept)
+        gate = context.gate(genai_scope=genai_scope)
+        for span, claimed in kept:
+            make_row = _row if context.budget.own >= 0 else _short_row
+            rows.spans.append(make_row(context, sender, gate, span, claimed))
 
 
 def _acceptable(context: Context, group: ScopeGroup) -> Iterator[tuple[Span, Claimed]]:
@@ -61,8 +61,9 @@ def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Clai
     taken = Taken(notes)
     attributes = gate.attributes_text(span.attributes, claimed, taken)
     message = context.text(gate.status_message(span.status_message, taken), notes)
-    events = _events_text(context, gate, span, claimed, taken) if span.events else _NONE
-    links = _links_text(context, gate, span.links, taken) if span.links else _NONE
+    events = _events_text(context, gate, span, claimed, taken) if span.events else NO_ITEMS
+    links = _links_text(context, gate, span.links, taken) if span.links else NO_ITEMS
+    context.budget.own -= len(attributes) + len(events) + len(links)
     trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
     start_us = span.start_unix_nano // 1000
     if taken.contents:
@@ -90,14 +91,29 @@ def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Clai
         links,
         taken.evidence(),
         dropped_count(span.dropped_attributes_count, taken.dropped_attributes),
-        span.dropped_events_count,
-        span.dropped_links_count,
+        dropped_count(span.dropped_events_count, len(span.events) if events is NO_ITEMS else 0),
+        dropped_count(span.dropped_links_count, len(span.links) if links is NO_ITEMS else 0),
         context.tables.rules.dialects.get(claimed.rank),
         *claimed.values[_CLAIMED],
         *sender.billing,
         note_list(notes, sender.notes) if notes or sender.notes else None,
         *sender.origin,
     )
+
+
+def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
+    """The row of a span in a request whose rows hold too much text already."""
+    span.notes.append(note.TEXT_DROPPED)
+    if span.status_code == _ERROR:
+        _claim_from_events(context, span, claimed)
+    bare = span._replace(
+        events=[],
+        links=[],
+        dropped_events_count=dropped_count(span.dropped_events_count, len(span.events)),
+        dropped_links_count=dropped_count(span.dropped_links_count, len(span.links)),
+    )
+    short = context.in_short()
+    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), bare, claimed)
 
 
 def _duration(span: Span, received_at: int) -> int | None:
@@ -119,7 +135,7 @@ def _duration(span: Span, received_at: int) -> int | None:
 def _events_text(context: Context, gate: Gate, span: Span, claimed: Claimed, taken: Taken) -> str:
     if span.status_code == _ERROR:
         _claim_from_events(context, span, claimed)
-    return json_text([_event(context, gate, event, taken) for event in span.events])
+    return gate.list_text([_event(context, gate, event, taken) for event in span.events], taken)
 
 
 def _claim_from_events(context: Context, span: Span, claimed: Claimed) -> None:
@@ -151,7 +167,7 @@ def _event(context: Context, gate: Gate, event: Event, taken: Taken) -> dict[str
 
 
 def _links_text(context: Context, gate: Gate, links: list[Link], taken: Taken) -> str:
-    return json_text([_link(context, gate, link, taken) for link in links])
+    return gate.list_text([_link(context, gate, link, taken) for link in links], taken)
 
 
 def _link(context: Context, gate: Gate, link: Link, taken: Taken) -> dict[str, Any]:

@@ -49,6 +49,7 @@ Content = tuple[ContentClass, str, str]  # class, place, text
 
 # Design figure: longer strings in GenAI scopes are taken for content whatever their key. No key is as long.
 LONG_TEXT_BYTES: Final = 2048
+NO_ITEMS: Final = "[]"
 _LONG_TEXT: Final = ContentRule("prompts")
 _ERROR_TEXT: Final = ContentRule("prompts")
 _UNNAMED_BODY: Final = ContentRule("prompts")
@@ -57,6 +58,8 @@ _UNNAMED_BODY: Final = ContentRule("prompts")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,96}", re.ASCII)
 _MAX_KEPT: Final = 256  # values per key
 # Of one record evidence tells no more places than a conversation in indexed keys has, and no longer names.
+# JSON text of one record's attributes, or of its events. 64 MiB of control characters are 384 MiB of it.
+_LARGEST_TEXT: Final = 32 << 20
 _MAX_PLACES: Final = 10_000
 _MAX_PLACE: Final = 512
 # Attributes that no table claims and yet the SQL reads (calls.py).
@@ -120,10 +123,23 @@ class Gate:
             self._take_marked(attributes, taken, "")
         raw = orjson.dumps(attributes)
         if len(raw) > self._harmless:
+            del raw  # it may be large
             drop_long(claimed.values, taken.notes)
             self._shorten(attributes, taken, "")
-            raw = orjson.dumps(attributes)
+            return self._bounded_text(attributes, taken)
         return raw.decode()
+
+    def clean_text(self, attributes: Attributes, taken: Taken, prefix: str) -> str:
+        """JSON text of :meth:`clean`."""
+        return self._bounded_text(self.clean(attributes, taken, prefix), taken)
+
+    def list_text(self, items: list[dict[str, Any]], taken: Taken) -> str:
+        """JSON text of events, links or exemplars, ``[]`` where it is longer than any."""
+        raw = orjson.dumps(items)
+        if len(raw) <= _LARGEST_TEXT:
+            return raw.decode()
+        taken.notes.append(note.TEXT_DROPPED)
+        return NO_ITEMS
 
     def clean(self, attributes: Attributes, taken: Taken, prefix: str) -> Attributes:
         """Attributes that stand elsewhere (``prefix`` tells where) without content, changed in place."""
@@ -147,10 +163,26 @@ class Gate:
         if len(attributes) <= self._most:
             return attributes
         notes.append(note.ATTRIBUTES_DROPPED)
-        wanted = self._wanted_keys()
-        ordered = sorted(attributes, key=lambda key: not (key in wanted or self._is_claimed(key)))
-        kept = set(ordered[: self._most])
+        kept = set(self._claimed_first(attributes)[: self._most])
         return {key: value for key, value in attributes.items() if key in kept}
+
+    def _bounded_text(self, attributes: Attributes, taken: Taken) -> str:
+        raw = orjson.dumps(attributes)
+        if len(raw) <= _LARGEST_TEXT:
+            return raw.decode()
+        del raw
+        taken.notes.append(note.TEXT_DROPPED)
+        fitting, left = {}, _LARGEST_TEXT
+        for key in self._claimed_first(attributes):
+            left -= len(orjson.dumps({key: attributes[key]}))
+            if left >= 0:
+                fitting[key] = attributes[key]
+        taken.dropped_attributes += len(attributes) - len(fitting)
+        return json_text(fitting)
+
+    def _claimed_first(self, attributes: Attributes) -> list[str]:
+        wanted = self._wanted_keys()
+        return sorted(attributes, key=lambda key: not (key in wanted or self._is_claimed(key)))
 
     def _is_claimed(self, key: str) -> bool:
         general = general_key(key)

@@ -30,9 +30,9 @@ DOUBLE_OUT_OF_RANGE: Final = "double_out_of_range"  # beyond what a double can h
 DUPLICATE_ATTRIBUTE: Final = "duplicate_attribute"  # one key twice in one list: the last one is kept
 UNUSABLE_VALUE: Final = "unusable_value"  # of a known key, but not of the type it must have
 VALUE_CUT: Final = "value_cut"  # a text, or a key, longer than the configured limit
-ATTRIBUTES_DROPPED: Final = (
-    "attributes_dropped"  # more than the configured number, or too much text for every row
-)
+ATTRIBUTES_DROPPED: Final = "attributes_dropped"  # more than the configured number
+EVENTS_DROPPED: Final = "events_dropped"  # more events, links or exemplars than anyone sends
+TEXT_DROPPED: Final = "text_dropped"  # more of it than the rows of a request may hold: what is claimed stays
 REDACTED: Final = "redacted"  # an attribute was dropped or hashed, as configured
 
 EXTRACTION_NOTES: Final = frozenset(
@@ -55,6 +55,8 @@ EXTRACTION_NOTES: Final = frozenset(
         UNUSABLE_VALUE,
         VALUE_CUT,
         ATTRIBUTES_DROPPED,
+        EVENTS_DROPPED,
+        TEXT_DROPPED,
         REDACTED,
     }
 )

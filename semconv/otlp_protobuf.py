@@ -43,6 +43,7 @@ from semconv.otlp import (
     Value,
     optional_id,
 )
+from semconv.settings import MOST_EVENTS
 from semconv.values import bytes_value, double_value
 
 # The other implementations are 10 to 50 times slower and differ in what they refuse.
@@ -280,7 +281,7 @@ def _scope(group: Any, pairs: _Pairs) -> Scope:
 
 def _span(span: Any, pairs: _Pairs) -> Span:
     notes: Notes = []
-    status, events, links = span.status, span.events[:], span.links[:]
+    status, events, links = span.status, span.events[:MOST_EVENTS], span.links[:MOST_EVENTS]
     return Span(
         span.trace_id,
         span.span_id,
@@ -297,10 +298,18 @@ def _span(span: Any, pairs: _Pairs) -> Span:
         [_event(event, pairs, notes) for event in events] if events else [],
         [_link(link, pairs, notes) for link in links] if links else [],
         span.dropped_attributes_count,
-        span.dropped_events_count,
-        span.dropped_links_count,
+        span.dropped_events_count + (_beyond(span.events, notes) if events else 0),
+        span.dropped_links_count + (_beyond(span.links, notes) if links else 0),
         notes,
     )
+
+
+def _beyond(items: Sequence[Any], notes: Notes) -> int:
+    """How many items there are beyond those that are read."""
+    beyond = len(items) - MOST_EVENTS
+    if beyond > 0:
+        notes.append(note.EVENTS_DROPPED)
+    return max(beyond, 0)
 
 
 def _event(event: Any, pairs: _Pairs, notes: Notes) -> Event:
@@ -457,7 +466,8 @@ _POINTS: Final[dict[str | None, Callable[[Any, _Pairs], Point]]] = {
 
 
 def _exemplars(point: Any, pairs: _Pairs, notes: Notes) -> list[Exemplar]:
-    return [_exemplar(exemplar, pairs, notes) for exemplar in point.exemplars]
+    _beyond(point.exemplars, notes)
+    return [_exemplar(exemplar, pairs, notes) for exemplar in point.exemplars[:MOST_EVENTS]]
 
 
 def _exemplar(exemplar: Any, pairs: _Pairs, notes: Notes) -> Exemplar:

@@ -10,10 +10,10 @@ import orjson
 from semconv.claims import claim_resource, drop_long
 from semconv.context import Context, Row
 from semconv.dialects import NO_DIALECT, RESOURCE_COLUMNS, Tables
-from semconv.gate import Gate, Taken
+from semconv.gate import Taken
 from semconv.notes import note_list
 from semconv.otlp import Attributes, Notes, Resource, Scope, ScopeGroup
-from semconv.values import json_text, total_length
+from semconv.values import total_length
 
 HASH_BYTES: Final = 16
 _SERVICE: Final = slice(RESOURCE_COLUMNS.index("resource_billing_account"))
@@ -126,8 +126,8 @@ def _attributes_text(
     context: Context, attributes: Attributes, notes: Notes, prefix: str, names_genai: bool
 ) -> str:
     """A gated copy of the attributes, for identities are taken of those received."""
-    gate = Gate(context.tables, context.settings, genai_scope=names_genai)
+    gate = context.gate(genai_scope=names_genai)
     taken = Taken(notes)
-    text = json_text(gate.clean(dict(attributes), taken, prefix))
+    text = gate.clean_text(dict(attributes), taken, prefix)
     context.add_contents(taken, None, None, context.received_us)
     return text

@@ -13,6 +13,10 @@ Keep = Literal["all", "genai", "none"]
 ContentClass = Literal["prompts", "completions", "tool_inputs", "tool_outputs"]
 UserIds = Literal["keep", "hash", "drop"]
 
+# Events, and links, of one span and exemplars of one point that are read. The SDKs keep 128 and one; empty ones
+# take two bytes each on the wire and some hundred in memory.
+MOST_EVENTS: Final = 10_000
+
 CONTENT_CLASSES: Final[tuple[ContentClass, ...]] = ("prompts", "completions", "tool_inputs", "tool_outputs")
 
 
