@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -100,7 +100,22 @@ class Rules:
 
     def key_rank(self, key: str) -> int:
         """The rank of the dialect that a key belongs to."""
-        return _prefix_rank(key, self.key_prefixes)
+        return _prefix_rank(key, self.key_prefixes) if key.startswith(self._beginnings) else NO_DIALECT
+
+    @cached_property
+    def _beginnings(self) -> tuple[str, ...]:
+        return tuple(entry for entry, _ in self.key_prefixes)
+
+    @cached_property
+    def _endings(self) -> tuple[str, ...]:
+        return tuple(suffix for suffix, _ in self.content_suffixes)
+
+    def content_by_suffix(self, key: str) -> ContentRule | None:
+        """The rule for the text under a key that no table names."""
+        dotted = f".{key}".lower()
+        if not dotted.endswith(self._endings):
+            return None
+        return next((rule for suffix, rule in self.content_suffixes if dotted.endswith(suffix)), None)
 
     def event_rank(self, name: str) -> int:
         """The rank of the dialect that a log event's name belongs to."""
@@ -158,12 +173,8 @@ class KeyPlans(dict[str, KeyPlan]):
         claims = tuple(self._rules.claims.get(general, ()))
         content = self._rules.content.get(general)
         if content is None and not claims:
-            content = self._content_by_suffix(key)
+            content = self._rules.content_by_suffix(key)
         return KeyPlan(self._rules.key_rank(key), content, claims)
-
-    def _content_by_suffix(self, key: str) -> ContentRule | None:
-        dotted = f".{key}".lower()
-        return next((rule for suffix, rule in self._rules.content_suffixes if dotted.endswith(suffix)), None)
 
 
 class Shapes(dict[tuple[str, ...], Shape]):
