@@ -1,0 +1,241 @@
+"""The hostile matrix: everything that may reach a port, thrown at one real server.
+
+Guarantee, after each attack: the answer is a clear one of those allowed or the end of the connection, within the
+configured times; a good request on another connection is answered at once and stored; no process has died; the log
+has no traceback and no line for each bad request.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.rpc import status_pb2
+
+from tests.faults import hostile_bodies, hostile_grpc, hostile_http
+from tests.faults.hostile_bodies import BODIES, PROTOBUF, STORED, TOKENS, TRACE_ID, Body, span, wrapped
+from tests.faults.hostile_http import CLOSED
+from tests.otlp_data import traces_message
+from tests.support import Collector, running, wait_until
+
+CONFIG = f"""
+limits:
+  header_timeout_seconds: {hostile_http.HEADER_TIMEOUT}
+  body_timeout_seconds: {hostile_http.BODY_TIMEOUT}
+  idle_timeout_seconds: {hostile_http.IDLE_TIMEOUT}
+"""
+# What a request that has nothing to wait for may take while the tests keep both cores busy.
+PROMPT_SECONDS = 3.0
+GOOD_TRACE = b"good neighbour.."
+# The log has one line a minute that sums up what was refused.
+LINES_PER_ATTACK = 2
+
+# What gRPC does not compress by, and the bodies that are JSON, it does not send.
+GRPC_BODIES = [body for body in BODIES if body.media == PROTOBUF and body.coding in ("", "gzip")]
+CODES = {200: hostile_grpc.OK, 400: hostile_grpc.INVALID, 413: hostile_grpc.EXHAUSTED}
+
+numbers = itertools.count(1)
+good_spans: dict[str, str] = {}
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    with running(tmp_path_factory.mktemp("hostile") / "data", config=CONFIG) as process:
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def _unharmed(collector: Collector, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What must hold after every attack."""
+    before, lines = processes(collector), log_lines(collector)
+    yield
+    send_good_request(collector, request.node.name)
+    assert processes(collector) == before
+    news = log_lines(collector)[len(lines) :]
+    assert len(news) <= LINES_PER_ATTACK, news
+    assert not [line for line in news if "Traceback" in line or "level=error" in line]
+
+
+def processes(collector: Collector) -> set[int]:
+    """The supervisor and its children."""
+    found = {collector.process.pid} if collector.process.poll() is None else set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == collector.process.pid:
+            found.add(int(stat.parent.name))
+    return found
+
+
+def log_lines(collector: Collector) -> list[str]:
+    return collector.log.read_text().splitlines()
+
+
+def send_good_request(collector: Collector, name: str) -> None:
+    number = next(numbers)
+    body = wrapped(span(number=number).replace(TRACE_ID, GOOD_TRACE))
+    start = time.monotonic()
+    assert post(collector, body)[0] == 200
+    assert time.monotonic() - start < PROMPT_SECONDS
+    good_spans[f"{number:016x}"] = name
+    assert hostile_grpc.call(collector, hostile_grpc.message(body)) == hostile_grpc.OK
+
+
+def post(collector: Collector, content: bytes, body: Body | None = None) -> tuple[int, str, bytes]:
+    """Status, content type and body of an answer to a request as any client would send it."""
+    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=30)
+    headers = {"Content-Type": body.media if body else PROTOBUF}
+    if body and body.coding:
+        headers["Content-Encoding"] = body.coding
+    try:
+        connection.request("POST", body.path if body else "/v1/traces", content, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read()
+    finally:
+        connection.close()
+
+
+def check_status(status: int, media: str, body: bytes, expected_media: str | None = None) -> None:
+    """An answer that is no success is a google.rpc.Status, in the encoding of the request."""
+    if status == 200:
+        return
+    assert expected_media is None or media == expected_media
+    if media == hostile_bodies.JSON:
+        message = json.loads(body)["message"]
+    else:
+        assert media == PROTOBUF
+        message = status_pb2.Status.FromString(body).message
+    assert message
+
+
+@pytest.mark.parametrize("body", BODIES, ids=[body.name for body in BODIES])
+def test_a_hostile_body_is_answered_clearly(collector: Collector, body: Body) -> None:
+    content = body.make()
+    start = time.monotonic()
+    status, media, answer = post(collector, content, body)
+    assert status in body.allowed, answer[:300]
+    check_status(status, media, answer, body.media)
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("name", hostile_http.ATTACKS)
+def test_a_hostile_connection_is_answered_or_closed(collector: Collector, name: str) -> None:
+    allowed, attack = hostile_http.ATTACKS[name]
+    answers = attack(collector)
+    assert set(answers.statuses or [CLOSED]) <= allowed, answers
+    for status, (media, body) in zip(answers.statuses, answers.bodies, strict=True):
+        check_status(status, media, body)
+    if name in hostile_http.FRAMINGS:
+        assert answers.closed
+
+
+@pytest.mark.parametrize("body", GRPC_BODIES, ids=[body.name for body in GRPC_BODIES])
+def test_a_hostile_message_is_answered_clearly(collector: Collector, body: Body) -> None:
+    outcome = hostile_grpc.call_with(collector, body)
+    assert outcome in {CODES[status] for status in body.allowed}
+
+
+@pytest.mark.parametrize("name", hostile_grpc.ATTACKS)
+def test_a_hostile_call_is_answered_or_closed(collector: Collector, name: str) -> None:
+    allowed, attack = hostile_grpc.ATTACKS[name]
+    assert attack(collector) <= allowed
+
+
+NAMES = {
+    "quotes": """it's "quoted", `so` and $$so$$""",
+    "injection": "'); DROP TABLE spans; --",
+    "comment": "/* */ -- \\",
+    "nul": "a\0b",
+    "right to left": "gpt\u202e4o-txt",
+    "formula": '=HYPERLINK("http://127.0.0.1","x")',
+    "markup": "<script>alert(1)</script>{{7*7}}${env:HOME}",
+    "terminal": "\x1b[31mred\x1b[0m\r\n\x07",
+    "path": "../../etc/passwd",
+    "format": "%s%n{0}{name!r}",
+    "astral": "\U0001f600\U00010ffff\ufeff\ufffe",
+    "marker": '{"$double": "NaN"}',
+    "long": "x" * 2000,
+}
+IDENTIFIERS = {
+    "request_model": "gen_ai.request.model",
+    "provider": "gen_ai.provider.name",
+    "user_id": "user.id",
+    "session_id": "session.id",
+    "agent_name": "gen_ai.agent.name",
+    "tool_name": "gen_ai.tool.name",
+}
+
+
+def test_hostile_names_are_kept_to_the_letter(collector: Collector) -> None:
+    """As values of columns, as keys and values of attributes, as names of spans, scopes and services."""
+    trace = uuid.uuid4().hex
+    for number, name in enumerate(NAMES.values(), 1):
+        request = traces_message(
+            {**dict.fromkeys(IDENTIFIERS.values(), name), f"app.{name}": name},
+            scope=name,
+            resource={"service.name": name},
+        )
+        send_named(collector, request, trace, number, name)
+    rows = stored(collector, f"trace_id = '{trace}'")
+    assert len(rows) == len(NAMES)
+    columns = ("name", "scope_name", "service_name", *(set(IDENTIFIERS) - {"provider"}))
+    for row in rows:
+        name = list(NAMES.values())[int(row["span_id"], 16) - 1]
+        assert {column: row[column] for column in columns} == dict.fromkeys(columns, name)
+        attributes = json.loads(row["attributes"])
+        assert attributes == {**dict.fromkeys(IDENTIFIERS.values(), name), f"app.{name}": name}
+
+
+def send_named(collector: Collector, request: Any, trace: str, number: int, name: str) -> None:
+    [span] = request.resource_spans[0].scope_spans[0].spans
+    span.name, span.trace_id, span.span_id = name, bytes.fromhex(trace), number.to_bytes(8, "big")
+    assert post(collector, request.SerializeToString())[0] == 200
+
+
+def test_what_is_big_is_kept_and_what_is_too_big_is_cut_and_still_counted(collector: Collector) -> None:
+    """Texts of 64 KiB stay whole; no span is rejected for being bigger, and its tokens are read."""
+    trace, name = uuid.uuid4().hex, "n" * (64 << 10)
+    send_named(collector, traces_message({"app.name": name}, scope=name), trace, 1, name)
+    rows = stored(collector, f"trace_id IN ('{trace}', '{TRACE_ID.hex()}')")
+    [whole] = [row for row in rows if row["trace_id"] == trace]
+    assert (whole["name"], whole["scope_name"]) == (name, name)
+    assert json.loads(whole["attributes"]) == {"app.name": name}
+    cut = {int(row["span_id"], 16): row for row in rows if row["trace_id"] == TRACE_ID.hex()}
+    for number, what in STORED.items():
+        assert cut[number]["input_tokens"] == TOKENS, what
+        assert len(cut[number]["name"]) < 100_000, what
+        assert len(cut[number]["attributes"]) < 1_000_000, what
+    assert len(json.loads(cut[2]["attributes"])) == 10_000  # limits.max_attributes
+
+
+def test_what_was_sent_between_the_attacks_is_stored_and_nothing_that_was_smuggled(
+    collector: Collector,
+) -> None:
+    rows = stored(collector, f"trace_id IN ('{GOOD_TRACE.hex()}', '{hostile_http.SMUGGLED_TRACE.hex()}')")
+    found = {row["span_id"] for row in rows if row["trace_id"] == GOOD_TRACE.hex()}
+    assert {span_id: name for span_id, name in good_spans.items() if span_id not in found} == {}
+    assert len(rows) == len(found)
+    assert counted(collector, "spanledger_quarantined_requests_total") == 0
+
+
+def stored(collector: Collector, where: str) -> list[dict[str, Any]]:
+    """Spans, once everything that was accepted until now is loaded."""
+    accepted = counted(collector, "otelcol_receiver_accepted_spans_total")
+    names = "otelcol_exporter_sent_spans_total", 'spanledger_duplicate_items_total{signal="spans"'
+    wait_until(lambda: sum(counted(collector, name) for name in names) >= accepted, 30)
+    return collector.sql(f"SELECT * FROM spans WHERE {where}")
+
+
+def counted(collector: Collector, series: str) -> float:
+    """The sum of the series whose names begin so."""
+    lines = collector.metrics().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(series))
