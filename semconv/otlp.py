@@ -31,6 +31,10 @@ class DecodeError(ValueError):
     """A body that cannot be read at all. The message is one sentence: what, where, what was expected."""
 
 
+class TooDeep(DecodeError):  # noqa: N818 - the name says what is the case
+    """A body with a value in more lists and maps than the limits allow."""
+
+
 class Resource(NamedTuple):
     attributes: Attributes
     schema_url: str

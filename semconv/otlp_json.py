@@ -9,20 +9,24 @@ absent, with a note.
 from __future__ import annotations
 
 import base64
-import binascii
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import orjson
+from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as StatusMessage
 
 from semconv import notes as note
+from semconv.json_document import Document, Object, Rounded, envelope
+from semconv.json_exact import Number
 from semconv.otlp import (
     INT64_MAX,
     NOT_A_TIME,
     NOT_HEX,
     Attributes,
-    DecodeError,
     Event,
     Link,
     LogRecord,
@@ -36,84 +40,24 @@ from semconv.otlp import (
 )
 from semconv.values import bytes_value, double_value, in_int64, parse_double, parse_integer
 
-Object = dict[str, Any]
-
 # upb refuses AnyValues nested deeper than this; the same bound keeps Python's recursion in hand here.
 MAX_VALUE_DEPTH: Final = 50
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
-_JSON_TYPES: Final = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+# bytesValue may be spelt with either alphabet of base64, padded or not (JSON mapping of proto3).
+_URL_SAFE: Final = str.maketrans("-_", "+/")
+_INFINITIES: Final = ("Infinity", "-Infinity")
 
 # Lenient: the specification wants integers, some senders write the names.
-_ENUM_NAMES: Final = {
-    "SPAN_KIND_UNSPECIFIED": 0,
-    "SPAN_KIND_INTERNAL": 1,
-    "SPAN_KIND_SERVER": 2,
-    "SPAN_KIND_CLIENT": 3,
-    "SPAN_KIND_PRODUCER": 4,
-    "SPAN_KIND_CONSUMER": 5,
-    "STATUS_CODE_UNSET": 0,
-    "STATUS_CODE_OK": 1,
-    "STATUS_CODE_ERROR": 2,
-    "AGGREGATION_TEMPORALITY_UNSPECIFIED": 0,
-    "AGGREGATION_TEMPORALITY_DELTA": 1,
-    "AGGREGATION_TEMPORALITY_CUMULATIVE": 2,
-}
-
-
-def parse(body: bytes) -> Object:
-    """The JSON object of a body; an empty body is an empty request. DecodeError names line and column."""
-    if not body:
-        return {}
-    try:
-        request = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise DecodeError(f"the body is not JSON that can be read exactly: {error}") from error
-    if not isinstance(request, dict):
-        raise DecodeError(f"the body is {_type_name(request)}; expected one JSON object")
-    return request
-
-
-def _type_name(value: Any) -> str:
-    return _JSON_TYPES.get(type(value), "null" if value is None else "a number")
-
-
-# --- the envelope: must have its shape ------------------------------------------------------------
-
-
-def objects(parent: Object, key: str, place: str) -> Iterator[tuple[str, Object]]:
-    """The objects of an array that may be absent, each with its place; DecodeError for anything else."""
-    values = parent.get(key)
-    if values is None:
-        return
-    if type(values) is not list:
-        raise DecodeError(f"{place}{key} is {_type_name(values)}; expected an array")
-    for number, value in enumerate(values):
-        if type(value) is not dict:
-            raise DecodeError(f"{place}{key}[{number}] is {_type_name(value)}; expected an object")
-        yield f"{place}{key}[{number}].", value
-
-
-def member(parent: Object, key: str, place: str) -> Object:
-    """An object that may be absent (then empty); DecodeError for anything else."""
-    value = parent.get(key)
-    if value is None:
-        return {}
-    if type(value) is not dict:
-        raise DecodeError(f"{place}{key} is {_type_name(value)}; expected an object")
-    return value
-
-
-def envelope(
-    body: bytes, signal: str, item: str
-) -> Iterator[tuple[Object, Object, list[tuple[str, Object]]]]:
-    """(resource group, scope group, [(place, record), …]) of a request: ``signal`` Spans, ``item`` spans,
-    …
-    """
-    for at, resource_group in objects(parse(body), f"resource{signal}", ""):
-        member(resource_group, "resource", at)
-        for within, scope_group in objects(resource_group, f"scope{signal}", at):
-            member(scope_group, "scope", within)
-            yield resource_group, scope_group, list(objects(scope_group, item, within))
+_ENUM_NAMES: Final[dict[str, int]] = dict(
+    pair
+    for enum_type in (
+        SpanMessage.SpanKind,
+        StatusMessage.StatusCode,
+        SeverityNumber,
+        AggregationTemporality,
+    )
+    for pair in enum_type.items()
+)
 
 
 # --- fields: what has the wrong type is absent, with a note ---------------------------------------
@@ -129,12 +73,34 @@ def text(parent: Object, key: str, notes: Notes) -> str:
     return ""
 
 
+def whole(value: Any) -> int | None:
+    """The integer that a value spells, None if it spells none. Raises Rounded where it may be another one."""
+    if isinstance(value, Number):
+        return value.integer
+    if isinstance(value, float) and value.is_integer():
+        raise Rounded
+    return parse_integer(value)
+
+
+def double(value: Any, notes: Notes, malformed: str = note.MALFORMED_FIELD) -> float | None:
+    """The double that a value spells, None where it is absent, spells none, or one that no double can hold."""
+    number = parse_double(value)
+    if number is None:
+        if value is not None:
+            notes.append(malformed)
+        return None
+    if math.isinf(number) and type(value) is not float and value not in _INFINITIES:
+        notes.append(note.DOUBLE_OUT_OF_RANGE)
+        return None
+    return number
+
+
 def integer(parent: Object, key: str, notes: Notes, most: int = INT64_MAX) -> int:
     """An integer of 0 to ``most``, 0 where absent."""
     value = parent.get(key)
     if value is None:
         return 0
-    number = parse_integer(value)
+    number = whole(value)
     if number is None:
         notes.append(note.MALFORMED_FIELD)
         return 0
@@ -157,7 +123,7 @@ def time(parent: Object, key: str) -> int:
     value = parent.get(key)
     if value is None:
         return 0
-    number = parse_integer(value)
+    number = whole(value)
     return NOT_A_TIME if number is None or number < 0 else number
 
 
@@ -232,7 +198,7 @@ def _malformed(notes: Notes) -> None:
 
 
 def _integer(content: Any, notes: Notes, _depth: int) -> Value:
-    number = parse_integer(content)
+    number = whole(content)
     if number is None:
         return _malformed(notes)
     if in_int64(number):
@@ -242,14 +208,17 @@ def _integer(content: Any, notes: Notes, _depth: int) -> Value:
 
 
 def _double(content: Any, notes: Notes, _depth: int) -> Value:
-    number = parse_double(content)
-    return _malformed(notes) if number is None else double_value(number)
+    number = double(content, notes, note.MALFORMED_VALUE)
+    return None if number is None else double_value(number)
 
 
 def _bytes(content: Any, notes: Notes, _depth: int) -> Value:
+    if type(content) is not str:
+        return _malformed(notes)
+    text = content.translate(_URL_SAFE)
     try:
-        return bytes_value(base64.b64decode(content, validate=True))
-    except (TypeError, ValueError, binascii.Error):
+        return bytes_value(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except ValueError:
         return _malformed(notes)
 
 
@@ -292,9 +261,10 @@ def logs(body: bytes) -> Iterator[ScopeGroup]:
 
 def scope_groups(body: bytes, signal: str, item: str, read: Callable[[Object], Any]) -> Iterator[ScopeGroup]:
     """A request's records, each read by ``read``, scope by scope."""
-    for resource_group, scope_group, records in envelope(body, signal, item):
-        resource, scope = _resource(resource_group), _scope(scope_group)
-        yield ScopeGroup(resource, scope, (read(record) for _, record in records))
+    document = Document(body)
+    for resource_group, scope_group, records in envelope(document, signal, item):
+        resource, scope = document.read(_resource, resource_group), document.read(_scope, scope_group)
+        yield ScopeGroup(resource, scope, (document.read(read, record) for record in records))
 
 
 def _resource(group: Object) -> Resource:
@@ -363,7 +333,7 @@ def _log_record(record: Object) -> LogRecord:
         optional_id(identifier(record, "traceId"), 16, note.MALFORMED_TRACE_ID, notes),
         optional_id(identifier(record, "spanId"), 8, note.MALFORMED_SPAN_ID, notes),
         integer(record, "flags", notes),
-        integer(record, "severityNumber", notes, most=0x7FFFFFFF),
+        enum(record, "severityNumber", notes),
         text(record, "severityText", notes),
         text(record, "eventName", notes),
         any_value(record.get("body"), notes),

@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from semconv import notes as note
+from semconv.json_document import Object, objects
 from semconv.otlp import Exemplar, Metric, Notes, Point, ScopeGroup, optional_id
 from semconv.otlp_json import (
-    Object,
     attributes,
+    double,
     enum,
     identifier,
     inner_object,
     inner_objects,
     integer,
-    objects,
     scope_groups,
     text,
     time,
+    whole,
 )
-from semconv.values import double_value, in_int64, parse_double, parse_integer
+from semconv.values import double_value, in_int64
 
 _UINT64_MAX: Final = (1 << 64) - 1
 
@@ -37,10 +38,10 @@ def metrics(body: bytes) -> Iterator[ScopeGroup]:
     return scope_groups(body, "Metrics", "metrics", _metric)
 
 
-def data_points(metric: Object, place: str) -> Iterator[Object]:
+def data_points(metric: Object) -> Iterator[Object]:
     """The data points of a metric of whatever kind; DecodeError if they are no array of objects."""
     key, data = _data_of(metric)
-    for _, point in objects(data, "dataPoints", f"{place}{key}."):
+    for _, point in objects((key,), data, "dataPoints"):
         yield point
 
 
@@ -56,7 +57,7 @@ def _metric(metric: Object) -> Metric:
     notes: Notes = []
     key, data = _data_of(metric)
     kind = _KINDS.get(key)
-    points = data_points(metric, "metric.")
+    points = data_points(metric)
     return Metric(
         text(metric, "name", notes),
         text(metric, "description", notes),
@@ -79,7 +80,7 @@ def _number_point(point: Object) -> Point:
         time(point, "timeUnixNano"),
         integer(point, "flags", notes),
         _int64(as_int, notes),
-        _double(as_double, notes) if as_int is None else None,
+        double(as_double, notes) if as_int is None else None,
         *(None, None, None, None, None),
         _exemplars(point, notes),
         notes,
@@ -89,23 +90,17 @@ def _number_point(point: Object) -> Point:
 def _int64(value: Any, notes: Notes) -> int | None:
     if value is None:
         return None
-    number = parse_integer(value)
+    number = whole(value)
     if number is not None and in_int64(number):
         return number
     notes.append(note.MALFORMED_FIELD if number is None else note.INTEGER_OUT_OF_RANGE)
     return None
 
 
-def _double(value: Any, notes: Notes) -> float | None:
-    number = parse_double(value)
-    if number is None and value is not None:
-        notes.append(note.MALFORMED_FIELD)
-    return number
-
-
 def _count(point: Object, notes: Notes) -> int | None:
     """A count, 0 where absent as in protobuf, None where BIGINT cannot hold it."""
-    return _int64(point.get("count", 0) or 0, notes)
+    count = point.get("count")
+    return 0 if count is None else _int64(count, notes)
 
 
 def _histogram_point(point: Object) -> Point:
@@ -119,7 +114,7 @@ def _exponential_point(point: Object) -> Point:
     buckets = {
         "scale": _int64(point.get("scale"), notes) or 0,
         "zero_count": integer(point, "zeroCount", notes, most=_UINT64_MAX),
-        "zero_threshold": double_value(_double(point.get("zeroThreshold"), notes) or 0.0),
+        "zero_threshold": double_value(double(point.get("zeroThreshold"), notes) or 0.0),
         "positive": _exponential_buckets(inner_object(point, "positive", notes), notes),
         "negative": _exponential_buckets(inner_object(point, "negative", notes), notes),
     }
@@ -139,7 +134,7 @@ def _counts(parent: Object, notes: Notes) -> list[int]:
 def _bounds(point: Object, notes: Notes) -> list[Any]:
     bounds = point.get("explicitBounds")
     values = bounds if isinstance(bounds, list) else []
-    return [double_value(_double(value, notes) or 0.0) for value in values]
+    return [double_value(double(value, notes) or 0.0) for value in values]
 
 
 def _distribution_point(point: Object, buckets: dict[str, Any], notes: Notes) -> Point:
@@ -151,9 +146,9 @@ def _distribution_point(point: Object, buckets: dict[str, Any], notes: Notes) ->
         None,
         None,
         _count(point, notes),
-        _double(point.get("sum"), notes),
-        _double(point.get("min"), notes),
-        _double(point.get("max"), notes),
+        double(point.get("sum"), notes),
+        double(point.get("min"), notes),
+        double(point.get("max"), notes),
         buckets,
         _exemplars(point, notes),
         notes,
@@ -163,7 +158,7 @@ def _distribution_point(point: Object, buckets: dict[str, Any], notes: Notes) ->
 def _summary_point(point: Object) -> Point:
     notes: Notes = []
     quantiles = [
-        {name: double_value(_double(value.get(name), notes) or 0.0) for name in ("quantile", "value")}
+        {name: double_value(double(value.get(name), notes) or 0.0) for name in ("quantile", "value")}
         for value in inner_objects(point, "quantileValues", notes)
     ]
     return Point(
@@ -174,7 +169,7 @@ def _summary_point(point: Object) -> Point:
         None,
         None,
         _count(point, notes),
-        _double(point.get("sum"), notes) or 0.0,
+        double(point.get("sum"), notes) or 0.0,
         None,
         None,
         {"quantile_values": quantiles},
@@ -198,7 +193,7 @@ def _exemplars(point: Object, notes: Notes) -> list[Exemplar]:
 
 
 def _exemplar(exemplar: Object, notes: Notes) -> Exemplar:
-    as_int, as_double = exemplar.get("asInt"), _double(exemplar.get("asDouble"), notes)
+    as_int, as_double = exemplar.get("asInt"), double(exemplar.get("asDouble"), notes)
     floating = None if as_double is None else double_value(as_double)
     return Exemplar(
         time(exemplar, "timeUnixNano"),

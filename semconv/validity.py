@@ -12,15 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from semconv.faults import Fault, FaultKind, log_record_fault, point_fault, span_fault
+from semconv.json_document import Document, Object, check_depth, envelope
 from semconv.otlp import DecodeError
-from semconv.otlp_json import envelope, identifier, time
+from semconv.otlp_json import identifier, time
 from semconv.otlp_json_metrics import data_points
-from semconv.otlp_protobuf import parse
+from semconv.protobuf_depth import parse_to_depth
 from semconv.settings import Encoding, Signal
 
 __all__ = ["DecodeError", "Verdict", "check"]
@@ -42,16 +39,23 @@ class Verdict:
     faults: Mapping[FaultKind, int] = field(default_factory=dict)
 
 
-def check(signal: Signal, encoding: Encoding, body: bytes, received_at: int) -> Verdict:  # noqa: ARG001
+def check(
+    signal: Signal,
+    encoding: Encoding,
+    body: bytes,
+    received_at: int,  # noqa: ARG001
+    max_depth: int | None = None,
+) -> Verdict:
     """Judge a request; DecodeError (one sentence: what, where, what was expected) if it cannot be decoded.
 
     ``received_at`` (Unix nanoseconds) is part of the contract, though no rule of today rejects by it: a
-    skewed clock is noted, never refused.
+    skewed clock is noted, never refused. ``max_depth`` is how deep values may nest, a scalar being 1 deep and
+    what stands in n lists and maps n + 1; None is as deep as can be parsed. TooDeep, a DecodeError, beyond it.
     """
     items = 0
     reasons: list[str] = []
     faults: Counter[FaultKind] = Counter()
-    for fault in _FAULTS[signal, encoding](body):
+    for fault in _FAULTS[signal, encoding](body, max_depth):
         items += 1
         if fault is not None:
             faults[fault.kind] += 1
@@ -63,8 +67,9 @@ def check(signal: Signal, encoding: Encoding, body: bytes, received_at: int) -> 
 Faults = Iterator[Fault | None]
 
 
-def _protobuf_traces(body: bytes) -> Faults:
-    for resource_spans in parse(ExportTraceServiceRequest, body).resource_spans:
+def _protobuf_traces(body: bytes, max_depth: int | None) -> Faults:
+    request = parse_to_depth("traces", body, max_depth)
+    for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
                 yield span_fault(
@@ -72,15 +77,17 @@ def _protobuf_traces(body: bytes) -> Faults:
                 )
 
 
-def _protobuf_logs(body: bytes) -> Faults:
-    for resource_logs in parse(ExportLogsServiceRequest, body).resource_logs:
+def _protobuf_logs(body: bytes, max_depth: int | None) -> Faults:
+    request = parse_to_depth("logs", body, max_depth)
+    for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
             for record in scope_logs.log_records:
                 yield log_record_fault(record.time_unix_nano, record.observed_time_unix_nano)
 
 
-def _protobuf_metrics(body: bytes) -> Faults:
-    for resource_metrics in parse(ExportMetricsServiceRequest, body).resource_metrics:
+def _protobuf_metrics(body: bytes, max_depth: int | None) -> Faults:
+    request = parse_to_depth("metrics", body, max_depth)
+    for resource_metrics in request.resource_metrics:
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 yield from map(_point_fault, _protobuf_points(metric))
@@ -95,35 +102,42 @@ def _point_fault(point: Any) -> Fault | None:
     return point_fault(point.time_unix_nano, point.start_time_unix_nano)
 
 
-def _json_traces(body: bytes) -> Faults:
-    for _, _, spans in envelope(body, "Spans", "spans"):
-        for _, span in spans:
-            yield span_fault(
-                identifier(span, "traceId"),
-                identifier(span, "spanId"),
-                time(span, "startTimeUnixNano"),
-                time(span, "endTimeUnixNano"),
-            )
+def _json(signal: str, item: str, faults: Callable[[Object], list[Fault | None]]) -> _Judge:
+    """Judges JSON: ``faults`` are those of the items in one record."""
+
+    def judge(body: bytes, max_depth: int | None) -> Faults:
+        document = Document(body)
+        if max_depth is not None:
+            check_depth(body, document, max_depth)
+        for _, _, records in envelope(document, signal, item):
+            for record in records:
+                yield from document.read(faults, record)
+
+    return judge
 
 
-def _json_logs(body: bytes) -> Faults:
-    for _, _, records in envelope(body, "Logs", "logRecords"):
-        for _, record in records:
-            yield log_record_fault(time(record, "timeUnixNano"), time(record, "observedTimeUnixNano"))
+def _span_faults(span: Object) -> list[Fault | None]:
+    ids = identifier(span, "traceId"), identifier(span, "spanId")
+    return [span_fault(*ids, time(span, "startTimeUnixNano"), time(span, "endTimeUnixNano"))]
 
 
-def _json_metrics(body: bytes) -> Faults:
-    for _, _, metrics in envelope(body, "Metrics", "metrics"):
-        for place, metric in metrics:
-            for point in data_points(metric, place):
-                yield point_fault(time(point, "timeUnixNano"), time(point, "startTimeUnixNano"))
+def _log_record_faults(record: Object) -> list[Fault | None]:
+    return [log_record_fault(time(record, "timeUnixNano"), time(record, "observedTimeUnixNano"))]
 
 
-_FAULTS: Final[dict[tuple[Signal, Encoding], Callable[[bytes], Faults]]] = {
+def _metric_faults(metric: Object) -> list[Fault | None]:
+    return [
+        point_fault(time(point, "timeUnixNano"), time(point, "startTimeUnixNano"))
+        for point in data_points(metric)
+    ]
+
+
+_Judge = Callable[[bytes, int | None], Faults]
+_FAULTS: Final[dict[tuple[Signal, Encoding], _Judge]] = {
     ("traces", "protobuf"): _protobuf_traces,
     ("logs", "protobuf"): _protobuf_logs,
     ("metrics", "protobuf"): _protobuf_metrics,
-    ("traces", "json"): _json_traces,
-    ("logs", "json"): _json_logs,
-    ("metrics", "json"): _json_metrics,
+    ("traces", "json"): _json("Spans", "spans", _span_faults),
+    ("logs", "json"): _json("Logs", "logRecords", _log_record_faults),
+    ("metrics", "json"): _json("Metrics", "metrics", _metric_faults),
 }

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from collector.backfill.jsontext import JsonCursor
 from collector.backfill.parts import DEFAULT_SIZES, Chunk, Malformed, Pack, Rejected, Sizes, TooLarge
 from collector.backfill.spill import Spill
+from semconv.json_document import parse
+from semconv.otlp import DecodeError
 from semconv.settings import Signal
 
 _DETECTION_LINES: Final = 100
@@ -58,8 +58,8 @@ def _is_otlp_object(line: bytes) -> bool:
     if braces != b"{}" or len(line) > DEFAULT_SIZES.line:
         return False
     try:
-        return not SHAPES.keys().isdisjoint(orjson.loads(line))
-    except orjson.JSONDecodeError:
+        return not SHAPES.keys().isdisjoint(parse(line))
+    except DecodeError:
         return False
 
 

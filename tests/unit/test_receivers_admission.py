@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from collector.config import LimitsConfig
 from collector.receivers.admission import admit
 from collector.receivers.status import Malformed, TooDeep, TooLarge
-from collector.receivers.wire import SCHEMAS, Tally, walk
+from semconv.wire import SCHEMAS, Tally, walk
 from tests.unit.receivers_support import json_request, json_span, nested_json, nested_value, request
 
 LIMITS = LimitsConfig()
