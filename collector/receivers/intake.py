@@ -17,9 +17,8 @@ from collector.config import Config
 from collector.log import Log
 from collector.receivers import admission, compression
 from collector.receivers.auth import Authenticator, Principal
-from collector.receivers.status import Internal, Malformed, NotSpooled, Refusal, TooLarge, Unavailable
+from collector.receivers.status import Internal, NotSpooled, Refusal, Unavailable
 from collector.spool import Record, SpoolFailed, SpoolFull
-from semconv import validity
 from semconv.settings import Encoding, Signal
 from semconv.validity import Verdict
 
@@ -164,14 +163,7 @@ class Intake:
         return await loop.run_in_executor(self._worker, self._check, arrival, body, received_at)
 
     def _check(self, arrival: Arrival, body: bytes, received_at: int) -> Verdict:
-        admission.admit(arrival.signal, arrival.encoding, body, self.limits)
-        try:
-            verdict = validity.check(arrival.signal, arrival.encoding, body, received_at)
-        except validity.DecodeError as error:
-            raise Malformed(str(error)) from error
-        if arrival.signal == "traces" and verdict.items > self.limits.max_spans:
-            raise TooLarge(f"the request has more than {self.limits.max_spans} spans; send smaller batches")
-        return verdict
+        return admission.judge(arrival.signal, arrival.encoding, body, received_at, self.limits)
 
     def close(self) -> None:
         """After the transports have stopped."""
