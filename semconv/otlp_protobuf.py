@@ -40,6 +40,7 @@ from semconv.otlp import (
     Scope,
     ScopeGroup,
     Span,
+    TooDeep,
     Value,
     optional_id,
 )
@@ -89,11 +90,17 @@ _LOGS: Final = _raw_class(logs_service_pb2.ExportLogsServiceRequest)
 _METRICS: Final = _raw_class(metrics_service_pb2.ExportMetricsServiceRequest)
 
 
+# Part of what upb says beyond 100 levels of messages.
+_TOO_DEEP: Final = "MaxDepth"
+
+
 def parse(message_class: Any, body: bytes) -> Any:
-    """The message of a body; DecodeError where the bytes are not one."""
+    """The message of a body; DecodeError where the bytes are not one, TooDeep where upb gives up."""
     try:
         return message_class.FromString(body)
     except message.DecodeError as error:
+        if _TOO_DEEP in str(error):
+            raise TooDeep("values or groups are nested deeper than protobuf's parser reads") from error
         name = message_class.DESCRIPTOR.name
         raise DecodeError(f"the body is not a protobuf {name} ({len(body)} bytes): {error}") from error
 

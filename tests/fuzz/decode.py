@@ -20,7 +20,7 @@ from collector.receivers import admission, compression
 from collector.receivers.status import Refusal
 from semconv import validity
 from semconv.extract import Extracted, extract
-from semconv.otlp import DecodeError
+from semconv.otlp import DecodeError, TooDeep
 from semconv.request import Request
 from semconv.settings import CONTENT_CLASSES, Encoding, RedactionRules, Settings, Signal
 
@@ -69,7 +69,9 @@ def check_request(signal: Signal, encoding: Encoding, body: bytes, settings: Set
     except Refusal:
         return None
     try:
-        verdict = validity.check(signal, encoding, body, RECEIVED_AT)
+        verdict = validity.check(signal, encoding, body, RECEIVED_AT, LIMITS.max_depth)
+    except TooDeep:
+        return None
     except DecodeError:
         with suppress(DecodeError):
             extract([request], settings)
