@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,8 +28,11 @@ _PIECE_BYTES: Final = 2 << 20
 _SMALLEST_BATCH_BYTES: Final = 64 << 10
 # The largest request is 64 MiB decoded; a batch is about as large at most, or one request.
 _LARGEST_BATCH_BYTES: Final = 64 << 20
+# Of rows: they repeat what their requests say once, so some requests are small and their rows are not.
+_LARGEST_BATCH_ROWS: Final = 128 << 20
 # One batch in commit, one being prepared or waiting: memory holds no more of them.
 _BATCHES_IN_MEMORY: Final = 2
+_TABLES: Final = ("spans", "log_records", "metric_points", "contents")
 
 
 @dataclass(slots=True)
@@ -159,39 +162,73 @@ class SpoolReader:
 
     def _extract(self, batch: Batch) -> None:
         try:
-            batch.extracted = extract_in_pieces([request for _, request in batch.requests], self._settings)
+            batch.extracted, used = extract_in_pieces(
+                [request for _, request in batch.requests],
+                self._settings,
+                # What was passed over with the last requests must not be met again.
+                largest=None if batch.skipped else _LARGEST_BATCH_ROWS,
+            )
         except Exception as error:  # whatever it is, the request that causes it is looked for
             batch.error = error
             return
+        if used < len(batch.requests):
+            self._put_back(batch, used)
         counts = batch.extracted.counts
         items = counts["spans_read"] + counts["log_records_read"] + counts["metric_points_read"]
         if items:
             self._bytes_per_item = batch.bytes / items
+
+    def _put_back(self, batch: Batch, used: int) -> None:
+        """Leave all but the first requests to the next batch."""
+        del batch.requests[used:]
+        batch.bytes = sum(len(request.body) for _, request in batch.requests)
+        batch.position = self._position = batch.requests[-1][0]
 
 
 class EndOfSpool(Exception):  # noqa: N818 - not an error
     """The loader was told to stop, and everything that was durable has been given out."""
 
 
-def extract_in_pieces(requests: Sequence[Request], settings: Settings) -> Extracted:
-    """As `extract`, but the Python objects of only some 2,000 spans exist at a time."""
-    pieces, piece, size = [], [], 0
+def extract_in_pieces(
+    requests: Sequence[Request], settings: Settings, largest: int | None = None
+) -> tuple[Extracted, int]:
+    """As `extract`, but the Python objects of only some 2,000 spans exist at a time.
+
+    Ends with the piece that brings the rows to `largest` bytes; the number is that of the requests until then.
+    """
+    pieces: list[Extracted] = []
+    used = rows = 0
+    for piece in _pieces(requests):
+        extracted = extract(piece, settings)
+        pieces.append(extracted)
+        used += len(piece)
+        rows += _bytes_of_rows(extracted)
+        if largest is not None and rows >= largest:
+            break
+    if not pieces:
+        pieces.append(extract([], settings))
+    return (pieces[0] if len(pieces) == 1 else _joined(pieces)), used
+
+
+def _pieces(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    piece: list[Request] = []
+    size = 0
     for request in requests:
         piece.append(request)
         size += len(request.body)
         if size >= _PIECE_BYTES:
-            pieces.append(extract(piece, settings))
+            yield piece
             piece, size = [], 0
-    if piece or not pieces:
-        pieces.append(extract(piece, settings))
-    return pieces[0] if len(pieces) == 1 else _joined(pieces)
+    if piece:
+        yield piece
+
+
+def _bytes_of_rows(extracted: Extracted) -> int:
+    return sum(getattr(extracted, name).nbytes for name in _TABLES)
 
 
 def _joined(pieces: list[Extracted]) -> Extracted:
-    tables = {
-        name: pa.concat_tables([getattr(piece, name) for piece in pieces])
-        for name in ("spans", "log_records", "metric_points", "contents")
-    }
+    tables = {name: pa.concat_tables([getattr(piece, name) for piece in pieces]) for name in _TABLES}
     return Extracted(**tables, counts=sum((piece.counts for piece in pieces), Counter()))
 
 

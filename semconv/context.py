@@ -23,9 +23,10 @@ Row = tuple[Any, ...]
 # JSON text of the rows of one request: twice the largest request. Ordinary spans are hardly longer in
 # JSON than in protobuf, events with nothing in them fifty times.
 _OWN_BYTES: Final = 128 << 20
-# Text that these rows may repeat of their sender: 2.6 KB for each of 50,000 records, 256 KB for each of the 512
-# in an SDK's batch. A scope's name of 64 KiB could make it 3 GiB.
+# Text that these rows may repeat of their sender, and how much of it for a byte of the request: 2.6 KB for each
+# of 50,000 records, of 41 bytes and more. A scope's name of 64 KiB could make it 3 GiB.
 _REPEATED_BYTES: Final = 128 << 20
+_REPEATED_BYTES_PER_BYTE: Final = 64
 # What is kept of texts beyond these bounds: some 100 MB at most for 50,000 records.
 _SHORT_BYTES: Final = 128
 _SHORT_ATTRIBUTES: Final = 8
@@ -59,8 +60,13 @@ def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
 class Budget:
     """How much text the rows of a request may still hold: below 0 they are written in short."""
 
-    own: int = _OWN_BYTES
-    repeated: int = _REPEATED_BYTES
+    own: int
+    repeated: int
+
+    @classmethod
+    def of(cls, request: Request) -> Budget:
+        """The budget of a request's rows."""
+        return cls(_OWN_BYTES, min(_REPEATED_BYTES, _REPEATED_BYTES_PER_BYTE * len(request.body)))
 
     def allows(self, size: int, rows: int) -> bool:
         """Whether so many rows may repeat a text of ``size`` bytes; counts it if so."""
@@ -79,8 +85,8 @@ class Context:
     tables: Tables
     rows: Rows
     short: int  # no text of so few characters needs to be cut
-    redaction: Redaction | None = None
-    budget: Budget = field(default_factory=Budget)
+    redaction: Redaction | None
+    budget: Budget
 
     def in_short(self) -> Context:
         """The same with limits for what the budget does not allow, and rows of its own for contents."""

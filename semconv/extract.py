@@ -14,7 +14,7 @@ from typing import Final
 import pyarrow as pa
 
 from semconv import columns
-from semconv.context import Context, Rows, table
+from semconv.context import Budget, Context, Rows, table
 from semconv.decode import scope_groups
 from semconv.dialects import tables
 from semconv.extract_logs import extract_logs
@@ -54,7 +54,7 @@ def extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     rules = None if settings.redaction is None else redaction(settings.redaction)
     for number, request in enumerate(requests):
         try:
-            _read(Context(request, settings, dialects, rows, short, rules))
+            _read(Context(request, settings, dialects, rows, short, rules, Budget.of(request)))
         except DecodeError as error:
             raise DecodeError(f"request {number} ({request.signal}, {request.encoding}): {error}") from error
     return _tables(rows)
