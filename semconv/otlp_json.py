@@ -23,7 +23,6 @@ from semconv import notes as note
 from semconv.json_document import Document, Object, Rounded, envelope
 from semconv.json_exact import Number
 from semconv.otlp import (
-    INT64_MAX,
     NOT_A_TIME,
     NOT_HEX,
     Attributes,
@@ -38,6 +37,7 @@ from semconv.otlp import (
     Value,
     optional_id,
 )
+from semconv.settings import MOST_EVENTS
 from semconv.values import bytes_value, double_value, in_int64, parse_double, parse_integer
 
 # upb refuses AnyValues nested deeper than this; the same bound keeps Python's recursion in hand here.
@@ -45,6 +45,7 @@ MAX_VALUE_DEPTH: Final = 50
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 # bytesValue may be spelt with either alphabet of base64, padded or not (JSON mapping of proto3).
 _URL_SAFE: Final = str.maketrans("-_", "+/")
+_UINT32_MAX: Final = (1 << 32) - 1
 _INFINITIES: Final = ("Infinity", "-Infinity")
 
 # Lenient: the specification wants integers, some senders write the names.
@@ -95,8 +96,8 @@ def double(value: Any, notes: Notes, malformed: str = note.MALFORMED_FIELD) -> f
     return number
 
 
-def integer(parent: Object, key: str, notes: Notes, most: int = INT64_MAX) -> int:
-    """An integer of 0 to ``most``, 0 where absent."""
+def integer(parent: Object, key: str, notes: Notes, most: int = _UINT32_MAX) -> int:
+    """An integer of 0 to ``most``, 0 where absent. Flags and counts of what was dropped have 32 bits."""
     value = parent.get(key)
     if value is None:
         return 0
@@ -150,6 +151,15 @@ def inner_objects(parent: Object, key: str, notes: Notes) -> Iterator[Object]:
             yield value
         else:
             notes.append(note.MALFORMED_FIELD)
+
+
+def first_objects(parent: Object, key: str, notes: Notes) -> tuple[list[Object], int]:
+    """As ``inner_objects``, of events and the like: those that are read, and how many there are beyond them."""
+    found = list(inner_objects(parent, key, notes))
+    beyond = max(len(found) - MOST_EVENTS, 0)
+    if beyond:
+        notes.append(note.EVENTS_DROPPED)
+    return found[:MOST_EVENTS], beyond
 
 
 def inner_object(parent: Object, key: str, notes: Notes) -> Object:
@@ -283,6 +293,8 @@ def _scope(group: Object) -> Scope:
 def _span(span: Object) -> Span:
     notes: Notes = []
     status = inner_object(span, "status", notes)
+    events, more_events = first_objects(span, "events", notes)
+    links, more_links = first_objects(span, "links", notes)
     return Span(
         identifier(span, "traceId"),
         identifier(span, "spanId"),
@@ -296,11 +308,11 @@ def _span(span: Object) -> Span:
         enum(status, "code", notes),
         text(status, "message", notes),
         attributes(span, notes),
-        [_event(event, notes) for event in inner_objects(span, "events", notes)],
-        [_link(link, notes) for link in inner_objects(span, "links", notes)],
+        [_event(event, notes) for event in events],
+        [_link(link, notes) for link in links],
         integer(span, "droppedAttributesCount", notes),
-        integer(span, "droppedEventsCount", notes),
-        integer(span, "droppedLinksCount", notes),
+        integer(span, "droppedEventsCount", notes) + more_events,
+        integer(span, "droppedLinksCount", notes) + more_links,
         notes,
     )
 

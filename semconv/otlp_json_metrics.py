@@ -12,6 +12,7 @@ from semconv.otlp_json import (
     attributes,
     double,
     enum,
+    first_objects,
     identifier,
     inner_object,
     inner_objects,
@@ -189,7 +190,8 @@ _WITH_TEMPORALITY: Final = {"sum", "histogram", "exponentialHistogram"}
 
 
 def _exemplars(point: Object, notes: Notes) -> list[Exemplar]:
-    return [_exemplar(exemplar, notes) for exemplar in inner_objects(point, "exemplars", notes)]
+    exemplars, _ = first_objects(point, "exemplars", notes)
+    return [_exemplar(exemplar, notes) for exemplar in exemplars]
 
 
 def _exemplar(exemplar: Object, notes: Notes) -> Exemplar:
