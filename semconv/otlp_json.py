@@ -272,9 +272,12 @@ def logs(body: bytes) -> Iterator[ScopeGroup]:
 def scope_groups(body: bytes, signal: str, item: str, read: Callable[[Object], Any]) -> Iterator[ScopeGroup]:
     """A request's records, each read by ``read``, scope by scope."""
     document = Document(body)
+    last: tuple[Object, Resource] | None = None
     for resource_group, scope_group, records in envelope(document, signal, item):
-        resource, scope = document.read(_resource, resource_group), document.read(_scope, scope_group)
-        yield ScopeGroup(resource, scope, (document.read(read, record) for record in records))
+        if last is None or last[0] is not resource_group[1]:  # scopes share their resource
+            last = resource_group[1], document.read(_resource, resource_group)
+        scope = document.read(_scope, scope_group)
+        yield ScopeGroup(last[1], scope, (document.read(read, record) for record in records))
 
 
 def _resource(group: Object) -> Resource:
