@@ -1,4 +1,4 @@
-"""A guarded HTTP server in a thread, on the event loop that the product runs on."""
+"""A guarded HTTP server in a thread; by default on the event loop that the product runs on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
 class Running:
     """A guarded server in a thread; it answers with the body it got."""
 
-    def __init__(self, tls=None, **limits):
+    def __init__(self, tls=None, new_event_loop=uvloop.new_event_loop, **limits):
         self.limits = LimitsConfig(**limits)
         self.tls = tls
         self.refused = []
@@ -33,7 +33,7 @@ class Running:
         self.gate = threading.Event()
         self.gate.set()
         self.answer = None
-        self._loop = uvloop.new_event_loop()
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self):
@@ -97,8 +97,12 @@ class Running:
             return connection.recv(1000).startswith(b"HTTP/1.1 200")
 
     @property
+    def connections(self):
+        return list(self.server._connections)
+
+    @property
     def open(self):
-        return len(self.server._connections)
+        return len(self.connections)
 
 
 def read_all(connection):

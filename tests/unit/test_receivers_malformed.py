@@ -124,10 +124,11 @@ def test_a_tunnel_is_not_opened(server):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_whole_requests_of_a_half_closed_connection_are_answered(server, count):
-    """The client sends, says that it will send no more, and reads."""
-    server.gate.clear()
-    with server.connect() as connection:
+@pytest.mark.parametrize("new_event_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_whole_requests_of_a_half_closed_connection_are_answered(new_event_loop, count):
+    """The client sends, says that it will send no more, and reads. The loops differ in what an end is to them."""
+    with Running(new_event_loop=new_event_loop) as server, server.connect() as connection:
+        server.gate.clear()
         connection.sendall((POST + b"hello") * count)
         connection.shutdown(socket.SHUT_WR)
         time.sleep(0.1)
@@ -171,18 +172,23 @@ def test_requests_sent_ahead_are_answered_in_turn(server):
     assert paths == [f"/{number}" for number in range(100)]
 
 
-def test_what_is_sent_ahead_waits_at_the_sender(server):
-    """Behind a request that is at hand nothing is read without bound."""
+@pytest.mark.parametrize("length", [64 << 20, 0])
+def test_what_is_sent_ahead_waits_at_the_sender(server, length):
+    """Behind a request that is at hand nothing is read without bound, be it the body of the next or many more."""
     server.gate.clear()
+    ahead = POST.replace(b"5", b"%d" % length) + b"x" * 100_000 if length else GET * 3000
     with server.connect() as connection:
+        connection.sendall(GET)
+        wait_until(lambda: server.open == 1)
         connection.setblocking(False)
-        sent = connection.send(GET)
-        chunk = b"GET /y HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 3000 + b"\r\n\r\n"
-        deadline = time.monotonic() + 0.5
+        sent, deadline = 0, time.monotonic() + 0.5
         while time.monotonic() < deadline and sent < 64 << 20:
             try:
-                sent += connection.send(chunk * 20)
+                sent += connection.send(ahead)
+                ahead = ahead if not length else bytes(100_000)
             except BlockingIOError:
                 time.sleep(0.01)
         assert sent < 32 << 20
+        (held,) = server.connections
+        assert held._body.total_bytes < 1 << 20
         server.gate.set()
