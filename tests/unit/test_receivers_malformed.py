@@ -3,10 +3,12 @@
 Each test guarantees besides its own point that nothing a client does is logged.
 """
 
+import asyncio
 import socket
 import time
 
 import pytest
+import uvloop
 
 from tests.unit.connections_support import GET, POST, Running, read_all, refusal, took, wait_until
 
