@@ -119,6 +119,16 @@ class GuardedServer:
         for connection in list(self._connections):
             connection.cut()
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._connections)
+
+    @property
+    def requests(self) -> int:
+        """How many are at hand now."""
+        return self._at_hand
+
     def forget(self, connection: _Connection) -> None:
         self._connections.discard(connection)
 
