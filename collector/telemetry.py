@@ -64,7 +64,10 @@ class Row:
 
 
 def _per_signal(name: str, description: str, labels: Labels) -> tuple[Row, ...]:
-    return tuple(Row(name.format(items), description.format(items), labels) for items in ITEMS.values())
+    return tuple(
+        Row(name.format(items), description.format(items.replace("_", " ")), labels)
+        for items in ITEMS.values()
+    )
 
 
 # What is counted as it happens.
