@@ -1,24 +1,31 @@
 """OTLP/gRPC: the three Export methods on raw bytes, and the standard health service.
 
+A handler of a unary method runs when gRPC has its whole message in memory. To clients a unary method looks the
+same as one that takes a stream of requests, whose handler runs when the headers are here. So that is what all
+methods are here: who may not send, or has no room now, is refused before a byte of the message is taken.
+
 gRPC's own decompression is off: it would inflate a message before anything here can refuse it. A compressed
 message then arrives as it was sent, and says so itself: gzip begins with 1f 8b, and no protobuf message can
-begin with 1f (wire type 7).
+begin with 1f (wire type 7). The headers' grpc-encoding is not shown to handlers, and the beginning of deflate
+could be protobuf too, so deflate is not spoken: gRPC itself answers UNIMPLEMENTED.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from collector.config import Config
+from collector.config import Config, LimitsConfig
 from collector.receivers.compression import GZIP_MAGIC
 from collector.receivers.endpoint import EndpointInvalid, bind
+from collector.receivers.grpc_health import SERVICE as HEALTH
+from collector.receivers.grpc_health import Health
 from collector.receivers.intake import Arrival, Intake, as_refusal
 from collector.receivers.responses import success_body
-from collector.receivers.status import Refusal, trailing_metadata
+from collector.receivers.status import Malformed, Refusal, Unavailable, trailing_metadata
 from semconv.settings import Signal
 
 _SERVICES: Final[dict[Signal, str]] = {
@@ -26,93 +33,164 @@ _SERVICES: Final[dict[Signal, str]] = {
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
 }
-# Bits of grpc_compression_algorithm: 0 identity, 2 gzip; deflate is answered UNIMPLEMENTED by gRPC itself.
+# Bits of grpc_compression_algorithm: 0 identity, 1 deflate, 2 gzip.
 _IDENTITY_AND_GZIP: Final = 0b101
-# A message is buffered whole before its handler runs, out of the budget's sight; more calls wait at the
-# sender.
-_STREAMS_PER_CONNECTION: Final = 64
 
-# Put there by the module itself as it is loaded, out of a type checker's sight.
-_aio_health: Any = vars(health)["aio"]
+# What a read says after the last message; grpc-stubs do not know it.
+_EOF: Final = vars(grpc.aio)["EOF"]
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
+# Handles one call whose message is still to be read.
+Handler = Callable[[Any, Context], Awaitable[Any]]
 
 
 class GrpcServer:
     """A running OTLP/gRPC receiver."""
 
-    def __init__(self, server: grpc.aio.Server, servicer: Any, port: int) -> None:
+    def __init__(self, server: grpc.aio.Server, receiver: _Receiver, health: Health, port: int) -> None:
         self._server = server
-        self._health = servicer
+        self._receiver = receiver
+        self._health = health
         self.port = port
+
+    @property
+    def requests(self) -> int:
+        """How many calls are at hand now."""
+        return self._receiver.at_hand
 
     async def set_serving(self, serving: bool) -> None:
         """What the health service answers from now on, for the server and for each of its services."""
-        answer = health_pb2.HealthCheckResponse
-        for service in ("", *_SERVICES.values()):
-            await self._health.set(service, answer.SERVING if serving else answer.NOT_SERVING)
+        self._health.set(serving=serving)
 
     async def stop(self, grace: float | None = None) -> None:
         """Refuse new calls, give those at hand ``grace`` seconds, close. Safe twice."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         await self._server.stop(grace)
 
 
-async def start_grpc(intake: Intake, endpoint: str, config: Config) -> GrpcServer:
+async def start_grpc(
+    intake: Intake, endpoint: str, config: Config, credentials: grpc.ServerCredentials | None = None
+) -> GrpcServer:
     """Listen on ``endpoint`` (host:port, port 0 = a free one). Raises EndpointError."""
-    server = grpc.aio.server(
-        options=[
-            # On by default: a second server would silently share the port and take half of the calls.
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", config.limits.max_request_bytes),
-            ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),
-            ("grpc.per_message_decompression", 0),
-            ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-        ]
-    )
+    server = grpc.aio.server(options=_options(config.limits))
+    receiver = _Receiver(intake, config.limits)
     for signal, service in _SERVICES.items():
-        method = grpc.unary_unary_rpc_method_handler(_export(intake, signal))
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": method}),))
-    servicer = _aio_health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    port = _bind(server, endpoint)
+        export = grpc.stream_unary_rpc_method_handler(receiver.export(signal))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": export}),))
+    health = Health(_SERVICES.values())
+    methods = {
+        "Check": grpc.stream_unary_rpc_method_handler(receiver.small(health.check)),
+        "Watch": grpc.stream_stream_rpc_method_handler(receiver.small(health.watch)),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH, methods),))
+    port = _bind(server, endpoint, credentials)
     await server.start()
-    running = GrpcServer(server, servicer, port)
-    await running.set_serving(True)
-    return running
+    return GrpcServer(server, receiver, health, port)
 
 
-def _bind(server: grpc.aio.Server, endpoint: str) -> int:
+def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
+    """Channel arguments, as grpc/impl/channel_arg_names.h describes them. What is beyond a limit sees:
+
+    connections: closed at once; streams: wait at the client, who is told how many it may have; handshake, from
+    the first byte to the client's SETTINGS: closed; headers: RESOURCE_EXHAUSTED; idle: closed in order (GOAWAY),
+    after which clients connect again when they have something to send. Pings: gRPC's defaults.
+    """
+    return [
+        # On by default: a second server would silently share the port and take half of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", limits.max_request_bytes),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.max_concurrent_streams", limits.max_streams),
+        ("grpc.server_handshake_timeout_ms", int(limits.header_timeout_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", int(limits.idle_timeout_seconds * 1000)),
+        # Between the first and the second, headers are refused at random.
+        ("grpc.max_metadata_size", limits.max_header_bytes),
+        ("grpc.absolute_max_metadata_size", limits.max_header_bytes),
+        # By its measure a message that nobody reads yet may hold 5 MiB, without it 64 KiB.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.per_message_decompression", 0),
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
+    ]
+
+
+def _bind(server: grpc.aio.Server, endpoint: str, credentials: grpc.ServerCredentials | None) -> int:
     # gRPC does not say why it could not bind, so that is tried first.
     for probe in bind("grpc_endpoint", endpoint):
         probe.close()
     try:
-        return server.add_insecure_port(endpoint)
+        if credentials is None:
+            return server.add_insecure_port(endpoint)
+        return server.add_secure_port(endpoint, credentials)
     except RuntimeError as error:
         raise EndpointInvalid("grpc_endpoint", endpoint, str(error)) from error
 
 
-def _export(intake: Intake, signal: Signal) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    async def export(message: bytes, context: Context) -> bytes:
+class _Receiver:
+    """Bounds all calls together, and turns what goes wrong with one into its status."""
+
+    def __init__(self, intake: Intake, limits: LimitsConfig) -> None:
+        self._intake = intake
+        self._limits = limits
+        self.at_hand = 0
+
+    def export(self, signal: Signal) -> Handler:
+        async def export(_messages: Any, context: Context) -> bytes:
+            try:
+                with self._one_call():
+                    return await self._accept(signal, context)
+            except Exception as error:
+                refusal = as_refusal(error)
+                self._intake.telemetry.refused(signal, "grpc", refusal.reason, refusal.items)
+            return await _abort(context, refusal)
+
+        return export
+
+    def small(self, handle: Callable[[bytes, Context], Awaitable[Any]]) -> Handler:
+        """A method of the health service: open to anybody, and bounded like the others."""
+
+        async def answer(_messages: Any, context: Context) -> Any:
+            try:
+                with self._one_call():
+                    return await handle(await self._read(context), context)
+            except grpc.aio.AbortError:
+                raise  # it is answered
+            except Exception as error:
+                refusal = as_refusal(error)
+            return await _abort(context, refusal)
+
+        return answer
+
+    async def _accept(self, signal: Signal, context: Context) -> bytes:
+        intake = self._intake
+        authorization = _authorization(context) if intake.authenticator.required else None
+        principal = intake.authenticator.authenticate(authorization)
+        message = await self._read(context)
+        with intake.budget.lease("protobuf") as lease:
+            lease.grow(len(message))
+            arrival = Arrival(signal, "protobuf", "grpc", principal, lease)
+            content_encoding = "gzip" if message.startswith(GZIP_MAGIC) else ""
+            verdict = await intake.accept(arrival, message, content_encoding)
+        return success_body(signal, "protobuf", verdict.rejected, verdict.reasons)
+
+    async def _read(self, context: Context) -> bytes:
+        """The only message of a call. Raises Unavailable and Malformed."""
+        async with self._intake.memory.arrival(self._limits.body_timeout_seconds):
+            message = await context.read()
+            if message is _EOF:
+                raise Malformed("the call ended without a message")
+            if await context.read() is not _EOF:
+                raise Malformed("the call has more than one message")
+        return bytes(message)
+
+    @contextmanager
+    def _one_call(self) -> Iterator[None]:
+        if self.at_hand >= self._limits.max_calls:
+            raise Unavailable("too many calls are at hand at this moment")
+        self.at_hand += 1
         try:
-            return await _accept(intake, signal, message, context)
-        except Exception as error:
-            refusal = as_refusal(error)
-            intake.telemetry.refused(signal, "grpc", refusal.reason, refusal.items)
-        return await _abort(context, refusal)
-
-    return export
-
-
-async def _accept(intake: Intake, signal: Signal, message: bytes, context: Context) -> bytes:
-    authorization = _authorization(context) if intake.authenticator.required else None
-    principal = intake.authenticator.authenticate(authorization)
-    with intake.budget.lease("protobuf") as lease:
-        lease.grow(len(message))
-        arrival = Arrival(signal, "protobuf", "grpc", principal, lease)
-        content_encoding = "gzip" if message.startswith(GZIP_MAGIC) else ""
-        verdict = await intake.accept(arrival, message, content_encoding)
-    return success_body(signal, "protobuf", verdict.rejected, verdict.reasons)
+            yield
+        finally:
+            self.at_hand -= 1
 
 
 def _authorization(context: Context) -> str | None:

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from collector.config import Config
 from collector.log import Log
 from collector.receivers import admission, compression
 from collector.receivers.auth import Authenticator, Principal
+from collector.receivers.memory import Memory
 from collector.receivers.status import Internal, NotSpooled, Refusal, Unavailable
 from collector.spool import Record, SpoolFailed, SpoolFull
 from semconv.settings import Encoding, Signal
@@ -34,6 +35,12 @@ COST_PER_BYTE: Final[dict[Encoding, int]] = {"protobuf": 4, "json": 32}
 # ms then, less than a change of threads under load; the most spiteful body takes some 0.1 s.
 INLINE_BYTES: Final[dict[Encoding, int]] = {"protobuf": 1 << 20, "json": 128 << 10}
 _INLINE_PIECES: Final = 16
+# A request of 1 MiB of protobuf is small: twice a full batch of an SDK. Small ones find room in an eighth more than
+# the budget, and where that is not enough, they take the place of large ones that arrive slowly.
+SMALL_COST: Final = 4 << 20
+_SHARE_FOR_SMALL: Final = 8
+# The largest request arrives in less from a sender nearby. So long can slow ones keep small ones out.
+_SLOW_SECONDS: Final = 1.0
 
 
 class SpoolLike(Protocol):
@@ -51,38 +58,75 @@ class Telemetry(Protocol):
 
 
 class Budget:
-    """Memory for requests in flight, as their cost. Not for use by several threads."""
+    """Memory for requests in flight, as their cost. For one event loop."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, memory: Memory) -> None:
         self.limit = limit
         self.used = 0
+        self._memory = memory
+        self._arriving: set[Lease] = set()
 
     @contextmanager
     def lease(self, encoding: Encoding) -> Iterator[Lease]:
-        """Room for one request; what it took is free again at the end."""
-        lease = Lease(self, COST_PER_BYTE[encoding])
+        """Room for one request of the current task; what it took is free again at the end.
+
+        Raises Unavailable where it had to make room for others while it arrived.
+        """
+        lease = Lease(self, COST_PER_BYTE[encoding], asyncio.current_task(), time.monotonic())
+        self._arriving.add(lease)
         try:
             yield lease
+        except asyncio.CancelledError:
+            if not lease.is_cut_off or (lease.task is not None and lease.task.uncancel()):
+                raise
+            raise Unavailable("it took too long to arrive while there was no room for others") from None
         finally:
+            self.arrived(lease)
             self.used -= lease.cost
+            if lease.cost > SMALL_COST:
+                self._memory.give_back_soon()
+
+    def arrived(self, lease: Lease) -> None:
+        """All bytes of its request are here: it is not cut off any more."""
+        self._arriving.discard(lease)
+
+    def take(self, lease: Lease, more: int) -> None:
+        """Raises Unavailable where there is no room, never while nothing else is in flight."""
+        is_small = lease.cost + more <= SMALL_COST
+        limit = self.limit + (self.limit // _SHARE_FOR_SMALL if is_small else 0)
+        while self.used + more > limit and self.used > lease.cost:
+            if not (is_small and self._cut_off_slowest()):
+                raise Unavailable("too many large requests are being handled at this moment")
+        self.used += more
+        lease.cost += more
+
+    def _cut_off_slowest(self) -> bool:
+        """End the largest of those that arrive slowly; False where there is none."""
+        before = time.monotonic() - _SLOW_SECONDS
+        slow = (lease for lease in self._arriving if lease.since < before and lease.cost)
+        lease = max(slow, key=lambda lease: lease.cost, default=None)
+        if lease is None or lease.task is None:
+            return False
+        self._arriving.discard(lease)
+        self.used, lease.cost, lease.is_cut_off = self.used - lease.cost, 0, True
+        lease.task.cancel()
+        return True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lease:
-    """What one request has taken of the budget."""
+    """What one request has taken of the budget, and the task that reads it."""
 
     budget: Budget
     cost_per_byte: int
+    task: asyncio.Task[Any] | None
+    since: float
     cost: int = 0
+    is_cut_off: bool = False
 
     def grow(self, size: int) -> None:
         """Take room for ``size`` more bytes. Raises Unavailable, never while nothing else is in flight."""
-        more = size * self.cost_per_byte
-        used = self.budget.used
-        if used + more > self.budget.limit and used > self.cost:
-            raise Unavailable("too many large requests are being handled at this moment")
-        self.budget.used = used + more
-        self.cost += more
+        self.budget.take(self, size * self.cost_per_byte)
 
 
 @dataclass(slots=True)
@@ -103,7 +147,8 @@ class Intake:
         self.limits = config.limits
         self.telemetry = telemetry
         self.authenticator = Authenticator(config.secrets())
-        self.budget = Budget(config.limits.max_inflight_bytes)
+        self.memory = Memory(config.limits.max_resident_bytes)
+        self.budget = Budget(config.limits.max_inflight_bytes, self.memory)
         self._spool = spool
         # One thread: two parses at a time would hold twice the memory and run no faster under one lock.
         self._worker = ThreadPoolExecutor(1, "intake")
@@ -114,6 +159,7 @@ class Intake:
         ``content_encoding`` is a coding of ``compression.inflate``, "" where the body is as it is.
         Raises Refusal, or whatever else ``as_refusal`` is to make one of.
         """
+        self.budget.arrived(arrival.lease)
         if content_encoding:
             body = await self._inflate(arrival, compression.inflate(content_encoding, body))
         received_at = time.time_ns()
@@ -173,6 +219,8 @@ class Intake:
 def as_refusal(error: Exception) -> Refusal:
     """What to answer where ``error`` ended a request; our own trouble is retryable: nothing is lost."""
     if isinstance(error, Refusal):
+        # They lead to the frames that hold the request's bytes, which nobody needs while it is answered.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         return error
     log.failed_on_data("a request could not be handled", error)
     return Internal("the request could not be handled; the server's log says why")

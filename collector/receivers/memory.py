@@ -1,0 +1,125 @@
+"""What this process has in memory, and messages on their way that are cut off before it is too much.
+
+gRPC says how large a message is only once it is there: what is on its way is in no budget. So it is the
+process's resident memory that is watched while messages arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import math
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from collector.receivers.status import Unavailable
+
+# While messages arrive, memory is looked at this often: a sender on the same machine fills some 10 MiB
+# meanwhile.
+_LOOK_SECONDS: Final = 0.01
+# Memory takes a moment to be free after a message was cut off, and 20 ms to be given back for each 100 MiB.
+_CUT_SECONDS: Final = 0.05
+# How many are cut off at a time: with 250 MiB on their way, senders of 1 GiB a second are held.
+_CUT_SHARE: Final = 0.25
+# The newest are never cut off: where memory is short for another reason, somebody still gets through.
+_KEPT: Final = 2
+# Where nobody says how much memory is used, this many messages at a time: at most 1 GiB.
+_UNMEASURED: Final = 16
+# How long after large requests memory is given back: a burst of them has one end.
+_GIVE_BACK_SECONDS: Final = 1.0
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes() -> int | None:
+    """What this process has in memory; None where the system does not say, which Linux does."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - a hundred times a second
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:
+        return None
+
+
+def give_back() -> None:
+    """Return what is free to the system: glibc keeps all that lies below something still in use."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)
+
+
+# glibc alone has it.
+_malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+class Memory:
+    """Keeps resident memory near ``limit`` (bytes) while messages arrive. For one event loop."""
+
+    def __init__(self, limit: int, resident: Callable[[], int | None] = resident_bytes) -> None:
+        self.limit = limit
+        self._resident = resident
+        self._arriving: dict[asyncio.Timeout, None] = {}  # oldest first
+        self._looking = False
+        self._next_cut = -math.inf
+        self._giving_back = False
+
+    @property
+    def arriving(self) -> int:
+        """How many messages are on their way."""
+        return len(self._arriving)
+
+    @asynccontextmanager
+    async def arrival(self, seconds: float) -> AsyncIterator[None]:
+        """One message arrives while this is open. Raises Unavailable where it is cut off, or takes longer."""
+        if len(self._arriving) >= _UNMEASURED and self._resident() is None:
+            raise Unavailable("too many messages are on their way at this moment")
+        deadline = asyncio.timeout(seconds)
+        self._arriving[deadline] = None
+        self._look_soon()
+        try:
+            async with deadline:
+                yield
+        except TimeoutError:
+            if deadline in self._arriving:
+                raise Unavailable(f"the message did not arrive within {seconds:g} s") from None
+            raise Unavailable("memory is short at this moment") from None
+        finally:
+            self._arriving.pop(deadline, None)
+
+    def give_back_soon(self) -> None:
+        """To be called after a large request: memory is given back when the burst is likely over."""
+        if not self._giving_back:
+            self._giving_back = True
+            asyncio.get_running_loop().call_later(_GIVE_BACK_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        self._giving_back = False
+        give_back()
+
+    def _look_soon(self) -> None:
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if not self._arriving:
+            return
+        self._look_soon()
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_cut and self._is_short():
+            self._next_cut = now + _CUT_SECONDS
+            give_back()
+            self.give_back_soon()
+            if self._is_short():
+                self._cut_off_oldest(now)
+
+    def _is_short(self) -> bool:
+        return (self._resident() or 0) > self.limit
+
+    def _cut_off_oldest(self, now: float) -> None:
+        """The oldest are large or slow; what is small and quick is whole before it is its turn."""
+        most = math.ceil(len(self._arriving) * _CUT_SHARE)
+        for deadline in list(self._arriving)[: max(0, min(most, len(self._arriving) - _KEPT))]:
+            del self._arriving[deadline]
+            deadline.reschedule(now)
