@@ -29,9 +29,12 @@ class Limits(Protocol):
 
 
 _SLICE: Final = 1 << 20
-# A value is the first thing in a container or follows a comma. Strings are passed over whole; the quantifiers
-# are possessive, so that no body makes the expression try twice.
-_JSON_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{,])', re.DOTALL)
+# A value is the first thing in a container or follows a comma. Strings are passed over whole; the quantifiers are
+# possessive, so that no body makes the expression try twice.
+_JSON_NODE: Final = rb'(?:[^"\[{,]++|"(?:[^"\\]++|\\.)*+")*+[\[{,]'
+_JSON_NODES: Final = tuple(
+    (count, re.compile(b"(?:%b){%d}+" % (_JSON_NODE, count), re.DOTALL)) for count in (1000, 1)
+)
 
 
 def max_bytes(encoding: Encoding, limits: Limits) -> int:
@@ -89,9 +92,10 @@ def _count_json_nodes(body: bytes, max_nodes: int) -> None:
         return
     if body.count(b"{") + body.count(b"[") + body.count(b",") < max_nodes:
         return
-    nodes = 1
-    for token in _JSON_TOKEN.finditer(body):
-        if token.lastindex:
-            nodes += 1
-            if nodes > max_nodes:
-                raise too_many(max_nodes, "values")
+    nodes, position = 1, 0
+    for count, pattern in _JSON_NODES:
+        while nodes <= max_nodes and (found := pattern.match(body, position)):
+            nodes += count
+            position = found.end()
+    if nodes > max_nodes:
+        raise too_many(max_nodes, "values")

@@ -70,21 +70,21 @@ class Shape:
     children: dict[int, Shape] = field(default_factory=dict)
     packed: dict[int, int] = field(default_factory=dict)  # tag → bytes an element has, 0 = varint
     elements: set[int] = field(default_factory=set)  # tags of the same fields where they are not packed
+    # What follows from these.
     scalars: re.Pattern[bytes] = field(init=False)  # a run of fields that do not count
+    has_nodes: bool = field(init=False)  # there may be something in it to be counted
     is_item: bool = field(init=False)
     is_list: bool = field(init=False)
     is_pair: bool = field(init=False)
 
-    def __post_init__(self) -> None:
+    def complete(self) -> Shape:
+        """To be called once all fields are known."""
         self.scalars = _uncounted(self.elements)
+        self.has_nodes = bool(self.children or self.packed)
         self.is_item = self.name in _ITEMS
         self.is_list = self.name in _LISTS
         self.is_pair = self.name == "KeyValue"
-
-    @property
-    def has_nodes(self) -> bool:
-        """Whether there is anything in it to be counted."""
-        return bool(self.children or self.packed)
+        return self
 
 
 def _uncounted(counted: Iterable[int]) -> re.Pattern[bytes]:
@@ -105,7 +105,8 @@ def _uncounted(counted: Iterable[int]) -> re.Pattern[bytes]:
     return re.compile(b"(?:%b)*+" % b"|".join(fields), re.DOTALL)
 
 
-_TEXT: Final = Shape("string")  # an element of a repeated string: it has a place in memory, but no fields
+# An element of a repeated string: it has a place in memory, but no fields.
+_TEXT: Final = Shape("string").complete()
 
 
 def _shape(descriptor: Descriptor, known: dict[str, Shape]) -> Shape:
@@ -113,12 +114,12 @@ def _shape(descriptor: Descriptor, known: dict[str, Shape]) -> Shape:
     if name not in known:
         shape = known[name] = Shape(descriptor.name)
         for entry in descriptor.fields:
-            _add_field(shape, entry, known)
-        shape.scalars = _uncounted(shape.elements)
+            _read_field(shape, entry, known)
+        shape.complete()
     return known[name]
 
 
-def _add_field(shape: Shape, entry: FieldDescriptor, known: dict[str, Shape]) -> None:
+def _read_field(shape: Shape, entry: FieldDescriptor, known: dict[str, Shape]) -> None:
     tag = entry.number << 3 | _DELIMITED
     if entry.message_type is not None:
         shape.children[tag] = _shape(entry.message_type, known)
@@ -133,11 +134,10 @@ def _add_field(shape: Shape, entry: FieldDescriptor, known: dict[str, Shape]) ->
 def _down_to_items(shape: Shape) -> Shape:
     """The envelopes of items alone: whatever is not on the way from the request to an item is left out."""
     if shape.is_item:
-        return Shape(shape.name)
+        return Shape(shape.name).complete()
     children = {tag: _down_to_items(child) for tag, child in shape.children.items() if not child.is_pair}
-    return Shape(
-        shape.name, {tag: child for tag, child in children.items() if child.is_item or child.children}
-    )
+    on_the_way = {tag: child for tag, child in children.items() if child.is_item or child.children}
+    return Shape(shape.name, on_the_way).complete()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,32 +233,34 @@ class _OneTooDeep(Exception):  # noqa: N818 - turned into TooDeep
 
 def _walk(body: bytes, position: int, end: int, shape: Shape, depth: int, tally: Tally) -> None:
     """``depth`` is how many lists and maps may stand in each other here, and one more."""
-    children = shape.children
     while position < end:
-        if body[position] & 7 in _SCALARS:
-            past = _past_scalars(shape, body, position, end)
-            if past > position:
-                position = past
-                continue
-        tag, start, stop = _field(body, position, end)
-        child = children.get(tag)
-        before = tally.items, tally.nodes, tally.fields
-        if child is None:
-            _add_uncounted(body, tag, start, stop, shape, tally)
-        elif child.is_item and not child.children and body[position] == tag:
-            stop, items = _run(body, position, end, tally.max_items)
-            tally.add(items, items)
-        elif child.is_pair and (pairs := _simple_pairs(body, position, end))[1]:
-            stop = pairs[0]
-            tally.add(nodes=2 * pairs[1])
+        tag = body[position]
+        if tag & 7 != _DELIMITED:
+            stop = _past_scalars(body, position, end, shape, tally)
         else:
-            tally.add(child.is_item, 1)
-            if child.has_nodes:
-                _walk(body, start, stop, child, _below(child, depth), tally)
-        if body[stop : stop + 2] == body[position : position + 2]:
-            position = _past_repeated(body, position, stop, end, before, tally)
-        else:
-            position = stop
+            length = body[position + 1] if tag < 0x80 else 0x80
+            start = position + 2
+            stop = start + length
+            if length >= 0x80:
+                tag, start, stop = _field(body, position, end)
+            elif stop > end:
+                raise _CutShort
+            child = shape.children.get(tag)
+            if child is None:
+                _add_field(body, start, stop, shape.packed.get(tag), tally)
+            elif child.is_pair and (pairs := _simple_pairs(body, position, end))[1]:
+                stop = pairs[0]
+                tally.add(nodes=2 * pairs[1])
+            elif child.is_item and not child.children and body[position] == tag:
+                stop, items = _run(body, position, end, tally.max_items)
+                tally.add(items, items)
+            else:
+                tally.add(child.is_item, 1)
+                if child.has_nodes:
+                    _walk(body, start, stop, child, _below(child, depth), tally)
+        if stop < end and body[stop] == body[position]:
+            stop = _past_repeated(body, position, stop, end, shape, depth, tally)
+        position = stop
 
 
 def _below(child: Shape, depth: int) -> int:
@@ -269,31 +271,37 @@ def _below(child: Shape, depth: int) -> int:
     return depth - 1
 
 
-def _past_scalars(shape: Shape, body: bytes, position: int, end: int) -> int:
+def _past_scalars(body: bytes, position: int, end: int, shape: Shape, tally: Tally) -> int:
+    """Pass over fields without a length: all that do not count, or one that does."""
     found = shape.scalars.match(body, position, end)
-    return found.end() if found else position
+    if found and found.end() > position:
+        return found.end()
+    tag, _, stop = _field(body, position, end)
+    is_element = tag in shape.elements
+    tally.add(nodes=is_element, fields=not is_element)
+    return stop
 
 
-def _add_uncounted(body: bytes, tag: int, start: int, stop: int, shape: Shape, tally: Tally) -> None:
-    """A field that is no sub-message."""
-    if tag in shape.packed:
-        tally.add(nodes=_elements(body[start:stop], shape.packed[tag]))
-    elif tag in shape.elements:
-        tally.add(nodes=1)
+def _add_field(body: bytes, start: int, stop: int, element_bytes: int | None, tally: Tally) -> None:
+    """A field with a length that is no sub-message; ``element_bytes`` None = and no packed field either."""
+    if element_bytes is not None:
+        tally.add(nodes=_elements(body[start:stop], element_bytes))
     else:
-        tally.add(fields=1)
+        tally.fields += 1
+        if tally.fields > tally.max_fields:
+            raise too_many(tally.max_fields, "fields")
 
 
 def _past_repeated(
-    body: bytes, position: int, stop: int, end: int, before: tuple[int, int, int], tally: Tally
+    body: bytes, position: int, stop: int, end: int, shape: Shape, depth: int, tally: Tally
 ) -> int:
-    """Pass over the further fields that are, byte for byte, the one at ``position``, adding what it added.
+    """Pass over what is, byte for byte, from ``position`` to ``stop`` once more, adding what that holds.
 
     What is 65 KB compressed and 64 MiB decoded is little else.
     """
-    if stop - position > _LONGEST_REPEATED:
+    unit = several = body[position:stop] if stop - position <= _LONGEST_REPEATED else b""
+    if not unit or not body.startswith(unit, stop, end):
         return stop
-    unit = several = body[position:stop]
     first = stop
     while body.startswith(several, stop, end):
         stop += len(several)
@@ -301,11 +309,10 @@ def _past_repeated(
             several += several
     while body.startswith(unit, stop, end):
         stop += len(unit)
+    once = Tally(tally.signal, tally.max_items, tally.max_nodes)
+    _walk(unit, 0, len(unit), shape, depth, once)
     times = (stop - first) // len(unit)
-    items, nodes, fields = (
-        now - then for now, then in zip((tally.items, tally.nodes, tally.fields), before, strict=True)
-    )
-    tally.add(items * times, nodes * times, fields * times)
+    tally.add(once.items * times, once.nodes * times, once.fields * times)
     return stop
 
 
