@@ -126,7 +126,8 @@ class LoaderKeeper:
         pipe = process.stdin
         assert pipe is not None  # noqa: S101 - asked for above
         told: Position | None = None
-        with contextlib.suppress(ConnectionError):  # it died: _listen sees that too
+        # It died, which _listen sees too. uvloop raises RuntimeError where its end of the pipe is closed already.
+        with contextlib.suppress(ConnectionError, RuntimeError):
             pipe.write(_line({"config": self._config}))
             while not (self._stopping.is_set() and told == self._durable):
                 if self._durable is not None and self._durable != told:
