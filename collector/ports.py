@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from collector.access import Access
 from collector.admin.app import start_admin
-from collector.config import Config
+from collector.config import Config, ConfigError
 from collector.config_values import split_endpoint
 from collector.data_dir import CannotStart
 from collector.health import Health
@@ -30,8 +31,10 @@ class Ports:
         self._intake = intake
         self._health = health
         self._telemetry = telemetry
+        self._access: Access | None = None
         self._admin: GuardedServer | None = None
         self._grpc: GrpcServer | None = None
+        self._http: GuardedServer | None = None
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
     @property
@@ -40,23 +43,40 @@ class Ports:
         return self._health.ports
 
     async def open(self) -> None:
-        """Bind all. Raises CannotStart, which names the option whose address cannot be had."""
+        """Bind all. Raises CannotStart, which names the option whose address cannot be had, or the file of a
+        token or certificate that cannot be used; before any is bound then."""
         try:
-            await self._open(self._config)
-        except EndpointError as error:
+            self._access = Access(self._config, self._intake.authenticator)
+            await self._open(self._config, self._access)
+        except (EndpointError, ConfigError) as error:
             raise CannotStart(str(error)) from error
+        self._access.start()
 
-    async def _open(self, config: Config) -> None:
-        self._admin = await start_admin(self._health, self._telemetry, config, lambda _header: None)
-        http = await start_http(self._intake, config.http_endpoint, config, RECEIVERS_GRACE)
+    async def _open(self, config: Config, access: Access) -> None:
+        # What asks for health has no certificate; what asks the admin port for more is asked for one there.
+        tls = access.certificates.server_context(client_certificates="optional")
+        self._admin = await start_admin(self._health, self._telemetry, config, access.authorize, tls)
+        tls = access.certificates.server_context(client_certificates="required")
+        http = self._http = await start_http(self._intake, config.http_endpoint, config, RECEIVERS_GRACE, tls)
         self._closers.append(http.close)
-        grpc = self._grpc = await start_grpc(self._intake, config.grpc_endpoint, config)
+        credentials = access.certificates.grpc_credentials()
+        grpc = self._grpc = await start_grpc(self._intake, config.grpc_endpoint, config, credentials)
         self._closers.append(lambda: grpc.stop(RECEIVERS_GRACE))
         self._health.ports = {
             "grpc": _with_port(config.grpc_endpoint, grpc.port),
             "http": _with_port(config.http_endpoint, http.port),
             "admin": _with_port(config.admin_endpoint, self._admin.port),
         }
+
+    def connections(self) -> Mapping[str, int]:
+        """Open ones by port, where that can be told: gRPC keeps its own to itself."""
+        ports = {"http": self._http, "admin": self._admin}
+        return {name: port.connections for name, port in ports.items() if port is not None}
+
+    def requests(self) -> Mapping[str, int]:
+        """Those at hand by transport."""
+        ports = {"http": self._http, "grpc": self._grpc}
+        return {name: port.requests for name, port in ports.items() if port is not None}
 
     async def set_serving(self, serving: bool) -> None:
         """What the gRPC health service answers, as /readyz is asked for at the time."""
@@ -74,6 +94,8 @@ class Ports:
         """Last of all: how the stop goes can be watched there. Safe twice."""
         if self._admin is not None:
             await self._admin.close()
+        if self._access is not None:
+            await self._access.stop()
 
 
 def _with_port(endpoint: str, port: int) -> str:
