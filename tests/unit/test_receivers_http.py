@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from collector.receivers import http as receiver
+from collector.receivers.status import Malformed, status_body
 from collector.spool import SpoolFailed, SpoolFull
 from tests.unit.http_support import BODY, TRACES, connected, head, raw, send
 from tests.unit.receivers_support import JSON, PROTOBUF, Receivers, config, json_request, json_span, request
@@ -338,6 +339,15 @@ def test_an_unknown_path_is_quoted_within_bounds(receivers, path, headers):
     )
     assert len(message) < 700
     assert message.isprintable()
+
+
+@pytest.mark.parametrize("text", ["\udcff\ud800", "é" * 2000, "\x00"])
+def test_any_text_fits_into_an_answer(text):
+    """Errors can quote what a sender wrote: lone surrogates are spelt out, and what is long is cut."""
+    refusal = Malformed(text)
+    message = status_pb2.Status.FromString(status_body(refusal, "protobuf")).message
+    assert json.loads(status_body(refusal, "json"))["message"] == message
+    assert 0 < len(message) <= 1000
 
 
 def test_an_empty_json_body_is_an_empty_request(receivers):
