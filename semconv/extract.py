@@ -7,7 +7,7 @@ input count includes cache, whose account it is) is resolution's part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,9 @@ _EXTRACTORS: Final[dict[Signal, Callable[[Context, Senders, ScopeGroup], None]]]
     "logs": extract_logs,
     "metrics": extract_metrics,
 }
+TABLES: Final = ("spans", "log_records", "metric_points", "contents")
+# Rows that exist as Python objects at a time: some 10 KB each.
+_MOST_ROWS: Final = 2000
 
 
 @dataclass(slots=True)
@@ -52,26 +55,45 @@ def extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     """Read requests into tables. DecodeError names a request whose body cannot be decoded at all."""
     rows, dialects, short = Rows(), tables(), settings.max_value_bytes // 4
     rules = None if settings.redaction is None else redaction(settings.redaction)
+    pieces: list[Extracted] = []
     for number, request in enumerate(requests):
+        context = Context(request, settings, dialects, rows, short, rules, Budget.of(request))
         try:
-            _read(Context(request, settings, dialects, rows, short, rules, Budget.of(request)))
+            for _ in _groups_read(context):
+                if sum(len(getattr(rows, name)) for name in TABLES) >= _MOST_ROWS:
+                    pieces.append(_taken(rows))
         except DecodeError as error:
             raise DecodeError(f"request {number} ({request.signal}, {request.encoding}): {error}") from error
-    return _tables(rows)
+    return joined([*pieces, _taken(rows)])
 
 
-def _read(context: Context) -> None:
+def joined(pieces: Sequence[Extracted]) -> Extracted:
+    """Several in one, at least one; no row is copied."""
+    if len(pieces) == 1:
+        return pieces[0]
+    tables = {name: pa.concat_tables([getattr(piece, name) for piece in pieces]) for name in TABLES}
+    return Extracted(**tables, counts=sum((piece.counts for piece in pieces), Counter()))
+
+
+def _groups_read(context: Context) -> Iterator[None]:
+    """Reads a request into the context's rows; hands over after each scope."""
     request, senders = context.request, Senders(context)
     read_group = _EXTRACTORS[request.signal]
     for group in scope_groups(request.signal, request.encoding, request.body):
         read_group(context, senders, group)
+        yield
 
 
-def _tables(rows: Rows) -> Extracted:
-    return Extracted(
+def _taken(rows: Rows) -> Extracted:
+    """The tables of ``rows``, which has none from then on."""
+    extracted = Extracted(
         spans=table(rows.spans, columns.SPANS),
         log_records=table(rows.log_records, columns.LOG_RECORDS),
         metric_points=table(rows.metric_points, columns.METRIC_POINTS),
         contents=table(rows.contents, columns.CONTENTS),
         counts=rows.counts,
     )
+    for name in TABLES:
+        getattr(rows, name).clear()
+    rows.counts = Counter()
+    return extracted

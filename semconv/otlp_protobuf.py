@@ -44,7 +44,8 @@ from semconv.otlp import (
     Value,
     optional_id,
 )
-from semconv.settings import MOST_EVENTS
+from semconv.pieces import GROUPS, pieces
+from semconv.settings import MOST_EVENTS, Signal
 from semconv.values import bytes_value, double_value
 
 # The other implementations are 10 to 50 times slower and differ in what they refuse.
@@ -244,10 +245,15 @@ _READERS: Final[dict[str | None, Callable[[Any, Notes], Value]]] = {
 # --- signals --------------------------------------------------------------------------------------
 
 
+def _groups(signal: Signal, message_class: Any, body: bytes) -> Iterator[Any]:
+    for piece in pieces(body):
+        yield from getattr(parse(message_class, piece), GROUPS[signal])
+
+
 def traces(body: bytes) -> Iterator[ScopeGroup]:
     """The spans of an ExportTraceServiceRequest, scope by scope."""
     pairs = _Pairs()
-    for resource_spans in parse(_TRACES, body).resource_spans:
+    for resource_spans in _groups("traces", _TRACES, body):
         resource = _resource(resource_spans, pairs)
         for scope_spans in resource_spans.scope_spans:
             spans = (_span(span, pairs) for span in scope_spans.spans)
@@ -257,7 +263,7 @@ def traces(body: bytes) -> Iterator[ScopeGroup]:
 def logs(body: bytes) -> Iterator[ScopeGroup]:
     """The records of an ExportLogsServiceRequest, scope by scope."""
     pairs = _Pairs()
-    for resource_logs in parse(_LOGS, body).resource_logs:
+    for resource_logs in _groups("logs", _LOGS, body):
         resource = _resource(resource_logs, pairs)
         for scope_logs in resource_logs.scope_logs:
             records = (_log_record(record, pairs) for record in scope_logs.log_records)
@@ -267,7 +273,7 @@ def logs(body: bytes) -> Iterator[ScopeGroup]:
 def metrics(body: bytes) -> Iterator[ScopeGroup]:
     """The metrics of an ExportMetricsServiceRequest, scope by scope."""
     pairs = _Pairs()
-    for resource_metrics in parse(_METRICS, body).resource_metrics:
+    for resource_metrics in _groups("metrics", _METRICS, body):
         resource = _resource(resource_metrics, pairs)
         for scope_metrics in resource_metrics.scope_metrics:
             records = (_metric(metric, pairs) for metric in scope_metrics.metrics)

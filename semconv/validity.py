@@ -17,6 +17,7 @@ from semconv.json_document import Document, Object, check_depth, envelope
 from semconv.otlp import DecodeError
 from semconv.otlp_json import identifier, time
 from semconv.otlp_json_metrics import data_points
+from semconv.pieces import GROUPS, pieces
 from semconv.protobuf_depth import parse_to_depth
 from semconv.settings import Encoding, Signal
 
@@ -67,9 +68,14 @@ def check(
 Faults = Iterator[Fault | None]
 
 
+def _groups(signal: Signal, body: bytes, max_depth: int | None) -> Iterator[Any]:
+    """The groups of items that have a resource in common."""
+    for piece in pieces(body):
+        yield from getattr(parse_to_depth(signal, piece, max_depth), GROUPS[signal])
+
+
 def _protobuf_traces(body: bytes, max_depth: int | None) -> Faults:
-    request = parse_to_depth("traces", body, max_depth)
-    for resource_spans in request.resource_spans:
+    for resource_spans in _groups("traces", body, max_depth):
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
                 yield span_fault(
@@ -78,16 +84,14 @@ def _protobuf_traces(body: bytes, max_depth: int | None) -> Faults:
 
 
 def _protobuf_logs(body: bytes, max_depth: int | None) -> Faults:
-    request = parse_to_depth("logs", body, max_depth)
-    for resource_logs in request.resource_logs:
+    for resource_logs in _groups("logs", body, max_depth):
         for scope_logs in resource_logs.scope_logs:
             for record in scope_logs.log_records:
                 yield log_record_fault(record.time_unix_nano, record.observed_time_unix_nano)
 
 
 def _protobuf_metrics(body: bytes, max_depth: int | None) -> Faults:
-    request = parse_to_depth("metrics", body, max_depth)
-    for resource_metrics in request.resource_metrics:
+    for resource_metrics in _groups("metrics", body, max_depth):
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 yield from map(_point_fault, _protobuf_points(metric))
