@@ -195,6 +195,8 @@ class Server:
             "spanledger_loader_restarts": lambda: loader.restarts,
             "spanledger_loader_memory_rss_bytes": lambda: resident_bytes(loader.pid),
             "spanledger_quarantine_entries": health.quarantined,
+            "spanledger_http_connections": self._ports.connections,
+            "spanledger_requests_in_flight": self._ports.requests,
             "spanledger_inflight_cost_bytes": lambda: budget.used,
             "spanledger_inflight_cost_max_bytes": lambda: budget.limit,
             "otelcol_process_memory_rss_bytes": lambda: resident_bytes(os.getpid()),

@@ -24,7 +24,8 @@ from semconv.settings import Signal
 
 Transport = Literal["grpc", "http"]
 Outcome = Literal["ok", "failed", "timeout"]
-Reading = Callable[[], float | str | None]
+# A number; numbers by the value of the only label; the state of now; or None where it is not known.
+Reading = Callable[[], float | Mapping[str, float] | str | None]
 
 # Name of a signal's items in otelcol's metrics, which is also their name in the `loads` table.
 ITEMS: Final[dict[Signal, str]] = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
@@ -117,6 +118,8 @@ GAUGES: Final = (
     Row("spanledger_loader_lag_seconds", "Age of the oldest request not loaded."),
     Row("spanledger_loader_memory_rss_bytes", "Resident memory of the loader process."),
     Row("spanledger_quarantine_entries", "What lies in the quarantine now: requests, and damaged spool bytes."),
+    Row("spanledger_http_connections", "Open connections to the port.", {"port": ("http", "admin")}),
+    Row("spanledger_requests_in_flight", "Requests being received or handled.", {"transport": TRANSPORTS}),
     Row("spanledger_inflight_cost_bytes", "Memory that requests being handled are reckoned to take."),
     Row("spanledger_inflight_cost_max_bytes", "Memory that they may take (limits.max_inflight_bytes)."),
     Row("otelcol_process_memory_rss_bytes", "Resident memory of the server process."),
@@ -226,9 +229,11 @@ class _Readings(Collector):
                     yield shown
 
 
-def _samples(row: Row, value: float | str) -> Iterator[tuple[tuple[str, ...], float]]:
+def _samples(row: Row, value: float | Mapping[str, float] | str) -> Iterator[tuple[tuple[str, ...], float]]:
     if isinstance(value, str):
         return (((state,), float(state == value)) for state in row.labels["state"])
+    if isinstance(value, Mapping):
+        return (((label,), float(number)) for label, number in value.items())
     return iter([(tuple(values[0] for values in row.labels.values()), float(value))])
 
 

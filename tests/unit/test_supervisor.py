@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from collector.spool import read_records
 from collector.spool_files import segments
@@ -197,6 +199,9 @@ def test_readiness_waits_for_the_lake_and_liveness_does_not(tmp_path: Path) -> N
         assert status == 503
         assert report["lake"]["created"] is False
         assert report["loader"]["state"] == "starting"
+        with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_a_dead_loader_is_started_again_while_requests_are_accepted(tmp_path: Path) -> None:

@@ -308,6 +308,22 @@ def test_the_processes_are_measured(server: Collector) -> None:
     assert 0 < uptime < value(server, "otelcol_process_uptime_seconds_total") < 600
 
 
+def test_what_is_in_flight_is_measured(server: Collector) -> None:
+    """A connection that is open, a request whose body is on its way, and both gone again."""
+    connections, requests = "spanledger_http_connections", "spanledger_requests_in_flight"
+    wait_until(lambda: value(server, connections, port="http") == 0)
+    head = f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n"
+    with socket.create_connection(("127.0.0.1", server.http_port), timeout=5) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n{{".encode())
+        wait_until(lambda: value(server, requests, transport="http") == 1)
+        wait_until(lambda: value(server, "spanledger_inflight_cost_bytes") > 0)
+        assert value(server, connections, port="http") == 1
+        assert value(server, connections, port="admin") >= 1
+    wait_until(lambda: value(server, requests, transport="http") == 0)
+    wait_until(lambda: value(server, connections, port="http") == 0)
+    assert value(server, "spanledger_inflight_cost_bytes") == 0
+
+
 def test_every_refusal_that_there_is_has_a_reason_in_the_closed_list() -> None:
     """A new one that is missing there would be counted as `other`."""
 
