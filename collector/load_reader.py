@@ -8,17 +8,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
+from collector.config import Config
+from collector.data_dir import SPOOL
 from collector.load_orders import Orders
 from collector.spool_files import Position, SpoolDamaged, read_records, resynchronise
 from collector.spool_format import Record
+from semconv.admission import admit
 from semconv.extract import Extracted, extract
+from semconv.otlp import DecodeError
 from semconv.request import Request
 from semconv.settings import Settings
+from semconv.wire import TooMany
 
 # How long the first request after a silence waits for company.
 _GATHER_SECONDS: Final = 0.05
@@ -44,7 +48,7 @@ class Batch:
     extracted: Extracted | None = None
     error: Exception | None = None
     bytes: int = 0
-    skipped: bool = False  # bytes that are no records were passed over
+    skipped: bool = False  # something was put aside: bytes that are no records, or requests that are too much
 
 
 class SpoolReader:
@@ -52,25 +56,28 @@ class SpoolReader:
 
     def __init__(
         self,
-        directory: Path,
+        config: Config,
+        settings: Settings,
         start: Position | None,
         orders: Orders,
-        settings: Settings,
         on_damage: Callable[[SpoolDamaged, Position], None],
-        *,
-        max_items: int,
-        max_wait_seconds: float,
+        on_refused: Callable[[Position, Request, Exception], None],
     ) -> None:
-        """`on_damage` is told of bytes that are no records, and where reading goes on. `max_items` is met by an
-        estimate from bytes. Batches start at least `max_wait_seconds` apart unless they are full.
+        """`on_damage` is told of bytes that are no records, and where reading goes on, `on_refused` of requests that
+        the limits do not let anybody parse.
+
+        The number of spans in a batch is met by an estimate from bytes. Batches start at least the configured wait
+        apart unless they are full.
         """
-        self._directory = directory
+        self._directory = config.data_dir / SPOOL
+        self._settings = settings
+        self._limits = config.limits
+        self._max_items = config.loader.max_batch_spans
+        self._max_wait_seconds = config.loader.max_wait_seconds
         self._position = start
         self._orders = orders
-        self._settings = settings
         self._on_damage = on_damage
-        self._max_items = max_items
-        self._max_wait_seconds = max_wait_seconds
+        self._on_refused = on_refused
         self._bytes_per_item = _BYTES_PER_ITEM
         self._last_batch = 0.0
         self._slots = threading.Semaphore(_BATCHES_IN_MEMORY)
@@ -144,8 +151,7 @@ class SpoolReader:
         budget = self._budget()
         try:
             for position, record in read_records(self._directory, self._position, end):
-                batch.requests.append((position, _request(record)))
-                batch.bytes += len(record.body)
+                self._add(batch, position, _request(record))
                 batch.position = self._position = position
                 if batch.bytes >= budget:
                     return batch
@@ -154,6 +160,17 @@ class SpoolReader:
             self._position = batch.position = self._pass_over(damage, end)
             batch.skipped = True
         return batch
+
+    def _add(self, batch: Batch, position: Position, request: Request) -> None:
+        """Take a request into the batch if it may be parsed: the spool may hold what older limits let in."""
+        try:
+            admit(request.signal, request.encoding, request.body, self._limits)
+        except (TooMany, DecodeError) as error:
+            self._on_refused(position, request, error)
+            batch.skipped = True
+        else:
+            batch.requests.append((position, request))
+            batch.bytes += len(request.body)
 
     def _pass_over(self, damage: SpoolDamaged, end: Position) -> Position:
         resumed = resynchronise(self._directory, damage.segment, damage.offset, end)

@@ -34,9 +34,11 @@ from collector.store.maintenance import Maintenance
 from collector.store.migrate import create_or_migrate
 from collector.store.trouble import fault_of
 from semconv.extract import Extracted, extract
+from semconv.otlp import DecodeError
 from semconv.request import Request
 from semconv.settings import Signal
 from semconv.validity import check
+from semconv.wire import TooMany
 
 Requests = list[tuple[Position, Request]]
 
@@ -66,13 +68,7 @@ class Loader:
         self._maintenance = Maintenance(lake)
         self.position = self._committer.spool_position()
         self._reader = SpoolReader(
-            self._data_dir / SPOOL,
-            self.position,
-            orders,
-            self._settings,
-            self._put_damage_aside,
-            max_items=config.loader.max_batch_spans,
-            max_wait_seconds=config.loader.max_wait_seconds,
+            config, self._settings, self.position, orders, self._put_damage_aside, self._put_aside
         )
 
     def run(self) -> None:
@@ -164,7 +160,9 @@ class Loader:
         log.failed_on_data(
             "request put aside", error, name=entry.name, signal=request.signal, bytes=entry.bytes
         )
-        self._report_put_aside(entry, request.signal, _items(request))
+        # What cannot or must not be parsed is not parsed to be counted.
+        items = 0 if isinstance(error, TooMany | DecodeError) else _items(request)
+        self._report_put_aside(entry, request.signal, items)
 
     def _put_damage_aside(self, damage: SpoolDamaged, resumed: Position) -> None:
         with segment_path(self._data_dir / SPOOL, damage.segment).open("rb") as file:

@@ -117,6 +117,10 @@ def ask(data_dir: Path, query: str) -> list[tuple[Any, ...]]:
         return lake.connection.execute(query).fetchall()
 
 
+def varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80, *varint(number >> 7)]) if number > 0x7F else bytes([number])
+
+
 def numbered(first: int, last: int) -> Sequence[Request]:
     """A request per number, of one trace with one call."""
     return [traces(call(n, 1, response_id=f"r-{n}", at=n * SECOND)) for n in range(first, last)]
@@ -213,6 +217,40 @@ def test_a_request_that_cannot_be_loaded_goes_to_quarantine_and_the_rest_loads(d
         more = accept(data_dir, *numbered(41, 42))
         assert sum(row["spans_stored"] for row in running.load_up_to(more)) == 1
     assert len(list(quarantine.entries(data_dir))) == 1
+
+
+def peak_kilobytes(process: int) -> int:
+    """The most memory that the process has had at a time."""
+    return int(Path(f"/proc/{process}/status").read_text().partition("VmHWM:")[2].split()[0])
+
+
+def test_what_must_not_be_parsed_goes_to_quarantine_unparsed(data_dir: Path) -> None:
+    """Bombs that are in the spool already, between good requests: each is kept whole with its reason, memory stays
+    bounded (parsed, the first alone takes a gigabyte), everything else loads, and so it is after a restart.
+    """
+    spans = b"\x12\x00" * (8 << 20)
+    scope = b"\x12" + varint(len(spans)) + spans
+    bombs = [
+        Request("traces", "protobuf", b"\x0a" + varint(len(scope)) + scope, 1),
+        Request("logs", "json", b'{"resourceLogs":[' + b"{}," * 2_000_000 + b"{}]}", 1),
+        Request("traces", "protobuf", b"\x0a\x00" * (4 << 20), 1),
+    ]
+    durable = accept(data_dir, *numbered(1, 3), *bombs[:2], *numbered(3, 5), bombs[2])
+    with loader(data_dir) as running:
+        before = peak_kilobytes(running.process.pid)
+        running.say(durable=durable)
+        heard = [running.hear("quarantined") for _ in bombs]
+        running.load_up_to(durable)
+        assert peak_kilobytes(running.process.pid) - before < 150 << 10
+    expected = ["more than 50000 spans", "more than 2000000 values", "more than 2000000 values"]
+    for entry, reason, bomb, report in zip(quarantine.entries(data_dir), expected, bombs, heard, strict=True):
+        assert reason in entry.reason
+        assert entry.request == bomb
+        assert (report["signal"], report["bytes"]) == (bomb.signal, len(bomb.body))
+    with loader(data_dir) as running:
+        running.load_up_to(accept(data_dir, *numbered(5, 6)))
+    assert ask(data_dir, "SELECT count(*), count(DISTINCT trace_id) FROM calls") == [(5, 5)]
+    assert len(list(quarantine.entries(data_dir))) == len(bombs)
 
 
 def test_a_spool_that_begins_again_is_read_from_its_start(data_dir: Path) -> None:
