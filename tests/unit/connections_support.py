@@ -97,12 +97,8 @@ class Running:
             return connection.recv(1000).startswith(b"HTTP/1.1 200")
 
     @property
-    def connections(self):
-        return list(self.server._connections)
-
-    @property
     def open(self):
-        return len(self.connections)
+        return self.server.connections
 
 
 def read_all(connection):

@@ -181,7 +181,7 @@ def test_what_is_sent_ahead_waits_at_the_sender(server, length):
     ahead = POST.replace(b"5", b"%d" % length) + b"x" * 100_000 if length else GET * 3000
     with server.connect() as connection:
         connection.sendall(GET)
-        wait_until(lambda: server.open == 1)
+        wait_until(lambda: server.server.requests == 1)
         connection.setblocking(False)
         sent, deadline = 0, time.monotonic() + 0.5
         while time.monotonic() < deadline and sent < 64 << 20:
@@ -191,6 +191,7 @@ def test_what_is_sent_ahead_waits_at_the_sender(server, length):
             except BlockingIOError:
                 time.sleep(0.01)
         assert sent < 32 << 20
-        (held,) = server.connections
+        (held,) = server.server._connections
         assert held._body.total_bytes < 1 << 20
-        server.gate.set()
+    server.gate.set()
+    wait_until(lambda: server.open == 0)
