@@ -13,6 +13,7 @@ import pytest
 
 from analyzers import cost
 from collector import config_values
+from collector.cli.print_config import masked
 from collector.config import Config, ConfigError, default_data_dir, load_config
 from collector.config_load import scalar_options
 from semconv.settings import AccountPlan, AccountRule
@@ -375,6 +376,15 @@ def test_what_reads_metrics_cannot_be_what_sends(write: Any, tmp_path: Path) -> 
     )
     with pytest.raises(ConfigError, match="metrics_token and token 'a' are the same"):
         config.secrets()
+
+
+def test_the_effective_configuration_is_shown_without_secrets(write: Any) -> None:
+    """Of tokens from the file and the environment, senders' and the metrics' alike."""
+    path = write("tokens: [{name: a, token: '${env:TOKEN}'}]\nmetrics_token: {token: metrics-0123456789}")
+    shown = masked(load_config(path, {}, {"TOKEN": TOKEN}))
+    assert (shown["tokens"][0]["token"], shown["metrics_token"]["token"]) == ("****", "****")
+    assert TOKEN not in str(shown)
+    assert masked(load_config(None, {}, {}))["metrics_token"] is None
 
 
 def test_it_survives_json_and_cannot_be_changed(write: Any) -> None:
