@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import random
+import re
+from typing import Any, get_args
 
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from collector.config import LimitsConfig
+from semconv.admission import admit
 from semconv.otlp import INT64_MAX
-from semconv.settings import Signal
+from semconv.settings import Encoding, Signal
 from semconv.validity import DecodeError, Verdict, check
+from semconv.wire import TooMany
 from tests.otlp_data import (
     END,
     KEEP_ALL,
@@ -223,3 +231,239 @@ def test_the_clock_is_no_reason_to_reject() -> None:
     raw = message.SerializeToString()
     assert check("traces", "protobuf", raw, 0) == check("traces", "protobuf", raw, END) == Verdict(1, 0, ())
     assert START < END
+
+
+# --- what is accepted can be loaded ---------------------------------------------------------------
+
+ITEMS: dict[Signal, str] = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
+LIMITS = LimitsConfig(max_spans=1000)
+
+
+def judge_and_load(signal: Signal, encoding: Encoding, body: bytes) -> bool:
+    """Whether the receivers accept a body; then the loader reads it, and both count the same."""
+    try:
+        admit(signal, encoding, body, LIMITS)
+        verdict = check(signal, encoding, body, RECEIVED_AT, LIMITS.max_depth)
+    except (DecodeError, TooMany) as error:
+        assert str(error).isprintable()
+        return False
+    extracted = read(body, signal, encoding)
+    counts, items = extracted.counts, ITEMS[signal]
+    assert (counts[f"{items}_read"], counts[f"{items}_rejected"]) == (verdict.items, verdict.rejected)
+    assert getattr(extracted, items).num_rows == verdict.items - verdict.rejected
+    return True
+
+
+# Between two @ stands a literal that json.dumps does not write.
+ODD_LITERALS = (
+    "1e999",
+    "-1e999",
+    "5.0",
+    "1e3",
+    "9007199254740993.0",
+    "-9223372036854775809",
+    "1" * 30,
+    "0e99",
+)
+ODD = [
+    *(
+        None,
+        True,
+        False,
+        "",
+        "x",
+        0,
+        -1,
+        7,
+        1.5,
+        2**31,
+        2**32,
+        2**53 + 1,
+        2**63 - 1,
+        2**63,
+        2**64 - 1,
+        -(2**63),
+    ),
+    *(float("nan"), float("inf"), "NaN", "Infinity", "1e400", "-5", "007", "1e3", "0x1", " 5"),
+    *(
+        "\ud83d",
+        "a\x00b",
+        "ünïcode",
+        "AP8=",
+        "AP8",
+        "__-_",
+        "0" * 16,
+        "0" * 32,
+        "ab" * 8,
+        "ab" * 16,
+        "ABCDEF",
+    ),
+    *("SPAN_KIND_CLIENT", "STATUS_CODE_ERROR", "SEVERITY_NUMBER_INFO", "gen_ai.usage.input_tokens", "chat"),
+    *([], {}, [[]], [{}], [None], {"values": None}, {"values": [{}]}, {"key": None}, [5], ["x"]),
+    *(f"@{literal}@" for literal in ODD_LITERALS),
+]
+KINDS = (
+    "stringValue",
+    "boolValue",
+    "intValue",
+    "doubleValue",
+    "bytesValue",
+    "arrayValue",
+    "kvlistValue",
+    "other",
+)
+odd = st.sampled_from(ODD)
+ids = st.sampled_from(["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "0AF7651916CD43DD"])
+times = st.sampled_from([str(START), START, END, f"{START}.0", f"@{START + 1}.0@", 0])
+one_odd_value = st.dictionaries(st.sampled_from(KINDS), odd, max_size=2)
+values = st.recursive(
+    one_odd_value,
+    lambda inner: (
+        st.builds(lambda items: {"arrayValue": {"values": items}}, st.lists(inner | odd, max_size=3))
+        | st.builds(
+            lambda items: {"kvlistValue": {"values": [{"key": "k", "value": item} for item in items]}},
+            st.lists(inner, max_size=3),
+        )
+    ),
+    max_leaves=4,
+)
+
+
+def fields(**known: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with some of these fields, each now and then something else altogether, or unknown ones."""
+    optional = {name: strategy | odd for name, strategy in known.items()}
+    return st.fixed_dictionaries({}, optional={**optional, "unknown": odd})
+
+
+def several(strategy: st.SearchStrategy[Any], odd_ones: bool = True) -> st.SearchStrategy[list[Any]]:
+    return st.lists(strategy | odd if odd_ones else strategy, max_size=3)
+
+
+attributes = several(
+    fields(key=st.sampled_from(["a", "gen_ai.usage.input_tokens", "gen_ai.prompt"]), value=values)
+)
+events = several(fields(timeUnixNano=times, name=odd, attributes=attributes, droppedAttributesCount=odd))
+links = several(fields(traceId=ids, spanId=ids, attributes=attributes, flags=odd))
+exemplars = several(
+    fields(timeUnixNano=times, asInt=odd, asDouble=odd, spanId=ids, filteredAttributes=attributes)
+)
+spans = fields(
+    traceId=st.just("0af7651916cd43dd8448eb211c80319c"),
+    spanId=st.just("b7ad6b7169203331"),
+    parentSpanId=ids,
+    name=odd,
+    kind=odd,
+    startTimeUnixNano=times,
+    endTimeUnixNano=times,
+    attributes=attributes,
+    events=events,
+    links=links,
+    status=fields(code=odd, message=odd),
+    flags=odd,
+    droppedEventsCount=odd,
+)
+log_records = fields(
+    timeUnixNano=times,
+    observedTimeUnixNano=times,
+    severityNumber=odd,
+    traceId=ids,
+    spanId=ids,
+    body=values,
+    attributes=attributes,
+    eventName=odd,
+    flags=odd,
+)
+points = fields(
+    timeUnixNano=times,
+    startTimeUnixNano=times,
+    asInt=odd,
+    asDouble=odd,
+    count=odd,
+    sum=odd,
+    min=odd,
+    max=odd,
+    bucketCounts=several(odd),
+    explicitBounds=several(odd),
+    scale=odd,
+    zeroCount=odd,
+    zeroThreshold=odd,
+    positive=fields(offset=odd, bucketCounts=several(odd)),
+    quantileValues=several(fields(quantile=odd, value=odd)),
+    exemplars=exemplars,
+    attributes=attributes,
+    flags=odd,
+)
+data = st.fixed_dictionaries(
+    {"dataPoints": several(points, odd_ones=False)},
+    optional={"aggregationTemporality": odd, "isMonotonic": odd},
+)
+metrics = st.builds(
+    lambda kind, data, rest: {**rest, kind: data},
+    st.sampled_from(["gauge", "sum", "histogram", "exponentialHistogram", "summary", "future"]),
+    data,
+    fields(name=odd, unit=odd, metadata=attributes),
+)
+ENVELOPES = {
+    "traces": ("resourceSpans", "scopeSpans", "spans", spans),
+    "logs": ("resourceLogs", "scopeLogs", "logRecords", log_records),
+    "metrics": ("resourceMetrics", "scopeMetrics", "metrics", metrics),
+}
+
+
+@pytest.mark.parametrize("signal", ENVELOPES)
+def test_odd_json_that_is_accepted_can_be_loaded(signal: Signal) -> None:
+    """Whatever stands where something else is expected: refused at once, or stored, with equal counts."""
+    resources, scopes, items, record = ENVELOPES[signal]
+    sender = fields(attributes=attributes)
+    scope = st.fixed_dictionaries({items: several(record, odd_ones=False)}, optional={"schemaUrl": odd})
+    accepted = []
+
+    @settings(
+        max_examples=120,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(scope, max_size=2), sender, odd)
+    def check_one(scope_groups: list[Any], resource: Any, unknown: Any) -> None:
+        request = {resources: [{"resource": resource, scopes: scope_groups}], "unknown": unknown}
+        text = re.sub(r'"@(.*?)@"', r"\1", json.dumps(request))
+        accepted.append(judge_and_load(signal, "json", text.encode()))
+
+    check_one()
+    assert sum(accepted) > len(accepted) / 2
+
+
+@pytest.mark.parametrize("signal", get_args(Signal))
+def test_changed_protobuf_is_refused_or_can_be_loaded(signal: Signal) -> None:
+    """Bytes changed, cut out and put in at random; groups, field 0, wire types that do not exist, long varints."""
+    message = {
+        "traces": lambda: traces_message({"a": "x", "n": 5, "deep": [{"k": [1.5, None, b"y"]}]}, {}),
+        "logs": lambda: logs_message(
+            {"body": {"k": [1]}, "attributes": {"a": "x"}, "trace_id": TRACE_ID}, {}
+        ),
+        "metrics": lambda: metrics_message("gen_ai.client.token.usage", {"a": [True, None]}),
+    }[signal]()
+    dice = random.Random(20_261_122)
+    odd_bytes = [
+        b"\x00",
+        b"\x03",
+        b"\x0b\x0c",
+        b"\x0c",
+        b"\x07",
+        b"\x80" * 9 + b"\x01",
+        b"\xff" * 11,
+        b"\x0a\xff",
+        b"\xc3",
+    ]
+    outcomes = []
+    original = message.SerializeToString()
+    for _ in range(1500):
+        body = bytearray(original)
+        for _ in range(dice.choice([1, 1, 2, 5])):
+            start = dice.randrange(len(body))
+            stop = start + dice.choice([0, 0, 1, 1, 3])
+            body[start:stop] = dice.choice([bytes([dice.randrange(256)]), b"", *odd_bytes])
+        outcomes.append(judge_and_load(signal, "protobuf", bytes(body)))
+    assert 0.05 < sum(outcomes) / len(outcomes) < 0.95
