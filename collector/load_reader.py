@@ -5,12 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-
-import pyarrow as pa
 
 from collector.config import Config
 from collector.data_dir import SPOOL
@@ -18,7 +15,7 @@ from collector.load_orders import Orders
 from collector.spool_files import Position, SpoolDamaged, read_records, resynchronise
 from collector.spool_format import Record
 from semconv.admission import admit
-from semconv.extract import Extracted, extract
+from semconv.extract import TABLES, Extracted, extract, joined
 from semconv.otlp import DecodeError
 from semconv.request import Request
 from semconv.settings import Settings
@@ -30,13 +27,13 @@ _GATHER_SECONDS: Final = 0.05
 _BYTES_PER_ITEM: Final = 1000.0
 _PIECE_BYTES: Final = 2 << 20
 _SMALLEST_BATCH_BYTES: Final = 64 << 10
-# The largest request is 64 MiB decoded; a batch is about as large at most, or one request.
-_LARGEST_BATCH_BYTES: Final = 64 << 20
+# A batch is no larger than this, or one request: those have up to 64 MiB.
+_LARGEST_BATCH_BYTES: Final = 32 << 20
 # Of rows: they repeat what their requests say once, so some requests are small and their rows are not.
 _LARGEST_BATCH_ROWS: Final = 128 << 20
-# One batch in commit, one being prepared or waiting: memory holds no more of them.
+# One batch in commit, one being prepared or waiting: memory holds no more of them. A large request is alone: it
+# takes 300 MB from here to the lake.
 _BATCHES_IN_MEMORY: Final = 2
-_TABLES: Final = ("spans", "log_records", "metric_points", "contents")
 
 
 @dataclass(slots=True)
@@ -49,6 +46,7 @@ class Batch:
     error: Exception | None = None
     bytes: int = 0
     skipped: bool = False  # something was put aside: bytes that are no records, or requests that are too much
+    slots: int = 1  # how many of the batches that memory may hold it counts as
 
 
 class SpoolReader:
@@ -81,6 +79,7 @@ class SpoolReader:
         self._bytes_per_item = _BYTES_PER_ITEM
         self._last_batch = 0.0
         self._slots = threading.Semaphore(_BATCHES_IN_MEMORY)
+        self._taken = 0
         self._queue: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
 
     def start(self) -> None:
@@ -98,11 +97,12 @@ class SpoolReader:
             return None
         if isinstance(batch, BaseException):
             raise batch
+        self._taken = batch.slots
         return batch
 
     def done(self) -> None:
         """The batch taken last may be forgotten: there is room for another."""
-        self._slots.release()
+        self._slots.release(self._taken)
 
     def _run(self) -> None:
         try:
@@ -125,6 +125,9 @@ class SpoolReader:
         self._orders.wait_for(lambda end: self._backlog(end) >= self._budget(), due - time.monotonic())
         self._last_batch = time.monotonic()
         batch = self._read(self._orders.durable or durable)
+        if batch.bytes > _LARGEST_BATCH_BYTES:
+            self._slots.acquire()
+            batch.slots = _BATCHES_IN_MEMORY
         self._extract(batch)
         return batch
 
@@ -137,7 +140,7 @@ class SpoolReader:
 
     def _backlog(self, durable: Position) -> float:
         """Bytes that are durable and not read; as good as endless where they are in several segments."""
-        segment, offset = self._position or (durable[0], 0)
+        segment, offset = self._position or (0, 0)
         if segment == durable[0]:
             return max(0, durable[1] - offset)
         return float("inf") if segment < durable[0] else 0
@@ -151,6 +154,8 @@ class SpoolReader:
         budget = self._budget()
         try:
             for position, record in read_records(self._directory, self._position, end):
+                if batch.bytes and batch.bytes + len(record.body) > _LARGEST_BATCH_BYTES:
+                    return batch  # it is read again for the next
                 self._add(batch, position, _request(record))
                 batch.position = self._position = position
                 if batch.bytes >= budget:
@@ -222,9 +227,7 @@ def extract_in_pieces(
         rows += _bytes_of_rows(extracted)
         if largest is not None and rows >= largest:
             break
-    if not pieces:
-        pieces.append(extract([], settings))
-    return (pieces[0] if len(pieces) == 1 else _joined(pieces)), used
+    return joined(pieces or [extract([], settings)]), used
 
 
 def _pieces(requests: Sequence[Request]) -> Iterator[list[Request]]:
@@ -241,12 +244,7 @@ def _pieces(requests: Sequence[Request]) -> Iterator[list[Request]]:
 
 
 def _bytes_of_rows(extracted: Extracted) -> int:
-    return sum(getattr(extracted, name).nbytes for name in _TABLES)
-
-
-def _joined(pieces: list[Extracted]) -> Extracted:
-    tables = {name: pa.concat_tables([getattr(piece, name) for piece in pieces]) for name in _TABLES}
-    return Extracted(**tables, counts=sum((piece.counts for piece in pieces), Counter()))
+    return sum(getattr(extracted, name).nbytes for name in TABLES)
 
 
 def _request(record: Record) -> Request:

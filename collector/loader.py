@@ -25,6 +25,7 @@ from collector.data_dir import SPOOL
 from collector.load_orders import Orders, Reports, lines_of
 from collector.load_reader import Batch, EndOfSpool, SpoolReader
 from collector.log import Log, configure
+from collector.memory import give_back
 from collector.spool_files import Position, SpoolDamaged, segment_path
 from collector.store.commit import Committer
 from collector.store.lake import Lake, LakeError
@@ -46,6 +47,8 @@ _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 10.0
 # Extraction makes many short-lived objects and no cycles: look for garbage rarely.
 _GC_THRESHOLD: Final = 100_000
+# Of rows in one transaction, which takes some 150 MB for that; 20,000 ordinary spans are no more.
+_LARGEST_COMMIT_BYTES: Final = 32 << 20
 # How often an idle loader looks whether there is something to tidy up.
 _IDLE_SECONDS: Final = 0.5
 
@@ -64,7 +67,8 @@ class Loader:
         self._settings = config.semconv_settings()
         self._orders = orders
         self._reports = reports
-        self._committer = Committer(lake, self._settings)
+        self._committer = Committer(lake, self._settings, _LARGEST_COMMIT_BYTES)
+        self._has_loaded = False
         self._maintenance = Maintenance(lake)
         self.position = self._committer.spool_position()
         self._reader = SpoolReader(
@@ -79,6 +83,7 @@ class Loader:
                 batch = self._reader.take(_IDLE_SECONDS)
                 if batch is not None:
                     self._load(batch)
+                    self._has_loaded = True
                     self._reader.done()
                 self._tidy_up(idle=batch is None)
         except (EndOfSpool, Stopped):
@@ -178,6 +183,9 @@ class Loader:
 
     def _tidy_up(self, *, idle: bool) -> None:
         """A step of maintenance where one is due; trouble of the lake will be met by the next load too."""
+        if idle and self._has_loaded:
+            self._has_loaded = False
+            give_back()
         try:
             self._maintenance.step_if_due(idle=idle)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What this process has in memory, and messages on their way that are cut off before it is too much.
+"""Messages on their way, which are cut off before this process has too much in memory.
 
 gRPC says how large a message is only once it is there: what is on its way is in no budget. So it is the
 process's resident memory that is watched while messages arrive.
@@ -7,13 +7,12 @@ process's resident memory that is watched while messages arrive.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import math
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from collector.memory import give_back, resident_bytes
 from collector.receivers.status import Unavailable
 
 # While messages arrive, memory is looked at this often: a sender on the same machine fills some 10 MiB
@@ -29,27 +28,6 @@ _KEPT: Final = 2
 _UNMEASURED: Final = 16
 # How long after large requests memory is given back: a burst of them has one end.
 _GIVE_BACK_SECONDS: Final = 1.0
-
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-
-
-def resident_bytes() -> int | None:
-    """What this process has in memory; None where the system does not say, which Linux does."""
-    try:
-        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - a hundred times a second
-            return int(file.read().split()[1]) * _PAGE
-    except OSError:
-        return None
-
-
-def give_back() -> None:
-    """Return what is free to the system: glibc keeps all that lies below something still in use."""
-    if _malloc_trim is not None:
-        _malloc_trim(0)
-
-
-# glibc alone has it.
-_malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 class Memory:

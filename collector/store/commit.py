@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
+from typing import Final
 
 import duckdb
 
@@ -20,7 +21,7 @@ from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin, Position, insert_load
 from collector.store.lock import writer_lock
-from collector.store.partitions import split_by_month
+from collector.store.partitions import split
 from collector.store.records import (
     KINDS,
     SPANS,
@@ -37,11 +38,18 @@ from semconv.extract import Extracted
 from semconv.resolve import Resolver
 from semconv.settings import Settings
 
+_LARGEST_TABLES: Final = (
+    *(f"resolved_{kind.table}" for kind in KINDS),
+    *("call_records", "call_candidates", "call_prices", "built_calls"),
+)
+
 
 class Committer:
     """Writes batches to a lake. Not thread-safe: one thread, one connection."""
 
-    def __init__(self, lake: Lake, settings: Settings) -> None:
+    def __init__(self, lake: Lake, settings: Settings, max_bytes: int | None = None) -> None:
+        """`max_bytes` bounds the rows of one transaction; what is larger is stored in several."""
+        self._max_bytes = max_bytes
         self._lake = lake
         self._settings = settings
         self._has_seen: set[Kind] = set()  # kinds of which a dry run remembers what it would have stored
@@ -52,9 +60,9 @@ class Committer:
         """Store what is not stored yet; return the `loads` row (of several transactions: their sum).
 
         `dry_run` counts the same, across batches too, and rolls back; a committer of its own, please. After any
-        exception this batch, or the rest of a batch over more than 24 months, is rolled back and the committer usable.
+        exception this batch, or the rest of a batch in several pieces, is rolled back and the committer usable.
         """
-        *first, last = split_by_month(extracted)
+        *first, last = split(extracted, self._max_bytes)
         part_origin = replace(origin, position=None, requests=0, bytes=0)
         rows = [self._commit_part(part, part_origin, dry_run) for part in first]
         return reduce(LoadRow.plus, [*rows, self._commit_part(last, origin, dry_run)])
@@ -82,10 +90,16 @@ class Committer:
                 row = LoadRow.of(load_id, origin, counts, started)
                 insert_load(self._lake.connection, row)
                 self._finish(kinds, dry_run)
+            self._forget()
         except BaseException:
             self._recover()
             raise
         return row
+
+    def _forget(self) -> None:
+        """Free the largest of the TEMP tables: until the next batch replaces them, they take some 90 MB."""
+        for name in _LARGEST_TABLES:
+            self._lake.connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
     def _resolve(self, extracted: Extracted) -> list[Kind]:
         """What needs no lake, before the lock is taken; the kinds of record that the batch has."""
