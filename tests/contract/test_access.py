@@ -484,7 +484,7 @@ def test_without_its_key_nothing_is_redacted_and_nothing_is_loaded(tmp_path: Pat
         exporter = HttpExporter(endpoint=f"{collector.http}/v1/traces")
         assert exporter.export(spans) is SpanExportResult.SUCCESS
         exporter.shutdown()
-        wait_until(lambda: "loader cannot work" in collector.log.read_text(), 10)
+        wait_until(lambda: "loader cannot work" in collector.log.read_text(), 30)
         assert "open to other users" in collector.log.read_text()
         assert collector.sql("SELECT count(*) AS n FROM spans") == [{"n": 0}]
         refused = run(
