@@ -46,8 +46,8 @@ def _make_redaction_key(config: Config) -> None:
 def _run(config: Config, loader_command: Sequence[str]) -> None:
     # Read when gRPC is imported: our children exec at once and need none of its work around fork().
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
-    # It would write a line to stderr for every handshake that fails, and anybody can send one that does.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # It would write a line to stderr for handshakes that fail and for odd headers, and anybody can send those.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     import uvloop  # noqa: PLC0415 - what cannot start says so without loading all this
 

@@ -23,9 +23,10 @@ from collector.receivers.compression import GZIP_MAGIC
 from collector.receivers.endpoint import EndpointInvalid, bind
 from collector.receivers.grpc_health import SERVICE as HEALTH
 from collector.receivers.grpc_health import Health
+from collector.receivers.grpc_server import StandingServer
 from collector.receivers.intake import Arrival, Intake, as_refusal
 from collector.receivers.responses import success_body
-from collector.receivers.status import Malformed, Refusal, Unavailable, trailing_metadata
+from collector.receivers.status import Malformed, Refusal, Unavailable, UnknownPath, trailing_metadata
 from semconv.settings import Signal
 
 _SERVICES: Final[dict[Signal, str]] = {
@@ -47,7 +48,7 @@ Handler = Callable[[Any, Context], Awaitable[Any]]
 class GrpcServer:
     """A running OTLP/gRPC receiver."""
 
-    def __init__(self, server: grpc.aio.Server, receiver: _Receiver, health: Health, port: int) -> None:
+    def __init__(self, server: StandingServer, receiver: _Receiver, health: Health, port: int) -> None:
         self._server = server
         self._receiver = receiver
         self._health = health
@@ -72,20 +73,31 @@ async def start_grpc(
     intake: Intake, endpoint: str, config: Config, credentials: grpc.ServerCredentials | None = None
 ) -> GrpcServer:
     """Listen on ``endpoint`` (host:port, port 0 = a free one). Raises EndpointError."""
-    server = grpc.aio.server(options=_options(config.limits))
-    receiver = _Receiver(intake, config.limits)
-    for signal, service in _SERVICES.items():
-        export = grpc.stream_unary_rpc_method_handler(receiver.export(signal))
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": export}),))
-    health = Health(_SERVICES.values())
+    receiver, health = _Receiver(intake, config.limits), Health(_SERVICES.values())
+
+    def build(at: str) -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server(options=_options(config.limits))
+        server.add_generic_rpc_handlers(_handlers(receiver, health))
+        return server, _bind(server, at, credentials)
+
+    first, port = build(endpoint)
+    again = f"{endpoint.rpartition(':')[0]}:{port}"
+    grace = config.limits.body_timeout_seconds
+    server = StandingServer(lambda: build(again)[0], first, grace, receiver.path_of_nonsense)
+    await server.start()
+    return GrpcServer(server, receiver, health, port)
+
+
+def _handlers(receiver: _Receiver, health: Health) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
     methods = {
+        service: {"Export": grpc.stream_unary_rpc_method_handler(receiver.export(signal))}
+        for signal, service in _SERVICES.items()
+    }
+    methods[HEALTH] = {
         "Check": grpc.stream_unary_rpc_method_handler(receiver.small(health.check)),
         "Watch": grpc.stream_stream_rpc_method_handler(receiver.small(health.watch)),
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH, methods),))
-    port = _bind(server, endpoint, credentials)
-    await server.start()
-    return GrpcServer(server, receiver, health, port)
+    return tuple(grpc.method_handlers_generic_handler(*service) for service in methods.items())
 
 
 def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
@@ -159,6 +171,10 @@ class _Receiver:
             return await _abort(context, refusal)
 
         return answer
+
+    def path_of_nonsense(self) -> None:
+        """A call could not even be looked at."""
+        self._intake.telemetry.refused(None, "grpc", UnknownPath.reason, 0)
 
     async def _accept(self, signal: Signal, context: Context) -> bytes:
         intake = self._intake
