@@ -20,7 +20,7 @@ import pytest
 from google.rpc import status_pb2
 
 from tests.faults import hostile_bodies, hostile_grpc, hostile_http
-from tests.faults.hostile_bodies import BODIES, PROTOBUF, STORED, TOKENS, TRACE_ID, Body, span, wrapped
+from tests.faults.hostile_bodies import BIG, BODIES, PROTOBUF, TOKENS, TRACE_ID, Body, span, wrapped
 from tests.faults.hostile_http import CLOSED
 from tests.otlp_data import traces_message
 from tests.support import Collector, running, wait_until
@@ -201,20 +201,34 @@ def send_named(collector: Collector, request: Any, trace: str, number: int, name
     assert post(collector, request.SerializeToString())[0] == 200
 
 
-def test_what_is_big_is_kept_and_what_is_too_big_is_cut_and_still_counted(collector: Collector) -> None:
-    """Texts of 64 KiB stay whole; no span is rejected for being bigger, and its tokens are read."""
+def test_a_big_span_is_cut_and_what_it_cost_is_counted(collector: Collector) -> None:
+    """No span is rejected for being big: its tokens are read, its texts are cut, its other attributes dropped."""
+    trace = uuid.uuid4().bytes
+    for number, (name, make) in BIG.items():
+        body = wrapped(make().replace(TRACE_ID, trace))
+        if number % 2:
+            assert hostile_grpc.call(collector, hostile_grpc.message(body), within=30) == hostile_grpc.OK, (
+                name
+            )
+        else:
+            assert post(collector, body)[0] == 200, name
+    rows = {int(row["span_id"], 16): row for row in stored(collector, f"trace_id = '{trace.hex()}'")}
+    for number, (name, _) in BIG.items():
+        row = rows[number]
+        assert row["input_tokens"] == TOKENS, name
+        assert len(row["name"]) < 100_000, name
+        assert len(row["attributes"]) < 1_000_000, name
+        assert row["notes"] or row["evidence"], name
+    for number in (1, 2):
+        assert len(json.loads(rows[number]["attributes"])) == 10_000  # limits.max_attributes
+
+
+def test_texts_of_64_kib_are_kept_whole(collector: Collector) -> None:
     trace, name = uuid.uuid4().hex, "n" * (64 << 10)
     send_named(collector, traces_message({"app.name": name}, scope=name), trace, 1, name)
-    rows = stored(collector, f"trace_id IN ('{trace}', '{TRACE_ID.hex()}')")
-    [whole] = [row for row in rows if row["trace_id"] == trace]
-    assert (whole["name"], whole["scope_name"]) == (name, name)
-    assert json.loads(whole["attributes"]) == {"app.name": name}
-    cut = {int(row["span_id"], 16): row for row in rows if row["trace_id"] == TRACE_ID.hex()}
-    for number, what in STORED.items():
-        assert cut[number]["input_tokens"] == TOKENS, what
-        assert len(cut[number]["name"]) < 100_000, what
-        assert len(cut[number]["attributes"]) < 1_000_000, what
-    assert len(json.loads(cut[2]["attributes"])) == 10_000  # limits.max_attributes
+    [row] = stored(collector, f"trace_id = '{trace}'")
+    assert (row["name"], row["scope_name"], row["notes"]) == (name, name, None)
+    assert json.loads(row["attributes"]) == {"app.name": name}
 
 
 def test_what_was_sent_between_the_attacks_is_stored_and_nothing_that_was_smuggled(
