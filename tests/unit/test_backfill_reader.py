@@ -22,6 +22,9 @@ from collector.backfill.parts import Chunk, Rejected
 from collector.backfill.protoreader import varint
 from collector.backfill.reader import read_chunks
 from collector.backfill.source import Source, UnreadableInput
+from semconv.extract import extract
+from semconv.request import Request
+from semconv.settings import Settings
 
 # Everything is too large to be taken whole: each record is cut out by itself.
 SPLIT = parts.Sizes(whole=10, line=10)
@@ -322,3 +325,23 @@ def test_an_input_without_records_is_empty_and_sound(data):
 def test_nesting_without_end_is_refused_not_followed():
     found = read(b'{"resourceSpans":[' + b"[" * 200_000)
     assert rejected(found)
+
+
+ODD_JSON = (
+    rb'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":'
+    rb'"b7ad6b7169203331","startTimeUnixNano":1700000000000000001.0,"name":"half \ud83d","attributes":'
+    rb'[{"key":"nan","value":{"doubleValue":NaN}},{"key":"big","value":{"intValue":1234567890123456789012}}]}]}]}]}'
+)
+
+
+@pytest.mark.parametrize("sizes", [parts.DEFAULT_SIZES, SPLIT], ids=["whole", "split"])
+@pytest.mark.parametrize(
+    "layout", [b"%b", b"\xef\xbb\xbf%b\n%b\n", b"[%b,\n%b]"], ids=["object", "lines", "array"]
+)
+def test_files_are_read_by_the_same_exact_reader_as_requests(layout, sizes):
+    """Half an emoji, bare NaN, integers as doubles or of 22 digits: the same rows as from a live request."""
+    data = layout.replace(b"%b", ODD_JSON)
+    [row] = extract([Request("traces", "json", ODD_JSON, 1)], Settings()).spans.to_pylist()
+    assert (row["start_unix_nano"], row["name"]) == (1700000000000000001, "half \ufffd")
+    requests = [Request(chunk.signal, chunk.encoding, chunk.body, 1) for chunk in chunks(data, sizes=sizes)]
+    assert extract(requests, Settings()).spans.to_pylist() == [row] * data.count(ODD_JSON)
