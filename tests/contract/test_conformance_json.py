@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,8 @@ from tests.contract.conformance_messages import (
     request_of,
 )
 from tests.contract.conformance_spellings import SPELLINGS, dumped, literal
-from tests.contract.conformance_support import OK, Outcome, Server, each_signal, serving
+from tests.contract.conformance_support import OK, Outcome, Server, each_signal
 from tests.support import run
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("json")) as running:
-        yield running
-
 
 # One request with every field, spelt in every way.
 
@@ -391,17 +383,17 @@ def test_J10_S6_what_is_no_json_object_is_400(server: Server, signal: Signal, te
 # J11: files.
 
 
-@each_signal
-def test_J11_files_of_json_lines_and_of_one_object_load(
-    server: Server, tmp_path: Path, signal: Signal
-) -> None:
+def test_J11_files_of_json_lines_and_of_one_object_load(server: Server, tmp_path: Path) -> None:
     services = [marker() for _ in range(3)]
-    requests = [otlp_json(full_request(signal, service)) for service in services]
-    (tmp_path / "lines.jsonl").write_bytes(b"".join(dumped(request) + b"\n" for request in requests[:2]))
-    (tmp_path / "one.json").write_bytes(dumped(requests[2], indent=2))
-    files = [tmp_path / "lines.jsonl", tmp_path / "one.json"]
+    for signal in SIGNALS:
+        requests = [otlp_json(full_request(signal, service)) for service in services]
+        lines = b"".join(dumped(request) + b"\n" for request in requests[:2])
+        (tmp_path / f"{signal.name}.jsonl").write_bytes(lines)
+        (tmp_path / f"{signal.name}.json").write_bytes(dumped(requests[2], indent=2))
     config = server.collector.data_dir.parent / f"{server.collector.data_dir.name}.yaml"
+    files = sorted(tmp_path.glob("*.json*"))
     answer = run("otlp-backfill", *files, "--data-dir", server.collector.data_dir, "--config", config)
     assert answer.returncode == 0, answer.stderr
-    count = 5 if signal is METRICS else 1
-    assert [len(server.rows(signal, service, count)) for service in services] == [count] * 3
+    for signal in SIGNALS:
+        count = 5 if signal is METRICS else 1
+        assert [len(server.rows(signal, service, count)) for service in services] == [count] * 3

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import http.client
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
-import pytest
 
-from tests.contract.conformance_messages import SIGNALS, Signal, add_record, add_scope, marker
-from tests.contract.conformance_support import KEEP_ALL, OK, WIRES, Server, serving
-from tests.support import Collector, start_collector
+from tests.contract.conformance_messages import SIGNALS, TRACES, Signal, add_record, add_scope, marker
+from tests.contract.conformance_support import OK, WIRES, Server, serving
+from tests.support import Collector, wait_until
 
+FIRST = 1_795_000_000_000_000_000  # the time of a sender's first record
 # What a client takes for "come back", beside a connection that is refused or cut.
 COME_BACK = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
@@ -42,7 +41,7 @@ class Sender(threading.Thread):
 
     def _send(self, number: int) -> bool:
         message = self.signal.request()
-        time_of_record = 1_795_000_000_000_000_000 + number * 1_000
+        time_of_record = FIRST + number * 1_000
         add_record(add_scope(message, self.signal, self.service), self.signal, number, time=time_of_record)
         try:
             outcome = self.server.export(self.wire, self.signal, message)
@@ -61,29 +60,36 @@ def stop(collector: Collector) -> None:
     assert collector.stop() == 0
 
 
-@pytest.mark.parametrize("end", [Collector.kill, stop], ids=["S14 kill -9", "S15 SIGTERM"])
-def test_S14_S15_what_was_acknowledged_under_load_is_stored_once(
-    tmp_path: Path, end: Callable[[Collector], object]
-) -> None:
-    with serving(tmp_path) as server:
-        senders = [Sender(server, wire, signal) for wire in WIRES for signal in SIGNALS]
-        for sender in senders:
-            sender.start()
-        time.sleep(0.7)
-        end(server.collector)
-        for sender in senders:
-            sender.join(30)
-            assert not sender.is_alive()
+def send_until(end: Callable[[Collector], object], server: Server) -> list[Sender]:
+    """Every signal over every wire, all at once, until the server is ended."""
+    senders = [Sender(server, wire, signal) for wire in WIRES for signal in SIGNALS]
+    for sender in senders:
+        sender.start()
+    wait_until(lambda: all(len(sender.acknowledged) > 2 for sender in senders), pause=0.01)
+    end(server.collector)
+    for sender in senders:
+        sender.join(30)
+        assert not sender.is_alive()
     assert [sender.refused_otherwise for sender in senders] == [[]] * len(senders)
-    assert all(sender.acknowledged for sender in senders)
-    again = Server(start_collector(tmp_path / "data", config=KEEP_ALL))
-    try:
-        for sender in senders:
-            rows = again.rows(sender.signal, sender.service, len(sender.acknowledged))
-            column = "start_unix_nano" if sender.signal.name == "traces" else "time_unix_nano"
-            numbers = [(row[column] - 1_795_000_000_000_000_000) // 1_000 for row in rows]
-            assert numbers == sorted(set(numbers)), "stored twice"
-            assert set(sender.acknowledged) <= set(numbers) <= set(range(sender.sent))
-    finally:
-        again.close()
-        again.collector.stop()
+    return senders
+
+
+def assert_stored_once(server: Server, sender: Sender) -> None:
+    rows = server.rows(sender.signal, sender.service, len(sender.acknowledged))
+    column = "start_unix_nano" if sender.signal is TRACES else "time_unix_nano"
+    numbers = [(row[column] - FIRST) // 1_000 for row in rows]
+    assert numbers == sorted(set(numbers)), "stored twice"
+    assert set(sender.acknowledged) <= set(numbers) <= set(range(sender.sent))
+
+
+def test_S14_S15_what_was_acknowledged_under_load_is_stored_once(tmp_path: Path) -> None:
+    """Killed before much could be loaded, then stopped by SIGTERM: the next start has all of it."""
+    with serving(tmp_path) as server:
+        killed = send_until(Collector.kill, server)
+    with serving(tmp_path) as server:
+        for sender in killed:
+            assert_stored_once(server, sender)
+        stopped = send_until(stop, server)
+    with serving(tmp_path) as server:
+        for sender in stopped:
+            assert_stored_once(server, sender)

@@ -1,4 +1,4 @@
-"""Rows S7 to S10, S16 and S17 of the conformance checklist: overload, slow clients, browsers and tokens.
+"""Rows R3, S7 to S10, S16 and S17 of the conformance checklist: limits as configured, overload, browsers and tokens.
 
 Guarantee: for what is the server's own trouble a client is told to come back; for what is its own, it is not.
 """
@@ -7,6 +7,7 @@ Guarantee: for what is the server's own trouble a client is told to come back; f
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import os
 import time
@@ -29,9 +30,11 @@ from tests.contract.conformance_messages import (
     add_scope,
     body_of,
     marker,
+    padded,
     request_of,
 )
 from tests.contract.conformance_support import (
+    EXHAUSTED,
     KEEP_ALL,
     OK,
     Answer,
@@ -45,25 +48,53 @@ from tests.contract.conformance_support import (
 )
 
 TOKEN = "a-token-of-many-letters"
+# More than the spool has room for.
+LIMIT = 500_000
 ORIGIN = "https://app.example.com"
 GUARDED = f"""{KEEP_ALL}
 tokens: [{{name: sender, token: {TOKEN}}}]
-http: {{cors_origins: ["{ORIGIN}"]}}
-limits: {{header_timeout_seconds: 0.5, body_timeout_seconds: 0.5}}
+http: {{cors_origins: ["{ORIGIN}"], trace_paths: [/v1/traces, /team/a/traces]}}
+limits:
+  max_request_bytes: {LIMIT}
+  max_json_bytes: {LIMIT}
+  header_timeout_seconds: 1
+  body_timeout_seconds: 1
+spool: {{max_bytes: 200000}}
 """
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A collector whose spool has room for small requests only."""
-    with serving(tmp_path_factory.mktemp("full"), KEEP_ALL, "--spool-max-bytes", "200000") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A collector that wants a token and is short of patience and of room."""
     with serving(tmp_path_factory.mktemp("guarded"), GUARDED, token=TOKEN) as running:
         yield running
+
+
+# T4, R3: what the configuration says.
+
+
+def test_T4_the_paths_of_traces_are_configurable(guarded: Server) -> None:
+    service = marker()
+    for media in MEDIA:
+        body = body_of(request_of(TRACES, service), media)
+        assert guarded.post("/team/a/traces", body, media).status == 200
+    assert len(guarded.rows(TRACES, service, 2)) == 2
+    assert guarded.post("/team/a/logs", b"", PROTOBUF).status == 404
+
+
+@each_signal
+@each_media
+def test_R3_the_limit_is_configurable(guarded: Server, signal: Signal, media: str) -> None:
+    assert guarded.post(signal.path, padded(signal, media, LIMIT), media).status == 200
+    for coding in ("identity", "gzip"):
+        body = padded(signal, media, LIMIT + 1)
+        answer = guarded.post(
+            signal.path, gzip.compress(body) if coding == "gzip" else body, media, Content_Encoding=coding
+        )
+        assert answer.status == 413
+        assert str(LIMIT) in answer.refusal(media).message
+    refused = guarded.export("grpc", signal, padded(signal, PROTOBUF, LIMIT + 1), gzipped=True)
+    assert (refused.code, refused.retry_delay) == (EXHAUSTED, None)
 
 
 # S7 to S10: overload.
@@ -80,8 +111,8 @@ def large(signal: Signal) -> Message:
 
 @each_signal
 @each_media
-def test_S7_S9_overload_is_503_with_retry_after(full: Server, signal: Signal, media: str) -> None:
-    answer = full.post(signal.path, body_of(large(signal), media), media)
+def test_S7_S9_overload_is_503_with_retry_after(guarded: Server, signal: Signal, media: str) -> None:
+    answer = guarded.post(signal.path, body_of(large(signal), media), media)
     assert answer.status == 503
     status = answer.refusal(media)
     assert status.code == grpc.StatusCode.UNAVAILABLE.value[0]
@@ -91,10 +122,10 @@ def test_S7_S9_overload_is_503_with_retry_after(full: Server, signal: Signal, me
 
 @each_signal
 def test_S8_S10_overload_is_unavailable_with_retry_info_for_every_client(
-    full: Server, signal: Signal
+    guarded: Server, signal: Signal
 ) -> None:
     """In the Status, and in the trailer that the Python exporter reads instead."""
-    answer = full.call(signal.method, large(signal).SerializeToString())
+    answer = guarded.call(signal.method, large(signal).SerializeToString())
     assert answer.code is grpc.StatusCode.UNAVAILABLE
     delay = retry_delay(answer.status())
     info = error_details_pb2.RetryInfo.FromString(answer.trailers["google.rpc.retryinfo-bin"])
@@ -105,12 +136,12 @@ def test_S8_S10_overload_is_unavailable_with_retry_info_for_every_client(
 @each_signal
 @each_wire
 def test_S7_S8_what_fits_is_accepted_before_and_after_the_overload(
-    full: Server, signal: Signal, wire: str
+    guarded: Server, signal: Signal, wire: str
 ) -> None:
-    assert full.export(wire, signal, large(signal)).code is grpc.StatusCode.UNAVAILABLE
+    assert guarded.export(wire, signal, large(signal)).code is grpc.StatusCode.UNAVAILABLE
     service = marker()
-    assert full.export(wire, signal, request_of(signal, service)).code is OK
-    assert len(full.rows(signal, service)) == 1
+    assert guarded.export(wire, signal, request_of(signal, service)).code is OK
+    assert len(guarded.rows(signal, service)) == 1
 
 
 def closed_or_answered(server: Server, sent: bytes) -> Answer | None:
@@ -195,16 +226,6 @@ def test_S16_other_origins_are_told_nothing(guarded: Server, signal: Signal, ori
     assert "access-control-allow-origin" not in answer.headers
     answer = guarded.post(signal.path, b"{}", JSON, Origin=origin)
     assert "access-control-allow-origin" not in answer.headers
-
-
-@each_signal
-def test_S16_without_configured_origins_there_is_no_cors(full: Server, signal: Signal) -> None:
-    answer = preflight(full, signal.path, ORIGIN)
-    assert answer.status == 405
-    assert answer.refusal(answer.media)
-    posted = full.post(signal.path, b"{}", JSON, Origin=ORIGIN)
-    assert posted.status == 200
-    assert not [name for name in {**answer.headers, **posted.headers} if name.startswith("access-control")]
 
 
 # S17: tokens.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,16 +41,8 @@ from tests.contract.conformance_support import (
     each_media,
     each_signal,
     each_wire,
-    serving,
 )
 from tests.otlp_data import any_value
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("requests")) as running:
-        yield running
-
 
 # R1, R2: Content-Type and method.
 

@@ -1,4 +1,4 @@
-"""Rows S1 to S6 and S9 to S13 of the conformance checklist: what a client reads.
+"""Rows S1 to S6, S9 to S13 and S16 of the conformance checklist: what a client reads.
 
 Guarantee: success, partial success and refusal are told in the request's own encoding, with a status that makes the
 client do the right thing: drop what can never be taken, keep what can.
@@ -11,7 +11,7 @@ import contextlib
 import gzip
 import http.client
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,18 +46,11 @@ from tests.contract.conformance_support import (
     each_media,
     each_signal,
     each_wire,
-    serving,
 )
 
 BEYOND_INT64 = 2**63
 # OTLP specification, "Retryable Response Codes": a client drops its data at any other error.
 RETRYABLE = {429, 502, 503, 504}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("responses")) as running:
-        yield running
 
 
 # S1 to S4: success, whole and in part.
@@ -327,3 +320,18 @@ def test_S13_the_first_of_two_spans_with_the_same_ids_wins(server: Server) -> No
         assert (outcome.code, outcome.rejected) == (OK, 0)
         server.settle()
     assert [row["name"] for row in server.rows(TRACES, service, 0)] == ["first"]
+
+
+# S16: browsers.
+
+
+@each_signal
+def test_S16_without_configured_origins_there_is_no_cors(server: Server, signal: Signal) -> None:
+    browser = {"Origin": "https://app.example.com"}
+    asked = {**browser, "Access-Control-Request-Method": "POST"}
+    answer = server.ask("OPTIONS", signal.path, None, asked)
+    assert answer.status == 405
+    assert answer.refusal(answer.media)
+    posted = server.post(signal.path, b"{}", JSON, **browser)
+    assert posted.status == 200
+    assert not [name for name in {**answer.headers, **posted.headers} if name.startswith("access-control")]

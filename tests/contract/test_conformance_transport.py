@@ -12,7 +12,6 @@ import gzip
 import http.client
 import socket
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,24 +39,14 @@ from tests.contract.conformance_messages import (
     request_of,
 )
 from tests.contract.conformance_support import (
-    KEEP_ALL,
     OK,
     WIRES,
     Server,
     answer_of,
     each_media,
     each_signal,
-    serving,
 )
 from tests.support import run
-
-OWN_PATHS = KEEP_ALL + "http: {trace_paths: [/v1/traces, /team/a/traces]}\n"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("transport"), OWN_PATHS) as running:
-        yield running
 
 
 def head_of(path: str, media: str, *headers: str) -> bytes:
@@ -100,12 +89,13 @@ def test_T3_T4_T5_every_wire_takes_every_signal_plain_and_gzipped(server: Server
     assert len(server.rows(signal, service, expected)) == expected
 
 
-def test_T4_traces_come_in_by_other_paths_too_where_the_configuration_says_so(server: Server) -> None:
+def test_T4_traces_come_in_by_the_path_of_langfuse_too(server: Server) -> None:
     service = marker()
     for media in MEDIA:
-        assert server.post("/team/a/traces", body_of(request_of(TRACES, service), media), media).status == 200
+        answer = server.post("/api/public/otel/v1/traces", body_of(request_of(TRACES, service), media), media)
+        assert answer.status == 200
     assert len(server.rows(TRACES, service, 2)) == 2
-    assert server.post("/team/a/logs", b"", PROTOBUF).status == 404
+    assert server.post("/api/public/otel/v1/logs", b"", PROTOBUF).status == 404
 
 
 @each_media

@@ -28,7 +28,6 @@ from tests.contract.conformance_support import (
     http_outcome,
     serving,
 )
-from tests.support import wait_until
 
 HERE = Path(__file__).parents[1] / "corpus"
 ELSEWHERE = os.environ.get("SPANLEDGER_CORPUS")
@@ -163,7 +162,7 @@ def test_every_captured_span_is_in_the_lake_once(
     sent = {identity for capture in found if capture.signal is TRACES for identity in records(capture)}
     assert sent
     # All but the span that settle() sends.
-    stored = stored_once_settled(server, "SELECT trace_id, span_id FROM spans WHERE name <> 'op'", len(sent))
+    stored = stored_in_the_end(server, "SELECT trace_id, span_id FROM spans WHERE name <> 'op'")
     assert Counter(stored) == Counter(sent)
 
 
@@ -174,12 +173,11 @@ def test_every_captured_log_record_and_data_point_is_in_the_lake_once(
     server, found, _ = replayed
     sent = {identity for capture in found if capture.signal is signal for identity in records(capture)}
     assert sent
-    stored = stored_once_settled(server, f"SELECT record_hash FROM {signal.table}", len(sent))
+    stored = stored_in_the_end(server, f"SELECT record_hash FROM {signal.table}")
     assert len(stored) == len(set(stored)) == len(sent)
 
 
-def stored_once_settled(server: Server, select: str, count: int) -> list[Record]:
-    """Rows of a query once there are so many, and nothing more to come."""
-    wait_until(lambda: len(server.sql(select)) >= count)
+def stored_in_the_end(server: Server, select: str) -> list[Record]:
+    """Rows of a query once nothing more is to come."""
     server.settle()
     return [tuple(row.values()) for row in server.sql(select)]
