@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
 from semconv import notes as note
 from semconv.claims import Claimed, claim_record
-from semconv.dialects import Tables
+from semconv.dialects import NO_DIALECT, Tables
 from semconv.gate import Gate, Taken
 from semconv.otlp import INT64_MAX, Attributes, Exemplar, Notes
-from semconv.redaction import Redaction
+from semconv.redaction import Redaction, redaction
 from semconv.request import Request
 from semconv.settings import Keep, Settings
 from semconv.values import cut_text
@@ -30,6 +32,12 @@ _REPEATED_BYTES_PER_BYTE: Final = 128
 # What is kept of texts beyond these bounds: some 100 MB at most for 50,000 records.
 _SHORT_BYTES: Final = 128
 _SHORT_ATTRIBUTES: Final = 8
+# Requests of fewer bytes have few records.
+_WORTH_SEARCHING: Final = 1 << 20
+# Records of one scope that exist as Python objects at a time, where they need not wait for others.
+_PORTION: Final = 1000
+
+Draft = TypeVar("Draft")
 
 
 @dataclass(slots=True)
@@ -87,6 +95,15 @@ class Context:
     short: int  # no text of so few characters needs to be cut
     redaction: Redaction | None
     budget: Budget
+    may_be_genai: bool  # whether one of the request's records may be
+
+    @classmethod
+    def of(cls, request: Request, settings: Settings, tables: Tables, rows: Rows) -> Context:
+        """A request's surroundings; its rows are added to ``rows``."""
+        rules = None if settings.redaction is None else redaction(settings.redaction)
+        budget, may_be_genai = Budget.of(request), _may_be_genai(request, tables)
+        short = settings.max_value_bytes // 4
+        return cls(request, settings, tables, rows, short, rules, budget, may_be_genai)
 
     def in_short(self) -> Context:
         """The same with limits for what the budget does not allow, and rows of its own for contents."""
@@ -133,6 +150,32 @@ class Context:
         for content_class, place, text in taken.contents:
             row = (self.request.tenant, trace_id, span_id, content_class, place, text, time_us)
             self.rows.contents.append(row)
+
+
+def _may_be_genai(request: Request, tables: Tables) -> bool:
+    """False where a large request has none of the words that make a record GenAI. JSON can spell them in more
+    than one way.
+    """
+    if request.encoding == "json" or len(request.body) < _WORTH_SEARCHING:
+        return True
+    return any(word in request.body for word in tables.rules.telling_words())
+
+
+def in_portions(
+    context: Context, drafts: Iterator[Draft], rank: Callable[[Draft], int], is_genai: bool
+) -> Iterator[tuple[list[Draft], bool]]:
+    """The records of a scope, some at a time, and whether their scope is GenAI. Any of them may make it so:
+    they wait for the first that does, or the last, unless no record of the request can.
+    """
+    waiting: list[Draft] = []
+    while portion := list(islice(drafts, _PORTION)):
+        is_genai = is_genai or any(rank(draft) < NO_DIALECT for draft in portion)
+        waiting += portion
+        if is_genai or not context.may_be_genai:
+            yield waiting, is_genai
+            waiting = []
+    if waiting:
+        yield waiting, is_genai
 
 
 def is_kept(keep: Keep, *, genai: bool) -> bool:

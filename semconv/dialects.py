@@ -117,6 +117,11 @@ class Rules:
             return None
         return next((rule for suffix, rule in self.content_suffixes if dotted.endswith(suffix)), None)
 
+    def telling_words(self) -> list[bytes]:
+        """Of what makes a record GenAI (its keys, a log event's or a metric's name) one is in its bytes."""
+        entries = (*self.key_prefixes, *self.event_prefixes, *self.metric_prefixes)
+        return [word.encode() for word in dict.fromkeys(entry for entry, _ in entries)]
+
     def event_rank(self, name: str) -> int:
         """The rank of the dialect that a log event's name belongs to."""
         return _prefix_rank(name, self.event_prefixes)

@@ -14,19 +14,18 @@ from typing import Final
 import pyarrow as pa
 
 from semconv import columns
-from semconv.context import Budget, Context, Rows, table
+from semconv.context import Context, Rows, table
 from semconv.decode import scope_groups
 from semconv.dialects import tables
 from semconv.extract_logs import extract_logs
 from semconv.extract_metrics import extract_metrics
 from semconv.extract_spans import extract_spans
 from semconv.otlp import DecodeError, ScopeGroup
-from semconv.redaction import redaction
 from semconv.request import Request
 from semconv.sender import Senders
 from semconv.settings import Settings, Signal
 
-_EXTRACTORS: Final[dict[Signal, Callable[[Context, Senders, ScopeGroup], None]]] = {
+_EXTRACTORS: Final[dict[Signal, Callable[[Context, Senders, ScopeGroup], Iterator[None]]]] = {
     "traces": extract_spans,
     "logs": extract_logs,
     "metrics": extract_metrics,
@@ -53,11 +52,10 @@ class Extracted:
 
 def extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     """Read requests into tables. DecodeError names a request whose body cannot be decoded at all."""
-    rows, dialects, short = Rows(), tables(), settings.max_value_bytes // 4
-    rules = None if settings.redaction is None else redaction(settings.redaction)
+    rows, dialects = Rows(), tables()
     pieces: list[Extracted] = []
     for number, request in enumerate(requests):
-        context = Context(request, settings, dialects, rows, short, rules, Budget.of(request))
+        context = Context.of(request, settings, dialects, rows)
         try:
             for _ in _groups_read(context):
                 if sum(len(getattr(rows, name)) for name in TABLES) >= _MOST_ROWS:
@@ -76,12 +74,11 @@ def joined(pieces: Sequence[Extracted]) -> Extracted:
 
 
 def _groups_read(context: Context) -> Iterator[None]:
-    """Reads a request into the context's rows; hands over after each scope."""
+    """Reads a request into the context's rows; hands over from time to time."""
     request, senders = context.request, Senders(context)
     read_group = _EXTRACTORS[request.signal]
     for group in scope_groups(request.signal, request.encoding, request.body):
-        read_group(context, senders, group)
-        yield
+        yield from read_group(context, senders, group)
 
 
 def _taken(rows: Rows) -> Extracted:

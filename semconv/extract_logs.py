@@ -9,7 +9,7 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed
-from semconv.context import Context, Row, dropped_count, is_kept
+from semconv.context import Context, Row, dropped_count, in_portions, is_kept
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import log_record_fault
 from semconv.gate import Gate, Taken
@@ -29,35 +29,38 @@ class Draft(NamedTuple):
     claimed: Claimed
 
 
-def extract_logs(context: Context, senders: Senders, group: ScopeGroup) -> None:
-    """Add the rows of one scope's records; the rejected ones and those ``keep_logs`` leaves out are
-    counted.
+def extract_logs(context: Context, senders: Senders, group: ScopeGroup) -> Iterator[None]:
+    """Add the rows of one scope's records, some at a time; the rejected ones and those ``keep_logs`` leaves out
+    are counted.
     """
     rows, keep = context.rows, context.settings.keep_logs
-    drafts = list(_acceptable(context, group))
     by_scope = names_genai(context.tables, group.scope)
-    genai_scope = by_scope or any(draft.claimed.rank < NO_DIALECT for draft in drafts)
-    kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft.claimed.rank < NO_DIALECT)]
-    context.rows.count(log_records_not_kept=len(drafts) - len(kept))
-    if kept:
-        sender, identity = senders.read(group, len(kept), names_genai=by_scope), senders.identity(group)
-        gate = context.gate(genai_scope=genai_scope)
-        for draft in kept:
-            record_hash = _record_hash(identity, draft.received)
-            make_row = _row if context.budget.own >= 0 else _short_row
-            rows.log_records.append(make_row(context, sender, gate, draft, record_hash))
+    acceptable = _acceptable(context, group)
+    for drafts, genai_scope in in_portions(context, acceptable, lambda draft: draft.claimed.rank, by_scope):
+        kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft.claimed.rank < NO_DIALECT)]
+        rows.count(log_records_not_kept=len(drafts) - len(kept))
+        if kept:
+            sender, identity = senders.read(group, len(kept), names_genai=by_scope), senders.identity(group)
+            gate = context.gate(genai_scope=genai_scope)
+            for draft in kept:
+                record_hash = _record_hash(identity, draft.received)
+                make_row = _row if context.budget.own >= 0 else _short_row
+                rows.log_records.append(make_row(context, sender, gate, draft, record_hash))
+        yield
 
 
 def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
-    redaction, counts = context.redaction, context.rows.counts
+    redaction = context.redaction
+    read = rejected = 0
     record: LogRecord
     for record in group.records:
-        counts["log_records_read"] += 1
+        read += 1
         if log_record_fault(record.time_unix_nano, record.observed_time_unix_nano) is None:
             redacted = record if redaction is None else redaction.log_record(record)
             yield Draft(record, redacted, _claim(context, record, redacted))
         else:
-            counts["log_records_rejected"] += 1
+            rejected += 1
+    context.rows.count(log_records_read=read, log_records_rejected=rejected)
 
 
 def _claim(context: Context, received: LogRecord, redacted: LogRecord) -> Claimed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed
-from semconv.context import Context, Row, exemplar_json, is_kept
+from semconv.context import Context, Row, exemplar_json, in_portions, is_kept
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import point_fault
 from semconv.gate import Gate, Taken
@@ -39,6 +40,7 @@ _CLAIMED: Final = tuple(
 
 
 class Draft(NamedTuple):
+    metric: Metric
     received: Point
     point: Point  # redacted
     claimed: Claimed
@@ -47,85 +49,86 @@ class Draft(NamedTuple):
 class Series(NamedTuple):
     """What the rows of one metric repeat."""
 
+    identity: Any
     names: Row  # metric_name, description, unit
     metadata: str
     notes: list[str]
 
 
-_Own = tuple[Metric, Series, Draft]
-
-
-def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> None:
-    """Add the rows of one scope's data points; the rejected ones and those not kept are counted."""
+def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> Iterator[None]:
+    """Add the rows of one scope's data points, some at a time; the rejected ones and those not kept are
+    counted.
+    """
     rows, keep = context.rows, context.settings.keep_metrics
-    drafts = [(metric, list(_acceptable(context, metric))) for metric in group.records]
     by_scope = names_genai(context.tables, group.scope)
-    genai_scope = by_scope or any(draft.claimed.rank < NO_DIALECT for _, own in drafts for draft in own)
-    kept = [
-        (metric, [each for each in own if is_kept(keep, genai=by_scope or each.claimed.rank < NO_DIALECT)])
-        for metric, own in drafts
-    ]
-    points = sum(len(own) for _, own in kept)
-    rows.count(metric_points_not_kept=sum(len(own) for _, own in drafts) - points)
-    if points:
-        sender, identity = senders.read(group, points, names_genai=by_scope), senders.identity(group)
-        gate = context.gate(genai_scope=genai_scope)
-        for metric, own in kept:
-            hashes = _point_hashes(identity, metric, own)
-            series = _series(context, gate, metric, len(own))
-            for draft, record_hash in zip(own, hashes, strict=True):
-                make_row = _row if context.budget.own >= 0 else _short_row
-                row = make_row(context, sender, gate, (metric, series, draft), record_hash)
-                rows.metric_points.append(row)
+    drafts = (draft for metric in group.records for draft in _acceptable(context, metric))
+    for portion, genai_scope in in_portions(context, drafts, lambda draft: draft.claimed.rank, by_scope):
+        kept = [
+            draft for draft in portion if is_kept(keep, genai=by_scope or draft.claimed.rank < NO_DIALECT)
+        ]
+        rows.count(metric_points_not_kept=len(portion) - len(kept))
+        if kept:
+            sender, identity = senders.read(group, len(kept), names_genai=by_scope), senders.identity(group)
+            gate = context.gate(genai_scope=genai_scope)
+            for _, own in groupby(kept, lambda draft: id(draft.metric)):
+                rows.metric_points.extend(_rows_of_metric(context, sender, gate, identity, list(own)))
+        yield
 
 
 def _acceptable(context: Context, metric: Metric) -> Iterator[Draft]:
-    redaction, counts = context.redaction, context.rows.counts
-    context.rows.count(metric_points_read=len(metric.points))
-    rank = context.tables.rules.metric_rank(metric.name)
+    redaction = context.redaction
+    rank, rejected = context.tables.rules.metric_rank(metric.name), 0
     for point in metric.points:
         if point_fault(point.time_unix_nano, point.start_time_unix_nano) is None:
             redacted = point if redaction is None else redaction.point(point)
             claimed = context.claim(point.attributes, redacted.attributes, point.notes)
             # The metric's name alone may make a point GenAI.
-            yield Draft(point, redacted, claimed._replace(rank=min(rank, claimed.rank)))
+            yield Draft(metric, point, redacted, claimed._replace(rank=min(rank, claimed.rank)))
         else:
-            counts["metric_points_rejected"] += 1
+            rejected += 1
+    context.rows.count(metric_points_read=len(metric.points), metric_points_rejected=rejected)
 
 
-def _point_hashes(identity: Any, metric: Metric, drafts: list[Draft]) -> Iterator[str]:
-    """128-bit identities: of points as received, values included, for one series may repeat a time."""
-    of_metric = identity.copy()
-    of_metric.update(orjson.dumps([metric.name, metric.metric_type])[:-1])
-    for point, _, _ in drafts:
-        own = [
-            point.start_time_unix_nano,
-            point.time_unix_nano,
-            point.attributes,
-            point.value_int,
-            *map(_exact, (point.value_double, point.sum, point.min, point.max)),
-            point.point_count,
-            point.buckets,
-        ]
-        digest = of_metric.copy()
-        digest.update(b"," + orjson.dumps(own)[1:])
-        yield str(digest.hexdigest())
+def _rows_of_metric(
+    context: Context, sender: Sender, gate: Gate, identity: Any, drafts: list[Draft]
+) -> Iterator[Row]:
+    series = _series(context, gate, drafts[0].metric, identity, len(drafts))
+    for draft in drafts:
+        record_hash = _point_hash(series, draft.received)
+        make_row = _row if context.budget.own >= 0 else _short_row
+        yield make_row(context, sender, gate, (series, draft), record_hash)
+
+
+def _point_hash(series: Series, point: Point) -> str:
+    """128-bit identity: of the point as received, values included, for one series may repeat a time."""
+    own = [
+        point.start_time_unix_nano,
+        point.time_unix_nano,
+        point.attributes,
+        point.value_int,
+        *map(_exact, (point.value_double, point.sum, point.min, point.max)),
+        point.point_count,
+        point.buckets,
+    ]
+    digest = series.identity.copy()
+    digest.update(b"," + orjson.dumps(own)[1:])
+    return str(digest.hexdigest())
 
 
 def _exact(number: float | None) -> Any:
     return None if number is None else double_value(number)
 
 
-def _series(context: Context, gate: Gate, metric: Metric, points: int) -> Series:
+def _series(context: Context, gate: Gate, metric: Metric, identity: Any, points: int) -> Series:
     """What a metric's rows repeat, cut short where so many points would repeat too much text."""
-    series = _read_series(context, gate, metric)
+    series = _read_series(context, gate, metric, identity)
     if context.budget.allows(total_length([*series.names, series.metadata]), points):
         return series
     short = context.in_short()
-    return _read_series(short, short.gate(genai_scope=gate.genai_scope), metric)
+    return _read_series(short, short.gate(genai_scope=gate.genai_scope), metric, identity)
 
 
-def _read_series(context: Context, gate: Gate, metric: Metric) -> Series:
+def _read_series(context: Context, gate: Gate, metric: Metric, identity: Any) -> Series:
     taken = Taken([*metric.notes])
     attributes = context.redacted(metric.metadata, taken.notes)
     metadata = gate.clean_text(dict(attributes), taken, "metadata/")
@@ -133,11 +136,13 @@ def _read_series(context: Context, gate: Gate, metric: Metric) -> Series:
     name, *others = (
         context.text(text, taken.notes) for text in (metric.name, metric.description, metric.unit)
     )
-    return Series((name or "", *others), metadata, note_list(taken.notes) or [])
+    own_identity = identity.copy()
+    own_identity.update(orjson.dumps([metric.name, metric.metric_type])[:-1])
+    return Series(own_identity, (name or "", *others), metadata, note_list(taken.notes) or [])
 
 
-def _row(context: Context, sender: Sender, gate: Gate, own: _Own, record_hash: str) -> Row:
-    metric, series, (_, point, claimed) = own
+def _row(context: Context, sender: Sender, gate: Gate, own: tuple[Series, Draft], record_hash: str) -> Row:
+    series, (metric, _, point, claimed) = own
     notes = point.notes
     taken = Taken(notes)
     attributes = gate.attributes_text(point.attributes, claimed, taken)
@@ -176,13 +181,15 @@ def _row(context: Context, sender: Sender, gate: Gate, own: _Own, record_hash: s
     )
 
 
-def _short_row(context: Context, sender: Sender, gate: Gate, own: _Own, record_hash: str) -> Row:
+def _short_row(
+    context: Context, sender: Sender, gate: Gate, own: tuple[Series, Draft], record_hash: str
+) -> Row:
     """The row of a point in a request whose rows hold too much text already."""
-    metric, series, draft = own
+    series, draft = own
     draft.point.notes.append(note.TEXT_DROPPED)
     bare = draft._replace(point=draft.point._replace(exemplars=[]))
     short = context.in_short()
-    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), (metric, series, bare), record_hash)
+    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), (series, bare), record_hash)
 
 
 def _time_us(context: Context, point: Point) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from semconv import notes as note
 from semconv.claims import Claimed
-from semconv.context import Context, Row, dropped_count, is_kept, stored_time
+from semconv.context import Context, Row, dropped_count, in_portions, is_kept, stored_time
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import span_fault
 from semconv.gate import NO_ITEMS, Gate, Taken
@@ -24,22 +24,23 @@ _CLAIMED: Final = slice(RECORD_COLUMNS.index("token_type"))  # token_type: metri
 _SKEW_NS: Final = 24 * 3600 * 10**9
 
 
-def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> None:
-    """Add the rows of one scope's spans; the rejected ones and those that ``keep_spans`` leaves out are
-    counted.
+def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iterator[None]:
+    """Add the rows of one scope's spans, some at a time; the rejected ones and those that ``keep_spans`` leaves
+    out are counted.
     """
     rows, keep = context.rows, context.settings.keep_spans
-    drafts = list(_acceptable(context, group))
     by_scope = names_genai(context.tables, group.scope)
-    genai_scope = by_scope or any(claimed.rank < NO_DIALECT for _, claimed in drafts)
-    kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
-    context.rows.count(spans_not_kept=len(drafts) - len(kept))
-    if kept:
-        sender = senders.read(group, len(kept), names_genai=by_scope)
-        gate = context.gate(genai_scope=genai_scope)
-        for span, claimed in kept:
-            make_row = _row if context.budget.own >= 0 else _short_row
-            rows.spans.append(make_row(context, sender, gate, span, claimed))
+    acceptable = _acceptable(context, group)
+    for drafts, genai_scope in in_portions(context, acceptable, lambda draft: draft[1].rank, by_scope):
+        kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
+        rows.count(spans_not_kept=len(drafts) - len(kept))
+        if kept:
+            sender = senders.read(group, len(kept), names_genai=by_scope)
+            gate = context.gate(genai_scope=genai_scope)
+            for span, claimed in kept:
+                make_row = _row if context.budget.own >= 0 else _short_row
+                rows.spans.append(make_row(context, sender, gate, span, claimed))
+        yield
 
 
 def _acceptable(context: Context, group: ScopeGroup) -> Iterator[tuple[Span, Claimed]]:

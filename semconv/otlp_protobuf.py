@@ -10,8 +10,10 @@ memory where the same bytes have been seen before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 from google.protobuf.internal import api_implementation
@@ -44,8 +46,8 @@ from semconv.otlp import (
     Value,
     optional_id,
 )
-from semconv.pieces import GROUPS, pieces
-from semconv.settings import MOST_EVENTS, Signal
+from semconv.pieces import numbered_pieces
+from semconv.settings import MOST_EVENTS
 from semconv.values import bytes_value, double_value
 
 # The other implementations are 10 to 50 times slower and differ in what they refuse.
@@ -245,39 +247,49 @@ _READERS: Final[dict[str | None, Callable[[Any, Notes], Value]]] = {
 # --- signals --------------------------------------------------------------------------------------
 
 
-def _groups(signal: Signal, message_class: Any, body: bytes) -> Iterator[Any]:
-    for piece in pieces(body):
-        yield from getattr(parse(message_class, piece), GROUPS[signal])
-
-
 def traces(body: bytes) -> Iterator[ScopeGroup]:
     """The spans of an ExportTraceServiceRequest, scope by scope."""
-    pairs = _Pairs()
-    for resource_spans in _groups("traces", _TRACES, body):
-        resource = _resource(resource_spans, pairs)
-        for scope_spans in resource_spans.scope_spans:
-            spans = (_span(span, pairs) for span in scope_spans.spans)
-            yield ScopeGroup(resource, _scope(scope_spans, pairs), spans)
+    return _scope_groups(_Fields("resource_spans", "scope_spans", "spans", _TRACES, _span), body)
 
 
 def logs(body: bytes) -> Iterator[ScopeGroup]:
     """The records of an ExportLogsServiceRequest, scope by scope."""
-    pairs = _Pairs()
-    for resource_logs in _groups("logs", _LOGS, body):
-        resource = _resource(resource_logs, pairs)
-        for scope_logs in resource_logs.scope_logs:
-            records = (_log_record(record, pairs) for record in scope_logs.log_records)
-            yield ScopeGroup(resource, _scope(scope_logs, pairs), records)
+    return _scope_groups(_Fields("resource_logs", "scope_logs", "log_records", _LOGS, _log_record), body)
 
 
 def metrics(body: bytes) -> Iterator[ScopeGroup]:
     """The metrics of an ExportMetricsServiceRequest, scope by scope."""
+    return _scope_groups(_Fields("resource_metrics", "scope_metrics", "metrics", _METRICS, _metric), body)
+
+
+class _Fields(NamedTuple):
+    """A signal's request: the names of its levels, its message class, and what reads an item."""
+
+    resources: str
+    scopes: str
+    items: str
+    message_class: Any
+    read: Callable[[Any, _Pairs], Any]
+
+
+def _scope_groups(fields: _Fields, body: bytes) -> Iterator[ScopeGroup]:
+    """A request's groups. One whose scope is in several pieces parses the others as its records are asked for."""
     pairs = _Pairs()
-    for resource_metrics in _groups("metrics", _METRICS, body):
-        resource = _resource(resource_metrics, pairs)
-        for scope_metrics in resource_metrics.scope_metrics:
-            records = (_metric(metric, pairs) for metric in scope_metrics.metrics)
-            yield ScopeGroup(resource, _scope(scope_metrics, pairs), records)
+    for _, numbered in groupby(numbered_pieces(body), itemgetter(1)):
+        run = (parse(fields.message_class, piece) for piece, _ in numbered)
+        for resource_group in getattr(next(run), fields.resources):
+            resource = _resource(resource_group, pairs)
+            for scope_group in getattr(resource_group, fields.scopes):
+                messages = chain([scope_group], _scopes_of(fields, run))
+                items = chain.from_iterable(getattr(message, fields.items) for message in messages)
+                records = (fields.read(item, pairs) for item in items)
+                yield ScopeGroup(resource, _scope(scope_group, pairs), records)
+
+
+def _scopes_of(fields: _Fields, requests: Iterator[Any]) -> Iterator[Any]:
+    for request in requests:
+        for resource_group in getattr(request, fields.resources):
+            yield from getattr(resource_group, fields.scopes)
 
 
 def _resource(group: Any, pairs: _Pairs) -> Resource:

@@ -48,8 +48,13 @@ def pieces(body: bytes) -> Iterator[bytes]:
     Each has about PIECE_BYTES, or one item that is larger. It is ``body`` itself where that is no larger, and
     where it cannot be taken apart: a parser will say why.
     """
+    return (piece for piece, _ in numbered_pieces(body))
+
+
+def numbered_pieces(body: bytes) -> Iterator[tuple[bytes, int]]:
+    """The pieces of a request, those of one scope with one number, each other with a number of its own."""
     if len(body) <= PIECE_BYTES:
-        yield body
+        yield body, 0
         return
     most = _PIECES_PER_PIECE_BYTES * len(body) // PIECE_BYTES
     try:
@@ -57,10 +62,14 @@ def pieces(body: bytes) -> Iterator[bytes]:
     except (IndexError, _Odd):
         plan = []
     if not 0 < len(plan) <= most:
-        yield body
+        yield body, 0
         return
+    number, scope = 0, None
     for around, start, stop in plan:
-        yield _wrapped(around, body[start:stop])
+        own = around[-1] if len(around) == len(_WAY) else None
+        number += own is None or own is not scope
+        scope = own
+        yield _wrapped(around, body[start:stop]), number
 
 
 def _split(body: bytes, start: int, end: int, way: tuple[int, ...]) -> Iterator[_Piece]:

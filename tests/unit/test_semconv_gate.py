@@ -10,7 +10,17 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from semconv.extract import Extracted
 from semconv.settings import CONTENT_CLASSES, ContentClass, Settings
-from tests.otlp_data import END, START, key_values, logs_message, only_span, read, span_of, traces_message
+from tests.otlp_data import (
+    END,
+    START,
+    key_values,
+    logs_message,
+    metrics_message,
+    only_span,
+    read,
+    span_of,
+    traces_message,
+)
 
 CANARY = "canary who sings"
 GENAI = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 12}
@@ -266,3 +276,46 @@ def test_a_text_too_long_for_an_identifier_is_in_no_claimed_column_either() -> N
     assert row["notes"] == ["unusable_value"]
     genai = read(traces_message({**GENAI, "gen_ai.request.model": CANARY * 200}))
     assert columns_with_canary(genai) == set()
+
+
+def large(message: Any, records: Any, make_last_genai: Any) -> Any:
+    """``message`` with its first record, without anything of GenAI, in 3 MB of copies, and a last one that is
+    GenAI.
+    """
+    for _ in range(1500):
+        records.append(records[0])
+    records.append(records[0])
+    make_last_genai(records[-1])
+    return message
+
+
+def large_scopes() -> dict[str, Any]:
+    """By signal a request of several MB with one scope, which only its last record makes GenAI."""
+    filler, own = {"k": "v" * 2000}, {"gen_ai.system": "openai"}
+    traces = traces_message(filler)
+    spans = traces.resource_spans[0].scope_spans[0].spans
+    spans[0].status.message = CANARY
+    logs = logs_message({"attributes": filler, "body": CANARY})
+    records = logs.resource_logs[0].scope_logs[0].log_records
+    metrics = metrics_message("m", {**filler, "long": CANARY * 200})
+    of_scope = metrics.resource_metrics[0].scope_metrics[0].metrics
+    return {
+        "traces": large(traces, spans, lambda span: span.attributes.extend(key_values(own))),
+        "logs": large(logs, records, lambda record: record.attributes.extend(key_values(own))),
+        "metrics": large(metrics, of_scope, lambda metric: setattr(metric, "name", "gen_ai.x")),
+    }
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_a_scope_is_genai_as_a_whole_however_large_it_is(signal: Any) -> None:
+    """A large request is read in pieces; what the last one says of a scope holds for the first one too."""
+    extracted = read(large_scopes()[signal], signal)
+    assert sum(getattr(extracted, table).num_rows for table in TABLES) == 1502
+    assert columns_with_canary(extracted) == set()
+
+
+def test_a_scope_beside_it_is_none_for_that() -> None:
+    message = large_scopes()["traces"]
+    other = message.resource_spans[0].scope_spans.add()
+    other.spans.append(message.resource_spans[0].scope_spans[0].spans[0])
+    assert read(message).spans["status_message"].to_pylist() == [None] * 1502 + [CANARY]
