@@ -132,7 +132,7 @@ class Server:
         """``position``: the spool is loaded up to here; None where nothing of it ever was."""
         if position is not None:
             self._loaded_to(position[0], position[1])
-        self._health.lake_error = None
+        self._lake_is_well()
         if not self._health.lake_created:
             self._health.lake_created = True
             self._do(self._watch.look())
@@ -140,7 +140,7 @@ class Server:
             self._scheduler.start()
 
     def _load_committed(self, row: Message) -> None:
-        self._health.lake_error = None
+        self._lake_is_well()
         self._telemetry.loaded(row)
         if row.get("spool_segment") is not None:
             self._loaded_to(row["spool_segment"], row["spool_offset"])
@@ -151,9 +151,14 @@ class Server:
         self._do(self._free())
 
     def _lake_failed(self, reason: str) -> None:
-        if reason != self._health.lake_error:
+        if self._health.lake_error is None:  # the loader logs each attempt
             log.warning("the lake cannot be written; accepting goes on", reason=reason)
         self._health.lake_error = reason
+
+    def _lake_is_well(self) -> None:
+        if self._health.lake_error is not None:
+            log.info("the lake is written again")
+        self._health.lake_error = None
 
     def _do(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(chore)

@@ -265,6 +265,17 @@ def test_a_spool_that_begins_again_is_read_from_its_start(data_dir: Path) -> Non
     assert ask(data_dir, "SELECT count(*), count(DISTINCT trace_id) FROM calls") == [(3, 3)]
 
 
+def test_the_first_requests_load_though_their_segment_was_left_meanwhile(data_dir: Path) -> None:
+    """Nothing was ever loaded, and when the loader looks, the spool has gone on to a segment that is still empty."""
+    segment, _ = accept(data_dir, *numbered(1, 5))
+    segment_path(data_dir / "spool", segment + 1).touch()
+    with loader(data_dir) as running:
+        running.say(durable=(segment + 1, 0))
+        running.say(stop=True)
+        assert running.process.wait(60) == 0
+    assert ask(data_dir, "SELECT sum(spans_stored) FROM loads") == [(4,)]
+
+
 def test_damaged_spool_bytes_go_to_quarantine_and_the_rest_loads(data_dir: Path) -> None:
     durable = accept(data_dir, *numbered(1, 11))
     path = segment_path(data_dir / "spool", durable[0])
