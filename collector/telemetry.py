@@ -91,7 +91,8 @@ COUNTERS: Final = (
     ),
     Row(
         "spanledger_refused_requests",
-        "Refused as a whole.",
+        "Refused as a whole. What gRPC refuses by itself is not counted (unknown methods, deflate, headers over "
+        "their limit), but for messages over theirs, which end as malformed.",
         {"transport": TRANSPORTS, "reason": REASONS},
     ),
     Row(
