@@ -24,7 +24,7 @@ from tests.contract.conformance_messages import (
     marker,
     padded,
 )
-from tests.contract.conformance_support import EXHAUSTED, Server, each_media, each_signal, serving
+from tests.contract.conformance_support import EXHAUSTED, Server, each_media, each_signal, each_wire, serving
 
 LIMITS = {PROTOBUF: 64 << 20, JSON: 16 << 20}
 
