@@ -46,6 +46,7 @@ _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 # bytesValue may be spelt with either alphabet of base64, padded or not (JSON mapping of proto3).
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _UINT32_MAX: Final = (1 << 32) - 1
+_INT32_MAX: Final = (1 << 31) - 1
 _INFINITIES: Final = ("Infinity", "-Infinity")
 
 # Lenient: the specification wants integers, some senders write the names.
@@ -96,8 +97,8 @@ def double(value: Any, notes: Notes, malformed: str = note.MALFORMED_FIELD) -> f
     return number
 
 
-def integer(parent: Object, key: str, notes: Notes, most: int = _UINT32_MAX) -> int:
-    """An integer of 0 to ``most``, 0 where absent. Flags and counts of what was dropped have 32 bits."""
+def integer(parent: Object, key: str, notes: Notes, most: int = _UINT32_MAX, least: int = 0) -> int:
+    """An integer of ``least`` to ``most``, 0 where absent. Flags and counts of what was dropped have 32 bits."""
     value = parent.get(key)
     if value is None:
         return 0
@@ -105,18 +106,18 @@ def integer(parent: Object, key: str, notes: Notes, most: int = _UINT32_MAX) -> 
     if number is None:
         notes.append(note.MALFORMED_FIELD)
         return 0
-    if 0 <= number <= most:
+    if least <= number <= most:
         return number
     notes.append(note.INTEGER_OUT_OF_RANGE)
     return 0
 
 
 def enum(parent: Object, key: str, notes: Notes) -> int:
-    """An enum's number, 0 where absent."""
+    """An enum's number, 0 where absent; as in protobuf it may be any of 32 bits, known or not."""
     value = parent.get(key)
     if isinstance(value, str) and value in _ENUM_NAMES:
         return _ENUM_NAMES[value]
-    return integer(parent, key, notes, most=0x7FFFFFFF)
+    return integer(parent, key, notes, most=_INT32_MAX, least=~_INT32_MAX)
 
 
 def time(parent: Object, key: str) -> int:

@@ -104,6 +104,12 @@ def _count(point: Object, notes: Notes) -> int | None:
     return 0 if count is None else _int64(count, notes)
 
 
+def _double_or_zero(value: Any, notes: Notes) -> float:
+    """0 where absent as in protobuf; what is sent as -0.0 stays that."""
+    number = double(value, notes)
+    return 0.0 if number is None else number
+
+
 def _histogram_point(point: Object) -> Point:
     notes: Notes = []
     buckets = {"bucket_counts": _counts(point, notes), "explicit_bounds": _bounds(point, notes)}
@@ -115,7 +121,7 @@ def _exponential_point(point: Object) -> Point:
     buckets = {
         "scale": _int64(point.get("scale"), notes) or 0,
         "zero_count": integer(point, "zeroCount", notes, most=_UINT64_MAX),
-        "zero_threshold": double_value(double(point.get("zeroThreshold"), notes) or 0.0),
+        "zero_threshold": double_value(_double_or_zero(point.get("zeroThreshold"), notes)),
         "positive": _exponential_buckets(inner_object(point, "positive", notes), notes),
         "negative": _exponential_buckets(inner_object(point, "negative", notes), notes),
     }
@@ -135,7 +141,7 @@ def _counts(parent: Object, notes: Notes) -> list[int]:
 def _bounds(point: Object, notes: Notes) -> list[Any]:
     bounds = point.get("explicitBounds")
     values = bounds if isinstance(bounds, list) else []
-    return [double_value(double(value, notes) or 0.0) for value in values]
+    return [double_value(_double_or_zero(value, notes)) for value in values]
 
 
 def _distribution_point(point: Object, buckets: dict[str, Any], notes: Notes) -> Point:
@@ -159,7 +165,7 @@ def _distribution_point(point: Object, buckets: dict[str, Any], notes: Notes) ->
 def _summary_point(point: Object) -> Point:
     notes: Notes = []
     quantiles = [
-        {name: double_value(double(value.get(name), notes) or 0.0) for name in ("quantile", "value")}
+        {name: double_value(_double_or_zero(value.get(name), notes)) for name in ("quantile", "value")}
         for value in inner_objects(point, "quantileValues", notes)
     ]
     return Point(
@@ -170,7 +176,7 @@ def _summary_point(point: Object) -> Point:
         None,
         None,
         _count(point, notes),
-        double(point.get("sum"), notes) or 0.0,
+        _double_or_zero(point.get("sum"), notes),
         None,
         None,
         {"quantile_values": quantiles},

@@ -144,7 +144,7 @@ def test_enums_are_integers_and_names_are_understood() -> None:
     ] * 3
 
 
-@pytest.mark.parametrize("kind", ["NO_SUCH_KIND", 1.5, -1])
+@pytest.mark.parametrize("kind", ["NO_SUCH_KIND", 1.5, 2**31, -(2**31) - 1])
 def test_an_unreadable_enum_is_unspecified_with_a_note(kind: Any) -> None:
     row = only_span(traces_json(span_json(kind=kind)))
     assert row["kind"] == "UNSPECIFIED"
