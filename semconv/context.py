@@ -191,11 +191,6 @@ def stored_time(time_unix_nano: int, notes: Notes) -> int:
     return 0
 
 
-def dropped_count(sent: int, dropped: int) -> int:
-    """How many attributes were dropped by the sender and here."""
-    return min(sent + dropped, INT64_MAX)
-
-
 def exemplar_json(exemplar: Exemplar, gate: Gate, taken: Taken) -> dict[str, Any]:
     """An exemplar as it stands in the ``exemplars`` column."""
     return {

@@ -9,7 +9,7 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed
-from semconv.context import Context, Row, dropped_count, in_portions, is_kept
+from semconv.context import Context, Row, in_portions, is_kept
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import log_record_fault
 from semconv.gate import Gate, Taken
@@ -114,7 +114,7 @@ def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash
         *sender.columns,
         attributes,
         taken.evidence(),
-        dropped_count(record.dropped_attributes_count, taken.dropped_attributes),
+        record.dropped_attributes_count + taken.dropped_attributes,
         context.tables.rules.dialects.get(claimed.rank),
         *claimed.values[_CLAIMED],
         *sender.billing,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from semconv import notes as note
-from semconv.claims import Claimed
-from semconv.context import Context, Row, dropped_count, in_portions, is_kept, stored_time
+from semconv.claims import Claimed, claim_record
+from semconv.context import Context, Row, in_portions, is_kept, stored_time
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import span_fault
 from semconv.gate import NO_ITEMS, Gate, Taken
@@ -50,8 +50,11 @@ def _acceptable(context: Context, group: ScopeGroup) -> Iterator[tuple[Span, Cla
     for span in group.records:
         read += 1
         if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None:
-            redacted = span if redaction is None else redaction.span(span)
-            yield redacted, context.claim(span.attributes, redacted.attributes, span.notes)
+            if redaction is None:
+                yield span, claim_record(span.attributes, context.tables.records, span.notes)
+            else:
+                redacted = redaction.span(span)
+                yield redacted, context.claim(span.attributes, redacted.attributes, span.notes)
         else:
             rejected += 1
     context.rows.count(spans_read=read, spans_rejected=rejected)
@@ -91,9 +94,9 @@ def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Clai
         events,
         links,
         taken.evidence(),
-        dropped_count(span.dropped_attributes_count, taken.dropped_attributes),
-        dropped_count(span.dropped_events_count, len(span.events) if events is NO_ITEMS else 0),
-        dropped_count(span.dropped_links_count, len(span.links) if links is NO_ITEMS else 0),
+        span.dropped_attributes_count + taken.dropped_attributes,
+        span.dropped_events_count + (len(span.events) if events is NO_ITEMS else 0),
+        span.dropped_links_count + (len(span.links) if links is NO_ITEMS else 0),
         context.tables.rules.dialects.get(claimed.rank),
         *claimed.values[_CLAIMED],
         *sender.billing,
@@ -110,8 +113,8 @@ def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed
     bare = span._replace(
         events=[],
         links=[],
-        dropped_events_count=dropped_count(span.dropped_events_count, len(span.events)),
-        dropped_links_count=dropped_count(span.dropped_links_count, len(span.links)),
+        dropped_events_count=span.dropped_events_count + len(span.events),
+        dropped_links_count=span.dropped_links_count + len(span.links),
     )
     short = context.in_short()
     return _row(short, sender, short.gate(genai_scope=gate.genai_scope), bare, claimed)
@@ -163,7 +166,7 @@ def _event(context: Context, gate: Gate, event: Event, taken: Taken) -> dict[str
         "time_unix_nano": stored_time(event.time_unix_nano, taken.notes),
         "name": context.text(event.name, taken.notes) or "",
         "attributes": gate.clean_event(event.name, attributes, taken),
-        "dropped_attributes_count": dropped_count(event.dropped_attributes_count, dropped),
+        "dropped_attributes_count": event.dropped_attributes_count + dropped,
     }
 
 
@@ -178,5 +181,5 @@ def _link(context: Context, gate: Gate, link: Link, taken: Taken) -> dict[str, A
         **link._asdict(),
         "trace_state": context.text(link.trace_state, taken.notes) or "",
         "attributes": gate.clean(attributes, taken, "link/"),
-        "dropped_attributes_count": dropped_count(link.dropped_attributes_count, dropped),
+        "dropped_attributes_count": link.dropped_attributes_count + dropped,
     }

@@ -28,7 +28,6 @@ from typing import Final, TypeVar
 from semconv import notes as note
 from semconv.dialects import Tables, claiming_keys, general_key, tables
 from semconv.otlp import (
-    INT64_MAX,
     Attributes,
     Event,
     Exemplar,
@@ -179,7 +178,7 @@ class Redaction:
         if attributes is record.attributes:
             return record
         dropped = record.dropped_attributes_count + len(record.attributes) - len(attributes)
-        return record._replace(attributes=attributes, dropped_attributes_count=min(dropped, INT64_MAX))
+        return record._replace(attributes=attributes, dropped_attributes_count=dropped)
 
     # --- settings ---------------------------------------------------------------------------------
 
