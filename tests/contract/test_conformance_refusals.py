@@ -37,12 +37,12 @@ from tests.contract.conformance_support import (
     EXHAUSTED,
     KEEP_ALL,
     OK,
+    WIRES,
     Answer,
     Server,
     answer_of,
     each_media,
     each_signal,
-    each_wire,
     retry_delay,
     serving,
 )
@@ -134,14 +134,12 @@ def test_S8_S10_overload_is_unavailable_with_retry_info_for_every_client(
 
 
 @each_signal
-@each_wire
-def test_S7_S8_what_fits_is_accepted_before_and_after_the_overload(
-    guarded: Server, signal: Signal, wire: str
-) -> None:
-    assert guarded.export(wire, signal, large(signal)).code is grpc.StatusCode.UNAVAILABLE
-    service = marker()
-    assert guarded.export(wire, signal, request_of(signal, service)).code is OK
-    assert len(guarded.rows(signal, service)) == 1
+def test_S7_S8_what_fits_is_accepted_before_and_after_the_overload(guarded: Server, signal: Signal) -> None:
+    services = {wire: marker() for wire in WIRES}
+    for wire, service in services.items():
+        assert guarded.export(wire, signal, large(signal)).code is grpc.StatusCode.UNAVAILABLE
+        assert guarded.export(wire, signal, request_of(signal, service)).code is OK
+    assert [len(guarded.rows(signal, service)) for service in services.values()] == [1, 1, 1]
 
 
 def closed_or_answered(server: Server, sent: bytes) -> Answer | None:
@@ -281,7 +279,7 @@ def test_S17_without_a_known_token_a_call_is_unauthenticated_for_good(
 def test_S17_with_a_token_everything_works_and_without_one_nothing_is_stored(guarded: Server) -> None:
     known, unknown = marker(), marker()
     for signal in SIGNALS:
-        for wire in ("protobuf", "json", "grpc"):
+        for wire in WIRES:
             assert guarded.export(wire, signal, request_of(signal, known)).code is OK
             refused = Server(guarded.collector).export(wire, signal, request_of(signal, unknown))
             assert (refused.code, refused.retry_delay) == (grpc.StatusCode.UNAUTHENTICATED, None)
