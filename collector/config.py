@@ -71,10 +71,11 @@ class LimitsConfig(Section):
     max_inflight_bytes: Size = Field(
         default=512 << 20, description="Budget for requests being handled, as their cost in memory."
     )
-    # What is left to the receiving process where all processes together stay under 900 MB.
+    # It starts with 75 MiB, and the loader takes up to 500: some 200 are left for messages that are copied, and all
+    # together stay under 900 MB.
     max_resident_bytes: Size = Field(
-        default=320 << 20,
-        description="Resident memory of the receiving process above which it cuts off gRPC messages on their way.",
+        default=208 << 20,
+        description="Memory of the receiving process above which it takes in one large request at a time.",
     )
     # An exporter holds one connection; each costs some 50 KiB here.
     max_connections: Count = Field(default=2048, description="Most connections to each port.")

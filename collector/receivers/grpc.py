@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 import grpc
 
 from collector.config import Config, LimitsConfig
+from collector.memory import give_back
 from collector.receivers.compression import GZIP_MAGIC
 from collector.receivers.endpoint import EndpointInvalid, bind
 from collector.receivers.grpc_health import SERVICE as HEALTH
@@ -37,6 +38,8 @@ _SERVICES: Final[dict[Signal, str]] = {
 # Bits of grpc_compression_algorithm: 0 identity, 1 deflate, 2 gzip.
 _IDENTITY_AND_GZIP: Final = 0b101
 
+# Until Python has such a message, gRPC has held it twice more.
+_LARGE_BYTES: Final = 8 << 20
 # What a read says after the last message; grpc-stubs do not know it.
 _EOF: Final = vars(grpc.aio)["EOF"]
 
@@ -182,7 +185,7 @@ class _Receiver:
         principal = intake.authenticator.authenticate(authorization)
         message = await self._read(context)
         with intake.budget.lease("protobuf") as lease:
-            lease.grow(len(message))
+            lease.hold(len(message))
             arrival = Arrival(signal, "protobuf", "grpc", principal, lease)
             content_encoding = "gzip" if message.startswith(GZIP_MAGIC) else ""
             verdict = await intake.accept(arrival, message, content_encoding)
@@ -196,6 +199,8 @@ class _Receiver:
                 raise Malformed("the call ended without a message")
             if await context.read() is not _EOF:
                 raise Malformed("the call has more than one message")
+        if len(message) > _LARGE_BYTES:
+            give_back()
         return bytes(message)
 
     @contextmanager

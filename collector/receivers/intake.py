@@ -17,7 +17,7 @@ from collector.config import Config
 from collector.log import Log
 from collector.receivers import admission, compression
 from collector.receivers.auth import Authenticator, Principal
-from collector.receivers.memory import Memory
+from collector.receivers.memory import SLOW_SECONDS, Memory
 from collector.receivers.status import Internal, NotSpooled, Refusal, Unavailable
 from collector.spool import Record, SpoolFailed, SpoolFull
 from semconv.settings import Encoding, Signal
@@ -39,8 +39,6 @@ _INLINE_PIECES: Final = 16
 # the budget, and where that is not enough, they take the place of large ones that arrive slowly.
 SMALL_COST: Final = 4 << 20
 _SHARE_FOR_SMALL: Final = 8
-# The largest request arrives in less from a sender nearby. So long can slow ones keep small ones out.
-_SLOW_SECONDS: Final = 1.0
 
 
 class SpoolLike(Protocol):
@@ -90,6 +88,11 @@ class Budget:
         """All bytes of its request are here: it is not cut off any more."""
         self._arriving.discard(lease)
 
+    def check_memory(self, lease: Lease, more: int) -> None:
+        """Raises Unavailable where a request becomes large while memory is short and it is not alone."""
+        if lease.cost + more > SMALL_COST and self.used > lease.cost and self._memory.is_short():
+            raise Unavailable("memory is short at this moment")
+
     def take(self, lease: Lease, more: int) -> None:
         """Raises Unavailable where there is no room, never while nothing else is in flight."""
         is_small = lease.cost + more <= SMALL_COST
@@ -102,7 +105,7 @@ class Budget:
 
     def _cut_off_slowest(self) -> bool:
         """End the largest of those that arrive slowly; False where there is none."""
-        before = time.monotonic() - _SLOW_SECONDS
+        before = time.monotonic() - SLOW_SECONDS
         slow = (lease for lease in self._arriving if lease.since < before and lease.cost)
         lease = max(slow, key=lambda lease: lease.cost, default=None)
         if lease is None or lease.task is None:
@@ -126,6 +129,11 @@ class Lease:
 
     def grow(self, size: int) -> None:
         """Take room for ``size`` more bytes. Raises Unavailable, never while nothing else is in flight."""
+        self.budget.check_memory(self, size * self.cost_per_byte)
+        self.hold(size)
+
+    def hold(self, size: int) -> None:
+        """As ``grow``, for bytes that are in memory already."""
         self.budget.take(self, size * self.cost_per_byte)
 
 

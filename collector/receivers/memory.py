@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -18,12 +19,13 @@ from collector.receivers.status import Unavailable
 # While messages arrive, memory is looked at this often: a sender on the same machine fills some 10 MiB
 # meanwhile.
 _LOOK_SECONDS: Final = 0.01
-# Memory takes a moment to be free after a message was cut off, and 20 ms to be given back for each 100 MiB.
-_CUT_SECONDS: Final = 0.05
+# How often what is free is given back where memory is short. It also takes a moment until what was cut off is free.
+_SHORT_SECONDS: Final = 0.05
 # How many are cut off at a time: with 250 MiB on their way, senders of 1 GiB a second are held.
 _CUT_SHARE: Final = 0.25
-# The newest are never cut off: where memory is short for another reason, somebody still gets through.
+# Where memory stays short for another reason, the newest still get through: so many, if they are no slower than this.
 _KEPT: Final = 2
+SLOW_SECONDS: Final = 1.0
 # Where nobody says how much memory is used, this many messages at a time: at most 1 GiB.
 _UNMEASURED: Final = 16
 # How long after large requests memory is given back: a burst of them has one end.
@@ -36,9 +38,9 @@ class Memory:
     def __init__(self, limit: int, resident: Callable[[], int | None] = resident_bytes) -> None:
         self.limit = limit
         self._resident = resident
-        self._arriving: dict[asyncio.Timeout, None] = {}  # oldest first
+        self._arriving: dict[asyncio.Timeout, float] = {}  # and since when; oldest first
         self._looking = False
-        self._next_cut = -math.inf
+        self._gave_back = -math.inf
         self._giving_back = False
 
     @property
@@ -46,13 +48,24 @@ class Memory:
         """How many messages are on their way."""
         return len(self._arriving)
 
+    def is_short(self) -> bool:
+        """Whether more than the limit is resident, after what is free was given back."""
+        if not self._is_over():
+            return False
+        now = time.monotonic()
+        if now >= self._gave_back + _SHORT_SECONDS:
+            give_back()
+            self._gave_back = now
+            self.give_back_soon()
+        return self._is_over()
+
     @asynccontextmanager
     async def arrival(self, seconds: float) -> AsyncIterator[None]:
         """One message arrives while this is open. Raises Unavailable where it is cut off, or takes longer."""
         if len(self._arriving) >= _UNMEASURED and self._resident() is None:
             raise Unavailable("too many messages are on their way at this moment")
         deadline = asyncio.timeout(seconds)
-        self._arriving[deadline] = None
+        self._arriving[deadline] = time.monotonic()
         self._look_soon()
         try:
             async with deadline:
@@ -74,6 +87,9 @@ class Memory:
         self._giving_back = False
         give_back()
 
+    def _is_over(self) -> bool:
+        return (self._resident() or 0) > self.limit
+
     def _look_soon(self) -> None:
         if not self._looking:
             self._looking = True
@@ -84,20 +100,16 @@ class Memory:
         if not self._arriving:
             return
         self._look_soon()
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_cut and self._is_short():
-            self._next_cut = now + _CUT_SECONDS
-            give_back()
-            self.give_back_soon()
-            if self._is_short():
-                self._cut_off_oldest(now)
+        if time.monotonic() >= self._gave_back + _SHORT_SECONDS and self.is_short():
+            self._cut_off_oldest()
 
-    def _is_short(self) -> bool:
-        return (self._resident() or 0) > self.limit
-
-    def _cut_off_oldest(self, now: float) -> None:
+    def _cut_off_oldest(self) -> None:
         """The oldest are large or slow; what is small and quick is whole before it is its turn."""
         most = math.ceil(len(self._arriving) * _CUT_SHARE)
-        for deadline in list(self._arriving)[: max(0, min(most, len(self._arriving) - _KEPT))]:
-            del self._arriving[deadline]
-            deadline.reschedule(now)
+        slow = time.monotonic() - SLOW_SECONDS
+        *older, _ = self._arriving.items()
+        newest = len(older) + 1 - _KEPT
+        for number, (deadline, since) in enumerate(older[:most]):
+            if number < newest or since < slow:
+                del self._arriving[deadline]
+                deadline.reschedule(asyncio.get_running_loop().time())
