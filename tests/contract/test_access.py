@@ -34,7 +34,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from tests.support import BIN, Collector, free_port, run, start_collector, wait_until
+from tests.support import BIN, Collector, free_port, run, wait_until
 
 # Nothing of this may be left out by an encoding, a shell or an SDK.
 TOKEN_A = "a,b=c;d%20e\"f$(g)`h`'i\\j+k/l"
@@ -469,35 +469,3 @@ def test_a_certificate_that_cannot_be_used_starts_nothing(guarded: Guarded, tmp_
             f"Error: {broken}/server.key: tls.key_file: it is not the key of {broken}/server.crt\n"
         )
     assert not (tmp_path / "data").exists()
-
-
-def test_without_its_key_nothing_is_redacted_and_nothing_is_loaded(tmp_path: Path) -> None:
-    """Scenario: the key becomes readable for others while the collector runs, and its loader dies. What was accepted
-    waits in the spool; no second key is made; with the key as it was everything is loaded. A start is refused."""
-    collector = start_collector(tmp_path / "data", config="redaction: {hash: [app.customer]}")
-    try:
-        key = tmp_path / "data/redaction.key"
-        first = key.read_bytes()
-        key.chmod(0o644)
-        kill_children(collector.process.pid)
-        spans = spans_of_a_call("redacted")
-        exporter = HttpExporter(endpoint=f"{collector.http}/v1/traces")
-        assert exporter.export(spans) is SpanExportResult.SUCCESS
-        exporter.shutdown()
-        wait_until(lambda: "loader cannot work" in collector.log.read_text(), 30)
-        assert "open to other users" in collector.log.read_text()
-        assert collector.sql("SELECT count(*) AS n FROM spans") == [{"n": 0}]
-        refused = run(
-            "otlp-collector", "validate", "--config", tmp_path / "data.yaml", "--data-dir", tmp_path / "data"
-        )
-        assert (refused.returncode, "open to other users" in refused.stderr) == (2, True)
-        key.chmod(0o600)
-        wait_until(lambda: f"{LOADED} 2.0" in collector.metrics(), 60)
-        assert key.read_bytes() == first
-    finally:
-        collector.stop()
-
-
-def kill_children(pid: int) -> None:
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        os.kill(int(child), 9)
