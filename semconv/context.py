@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -34,10 +33,19 @@ _SHORT_BYTES: Final = 128
 _SHORT_ATTRIBUTES: Final = 8
 # Requests of fewer bytes have few records.
 _WORTH_SEARCHING: Final = 1 << 20
-# Records of one scope that exist as Python objects at a time, where they need not wait for others.
+# Records of one scope, with their events and the like, that exist as Python objects at a time: where they need
+# not wait for others, and where they do.
 _PORTION: Final = 1000
+_MOST_WAITING: Final = 200_000
 
 Draft = TypeVar("Draft")
+
+
+class Reads(NamedTuple, Generic[Draft]):
+    """What is asked of a signal's drafts."""
+
+    rank: Callable[[Draft], int]
+    weight: Callable[[Draft], int]  # a record and its events, links or exemplars
 
 
 @dataclass(slots=True)
@@ -162,20 +170,37 @@ def _may_be_genai(request: Request, tables: Tables) -> bool:
 
 
 def in_portions(
-    context: Context, drafts: Iterator[Draft], rank: Callable[[Draft], int], is_genai: bool
+    context: Context, scope_is_genai: bool, drafts: Iterator[Draft], reads: Reads[Draft]
 ) -> Iterator[tuple[list[Draft], bool]]:
     """The records of a scope, some at a time, and whether their scope is GenAI. Any of them may make it so:
-    they wait for the first that does, or the last, unless no record of the request can.
+    they wait for the first that does, or the last, unless no record of the request can. Where too many wait
+    the scope passes for GenAI, whose gate is the stricter one.
     """
-    waiting: list[Draft] = []
-    while portion := list(islice(drafts, _PORTION)):
-        is_genai = is_genai or any(rank(draft) < NO_DIALECT for draft in portion)
+    is_genai, waiting, weight = scope_is_genai, list[Draft](), 0
+    for portion, own_weight in _portions(drafts, reads.weight):
+        is_genai = is_genai or any(reads.rank(draft) < NO_DIALECT for draft in portion)
         waiting += portion
+        weight += own_weight
+        is_genai = is_genai or (weight > _MOST_WAITING and context.may_be_genai)
         if is_genai or not context.may_be_genai:
             yield waiting, is_genai
-            waiting = []
+            waiting, weight = [], 0
     if waiting:
         yield waiting, is_genai
+
+
+def _portions(
+    drafts: Iterator[Draft], weight_of: Callable[[Draft], int]
+) -> Iterator[tuple[list[Draft], int]]:
+    portion, weight = list[Draft](), 0
+    for draft in drafts:
+        portion.append(draft)
+        weight += weight_of(draft)
+        if weight >= _PORTION:
+            yield portion, weight
+            portion, weight = [], 0
+    if portion:
+        yield portion, weight
 
 
 def is_kept(keep: Keep, *, genai: bool) -> bool:

@@ -31,8 +31,9 @@ _EXTRACTORS: Final[dict[Signal, Callable[[Context, Senders, ScopeGroup], Iterato
     "metrics": extract_metrics,
 }
 TABLES: Final = ("spans", "log_records", "metric_points", "contents")
-# Rows that exist as Python objects at a time: some 10 KB each.
+# Rows that exist as Python objects at a time, some 10 KB each, and the JSON text in them.
 _MOST_ROWS: Final = 2000
+_MOST_TEXT: Final = 16 << 20
 
 
 @dataclass(slots=True)
@@ -56,10 +57,13 @@ def extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     pieces: list[Extracted] = []
     for number, request in enumerate(requests):
         context = Context.of(request, settings, dialects, rows)
+        left = context.budget.own
         try:
             for _ in _groups_read(context):
-                if sum(len(getattr(rows, name)) for name in TABLES) >= _MOST_ROWS:
+                count = sum(len(getattr(rows, name)) for name in TABLES)
+                if count >= _MOST_ROWS or left - context.budget.own >= _MOST_TEXT:
                     pieces.append(_taken(rows))
+                    left = context.budget.own
         except DecodeError as error:
             raise DecodeError(f"request {number} ({request.signal}, {request.encoding}): {error}") from error
     return joined([*pieces, _taken(rows)])

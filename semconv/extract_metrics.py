@@ -10,7 +10,7 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed
-from semconv.context import Context, Row, exemplar_json, in_portions, is_kept
+from semconv.context import Context, Reads, Row, exemplar_json, in_portions, is_kept
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import point_fault
 from semconv.gate import Gate, Taken
@@ -46,6 +46,11 @@ class Draft(NamedTuple):
     claimed: Claimed
 
 
+_READS: Final = Reads[Draft](
+    rank=lambda draft: draft.claimed.rank, weight=lambda draft: 1 + len(draft.point.exemplars)
+)
+
+
 class Series(NamedTuple):
     """What the rows of one metric repeat."""
 
@@ -62,7 +67,7 @@ def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> It
     rows, keep = context.rows, context.settings.keep_metrics
     by_scope = names_genai(context.tables, group.scope)
     drafts = (draft for metric in group.records for draft in _acceptable(context, metric))
-    for portion, genai_scope in in_portions(context, drafts, lambda draft: draft.claimed.rank, by_scope):
+    for portion, genai_scope in in_portions(context, by_scope, drafts, _READS):
         kept = [
             draft for draft in portion if is_kept(keep, genai=by_scope or draft.claimed.rank < NO_DIALECT)
         ]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from semconv import notes as note
 from semconv.claims import Claimed, claim_record
-from semconv.context import Context, Row, in_portions, is_kept, stored_time
+from semconv.context import Context, Reads, Row, in_portions, is_kept, stored_time
 from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
 from semconv.faults import span_fault
 from semconv.gate import NO_ITEMS, Gate, Taken
@@ -24,14 +24,20 @@ _CLAIMED: Final = slice(RECORD_COLUMNS.index("token_type"))  # token_type: metri
 _SKEW_NS: Final = 24 * 3600 * 10**9
 
 
+Draft = tuple[Span, Claimed]
+_READS: Final = Reads[Draft](
+    rank=lambda draft: draft[1].rank,
+    weight=lambda draft: 1 + len(draft[0].events) + len(draft[0].links),
+)
+
+
 def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iterator[None]:
     """Add the rows of one scope's spans, some at a time; the rejected ones and those that ``keep_spans`` leaves
     out are counted.
     """
     rows, keep = context.rows, context.settings.keep_spans
     by_scope = names_genai(context.tables, group.scope)
-    acceptable = _acceptable(context, group)
-    for drafts, genai_scope in in_portions(context, acceptable, lambda draft: draft[1].rank, by_scope):
+    for drafts, genai_scope in in_portions(context, by_scope, _acceptable(context, group), _READS):
         kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
         rows.count(spans_not_kept=len(drafts) - len(kept))
         if kept:
@@ -43,7 +49,7 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iter
         yield
 
 
-def _acceptable(context: Context, group: ScopeGroup) -> Iterator[tuple[Span, Claimed]]:
+def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
     redaction = context.redaction
     read = rejected = 0
     span: Span

@@ -412,3 +412,26 @@ def test_one_record_holds_no_more_than_the_longest_text(monkeypatch: pytest.Monk
     assert (row["events"], row["dropped_events_count"]) == ("[]", 50)
     assert row["resource_attributes"] == "{}"
     assert row["notes"] == ["text_dropped"]
+
+
+def test_records_wait_for_the_first_genai_one_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where so many wait that memory is at stake, their scope passes for GenAI: the gate is then the strict one."""
+    monkeypatch.setattr(context, "_PORTION", 10)
+    monkeypatch.setattr(context, "_MOST_WAITING", 45)
+    for count, gated in ((40, False), (60, True)):
+        message = many_spans(count, traces_message())
+        for span in message.resource_spans[0].scope_spans[0].spans:
+            span.status.message = "boom"
+        found = {row["status_message"] for row in rows(message)}
+        assert found == {None if gated else "boom"}
+
+
+def test_where_no_record_can_be_genai_none_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "_WORTH_SEARCHING", 1)
+    monkeypatch.setattr(context, "_PORTION", 10)
+    monkeypatch.setattr(context, "_MOST_WAITING", 45)
+    for word, gated in (("", False), ("gen_ai.", True)):
+        message = many_spans(60, traces_message(resource={"k": word}))
+        for span in message.resource_spans[0].scope_spans[0].spans:
+            span.status.message = "boom"
+        assert {row["status_message"] for row in rows(message)} == {None if gated else "boom"}
