@@ -20,6 +20,8 @@ from collector.receivers.endpoint import EndpointError
 
 # How soon it is noticed that a server has ended; grpc.aio tells nobody.
 _LOOK_SECONDS: Final = 0.1
+_FIRST_DELAY: Final = 0.01
+_LAST_DELAY: Final = 5.0
 # What these two write of a path of nonsense, and of a call whose client is gone when it is answered, anybody
 # could fill the log with.
 _LOGGERS: Final = ("grpc._cython.cygrpc", "asyncio")
@@ -79,13 +81,18 @@ class StandingServer:
                 await self._replace()
 
     async def _replace(self) -> None:
+        delay = _FIRST_DELAY
         while True:
             try:
                 self._server = self._build()
                 await self._server.start()
-            except EndpointError as error:
-                log.warning("gRPC cannot listen again yet", reason=error)
-                await asyncio.sleep(1.0)
+            except (
+                EndpointError
+            ) as error:  # what ends has not let go of the port yet, or somebody else has it
+                if delay > _LOOK_SECONDS:
+                    log.warning("gRPC cannot listen again yet", reason=error)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LAST_DELAY)
             else:
                 return
 

@@ -336,9 +336,10 @@ def path_of_no_text(collector: Collector) -> set[int]:
     with http2(collector) as neighbour:
         neighbour.send(frame(HEADERS, END_HEADERS, 1, head()))
         neighbour.send_data(1, content[:9], end=False)
+        wait_until(lambda: 'spanledger_requests_in_flight{transport="grpc"} 1' in collector.metrics())
         outcomes.add(call(collector, content, head(b"/\xff\xfe")))
         neighbour.send_data(1, content[9:])
-        assert neighbour.outcome() == OK
+        assert (outcome := neighbour.outcome()) == OK, outcome
     for _ in range(4):
         with contextlib.suppress(ConnectionError):
             outcomes.add(call(collector, content, head(b"/\xff\xfe")))
