@@ -31,19 +31,20 @@ def split(extracted: Extracted, max_bytes: int | None) -> list[Extracted]:
 
 
 def split_by_size(extracted: Extracted, max_bytes: int) -> list[Extracted]:
-    """`extracted` in pieces of about `max_bytes` each, which are no copies."""
-    count = -(-sum(getattr(extracted, name).nbytes for name in TABLES) // max_bytes)
-    return [_part(extracted, number, count) for number in range(count)] if count > 1 else [extracted]
+    """`extracted` in pieces of at most `max_bytes` or one row of a table each, which are no copies: halved until
+    they fit, for rows may differ much in size.
+    """
+    tables = [getattr(extracted, name) for name in TABLES]
+    if sum(table.nbytes for table in tables) <= max_bytes or max(table.num_rows for table in tables) < 2:
+        return [extracted]
+    return [piece for half in _halves(extracted) for piece in split_by_size(half, max_bytes)]
 
 
-def _part(extracted: Extracted, number: int, count: int) -> Extracted:
-    tables = {}
-    for name in TABLES:
-        rows = getattr(extracted, name).num_rows
-        start, stop = rows * number // count, rows * (number + 1) // count
-        tables[name] = getattr(extracted, name).slice(start, stop - start)
-    counts = extracted.counts if number == count - 1 else type(extracted.counts)()
-    return replace(extracted, **tables, counts=counts)
+def _halves(extracted: Extracted) -> tuple[Extracted, Extracted]:
+    tables = {name: getattr(extracted, name) for name in TABLES}
+    first = {name: table.slice(0, table.num_rows // 2) for name, table in tables.items()}
+    second = {name: table.slice(table.num_rows // 2) for name, table in tables.items()}
+    return replace(extracted, **first, counts=type(extracted.counts)()), replace(extracted, **second)
 
 
 def split_by_month(extracted: Extracted) -> list[Extracted]:
