@@ -24,9 +24,10 @@ Row = tuple[Any, ...]
 # JSON text of the rows of one request: twice the largest request. Ordinary spans are hardly longer in
 # JSON than in protobuf, events with nothing in them fifty times.
 _OWN_BYTES: Final = 128 << 20
-# Text that these rows may repeat of their sender, and how much of it for a byte of the request: 2.6 KB for each
-# of 50,000 records, 10 KB for each of a few of 80 bytes. A scope's name of 64 KiB could make it 3 GiB.
-_REPEATED_BYTES: Final = 128 << 20
+# Text that these rows may repeat of their sender, and how much of it for a byte of the request: 8 KB for each of
+# the 8,192 records that a gateway sends at a time, 10 KB for those of 80 bytes. A scope's name of 64 KiB could
+# make it 3 GiB.
+_REPEATED_BYTES: Final = 64 << 20
 _REPEATED_BYTES_PER_BYTE: Final = 128
 # What is kept of texts beyond these bounds: some 100 MB at most for 50,000 records.
 _SHORT_BYTES: Final = 128
