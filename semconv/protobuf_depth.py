@@ -9,6 +9,8 @@ that alone is walked.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -65,6 +67,11 @@ def _wrapper() -> Any:
 
 
 _WRAPPER: Final = _wrapper()
+# Wrapping takes as long as some spans do, however small the body: what is this small is looked at first.
+_SMALL_BYTES: Final = 16 << 10
+# Each list and map stands in a field of AnyValue with one of these tags (fields 5 and 6), or a longer spelling.
+_LIST_TAGS: Final = frozenset(byte for tag in (0x2A, 0x32) for byte in (tag, tag | 0x80))
+_OTHER_BYTES: Final = bytes(byte for byte in range(0x100) if byte not in _LIST_TAGS)
 
 
 def parse_to_depth(signal: Signal, body: bytes, max_depth: int | None) -> Any:
@@ -72,7 +79,7 @@ def parse_to_depth(signal: Signal, body: bytes, max_depth: int | None) -> Any:
 
     ``max_depth`` None is what upb reads: 31 levels of maps, 47 of lists. So is a larger number.
     """
-    levels = 0 if max_depth is None else _spare_levels(max_depth)
+    levels = 0 if max_depth is None or _cannot_be_deep(body, max_depth) else _spare_levels(max_depth)
     if levels <= 0:
         return parse(REQUESTS[signal], body)
     try:
@@ -80,6 +87,10 @@ def parse_to_depth(signal: Signal, body: bytes, max_depth: int | None) -> Any:
     except message.DecodeError:
         walk(body, SCHEMAS[signal].root, Tally(signal, sys.maxsize, sys.maxsize), max_depth or 0)
         return parse(REQUESTS[signal], body)
+
+
+def _cannot_be_deep(body: bytes, max_depth: int) -> bool:
+    return len(body) <= _SMALL_BYTES and len(body.translate(None, _OTHER_BYTES)) < max_depth
 
 
 def _spare_levels(max_depth: int) -> int:
@@ -90,7 +101,12 @@ def _spare_levels(max_depth: int) -> int:
 def _parse_within(levels: int, signal: Signal, body: bytes) -> Any:
     tag = bytes([_BODY[signal] << 3 | _DELIMITED])
     wrapped = b"".join((_OPEN * levels, tag, _varint(len(body)), body, _CLOSE * levels))
-    return attrgetter("inner." * levels + signal)(_WRAPPER.FromString(wrapped))
+    return _innermost(levels, signal)(_WRAPPER.FromString(wrapped))
+
+
+@cache
+def _innermost(levels: int, signal: Signal) -> Callable[[Any], Any]:
+    return attrgetter("inner." * levels + signal)
 
 
 def _varint(number: int) -> bytes:
