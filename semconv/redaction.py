@@ -53,9 +53,9 @@ _REMEMBERED_LENGTH: Final = 256
 _GONE: Final = object()  # instead of a value: not even its key stays
 _JSON_BEGINS: Final = frozenset('{["')
 _MAY_BEGIN_JSON: Final = _JSON_BEGINS | frozenset(string.whitespace)
-# Texts that JSON spells in one way only, but for \u00.. instead of a character.
+# Texts that JSON spells in one way only, but for \u0020 to \u007e instead of a character.
 _ONE_SPELLING: Final = re.compile(r"""[^"'\\/\x00-\x1f\x7f-\U0010ffff]*""")
-_ESCAPE: Final = re.compile(r"\\+u00([0-9a-fA-F]{2})")
+_ESCAPE: Final = re.compile(r"\\+u00([2-7][0-9a-fA-F])")
 
 
 class Redaction:
