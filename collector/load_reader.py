@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +15,7 @@ from collector.data_dir import SPOOL
 from collector.load_orders import Orders
 from collector.spool_files import Position, SpoolDamaged, read_records, resynchronise
 from collector.spool_format import Record
+from collector.store.load_row import Origin
 from semconv.admission import admit
 from semconv.extract import TABLES, Extracted, extract, joined
 from semconv.otlp import DecodeError
@@ -36,12 +38,20 @@ _LARGEST_BATCH_ROWS: Final = 128 << 20
 _BATCHES_IN_MEMORY: Final = 2
 
 
+Requests = list[tuple[Position, Request]]  # each with the spool position after it
+
+
 @dataclass(slots=True)
 class Batch:
-    """Requests, each with the spool position after it, and what came out of them, or why nothing did."""
+    """Requests, from the spool position `start` on, and what came out of them, or why nothing did.
 
+    Once that is tried they are forgotten: they are in the spool, and hardly ever wanted again.
+    """
+
+    start: Position | None
     position: Position
-    requests: list[tuple[Position, Request]] = field(default_factory=list)
+    requests: Requests = field(default_factory=list)
+    origin: Origin | None = None
     extracted: Extracted | None = None
     error: Exception | None = None
     bytes: int = 0
@@ -104,6 +114,17 @@ class SpoolReader:
         """The batch taken last may be forgotten: there is room for another."""
         self._slots.release(self._taken)
 
+    def read_again(self, batch: Batch) -> Requests:
+        """The requests of a batch, once more."""
+        requests: Requests = []
+        with suppress(SpoolDamaged):  # where the batch ended
+            for position, record in read_records(self._directory, batch.start, batch.position):
+                request = _request(record)
+                with suppress(TooMany, DecodeError):
+                    self._admit(request)
+                    requests.append((position, request))
+        return requests
+
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
@@ -129,6 +150,8 @@ class SpoolReader:
             self._slots.acquire()
             batch.slots = _BATCHES_IN_MEMORY
         self._extract(batch)
+        batch.origin = origin_of(batch.requests, batch.position)
+        batch.requests.clear()
         return batch
 
     def _notice_a_new_spool(self, durable: Position) -> None:
@@ -150,7 +173,7 @@ class SpoolReader:
         return min(max(wanted, _SMALLEST_BATCH_BYTES), _LARGEST_BATCH_BYTES)
 
     def _read(self, end: Position) -> Batch:
-        batch = Batch(position=self._position or (0, 0))
+        batch = Batch(self._position, self._position or (0, 0))
         budget = self._budget()
         try:
             for position, record in read_records(self._directory, self._position, end):
@@ -169,13 +192,16 @@ class SpoolReader:
     def _add(self, batch: Batch, position: Position, request: Request) -> None:
         """Take a request into the batch if it may be parsed: the spool may hold what older limits let in."""
         try:
-            admit(request.signal, request.encoding, request.body, self._limits)
+            self._admit(request)
         except (TooMany, DecodeError) as error:
             self._on_refused(position, request, error)
             batch.skipped = True
         else:
             batch.requests.append((position, request))
             batch.bytes += len(request.body)
+
+    def _admit(self, request: Request) -> None:
+        admit(request.signal, request.encoding, request.body, self._limits)
 
     def _pass_over(self, damage: SpoolDamaged, end: Position) -> Position:
         resumed = resynchronise(self._directory, damage.segment, damage.offset, end)
@@ -209,6 +235,19 @@ class SpoolReader:
 
 class EndOfSpool(Exception):  # noqa: N818 - not an error
     """The loader was told to stop, and everything that was durable has been given out."""
+
+
+def origin_of(requests: Requests, end: Position) -> Origin:
+    """Where they come from, as their row in `loads` says it."""
+    received = [request.received_at for _, request in requests]
+    return Origin(
+        source="otlp",
+        position=end,
+        requests=len(requests),
+        bytes=sum(len(request.body) for _, request in requests),
+        first_received_at=min(received, default=None),
+        last_received_at=max(received, default=None),
+    )
 
 
 def extract_in_pieces(

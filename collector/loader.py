@@ -23,7 +23,7 @@ from collector import quarantine
 from collector.config import Config, ConfigError
 from collector.data_dir import SPOOL
 from collector.load_orders import Orders, Reports, lines_of
-from collector.load_reader import Batch, EndOfSpool, SpoolReader
+from collector.load_reader import Batch, EndOfSpool, Requests, SpoolReader, origin_of
 from collector.log import Log, configure
 from collector.memory import give_back
 from collector.spool_files import Position, SpoolDamaged, segment_path
@@ -40,8 +40,6 @@ from semconv.request import Request
 from semconv.settings import Signal
 from semconv.validity import check
 from semconv.wire import TooMany
-
-Requests = list[tuple[Position, Request]]
 
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 10.0
@@ -91,23 +89,24 @@ class Loader:
 
     def _load(self, batch: Batch) -> None:
         """One batch; the second failure because of its content starts the search for the request."""
-        if not batch.requests and not batch.skipped:
+        origin, extracted = batch.origin, batch.extracted
+        batch.extracted = None  # the reader has the batch at hand until there is another
+        if origin is None or not (origin.requests or batch.skipped):
             return
-        if batch.extracted is not None and self._commit_twice(
-            batch.requests, batch.extracted, batch.position
-        ):
+        if extracted is not None and self._commit_twice(extracted, origin):
             return
         if batch.error is not None:
-            log.failed_on_data("batch cannot be read", batch.error, requests=len(batch.requests))
-        self._search(batch.requests, batch.position)
+            log.failed_on_data("batch cannot be read", batch.error, requests=origin.requests)
+        self._search(self._reader.read_again(batch), batch.position)
 
     def _search(self, requests: Requests, end: Position) -> None:
         """Load what can be loaded of `requests`, put the rest aside, end at `end`."""
+        origin = origin_of(requests, end)
         if not requests:
-            self._commit([], extract([], self._settings), end)
+            self._commit(extract([], self._settings), origin)
             return
         try:
-            self._commit(requests, extract((request for _, request in requests), self._settings), end)
+            self._commit(extract((request for _, request in requests), self._settings), origin)
         except Stopped:
             raise
         except Exception as error:
@@ -121,22 +120,21 @@ class Loader:
                 self._put_aside(*requests[0], error)
                 self._search([], end)
 
-    def _commit_twice(self, requests: Requests, extracted: Extracted, end: Position) -> bool:
+    def _commit_twice(self, extracted: Extracted, origin: Origin) -> bool:
         """Whether the batch is in the lake, after a second attempt if need be."""
         for _ in range(2):
             try:
-                self._commit(requests, extracted, end)
+                self._commit(extracted, origin)
             except Stopped:
                 raise
             except Exception as error:
-                log.failed_on_data("batch failed", error, requests=len(requests))
+                log.failed_on_data("batch failed", error, requests=origin.requests)
             else:
                 return True
         return False
 
-    def _commit(self, requests: Requests, extracted: Extracted, end: Position) -> None:
+    def _commit(self, extracted: Extracted, origin: Origin) -> None:
         """Commit, waiting as long as the lake is in trouble. Raises what the content causes, and Stopped."""
-        origin = _origin(requests, end)
         delay = _FIRST_DELAY
         while True:
             try:
@@ -146,7 +144,7 @@ class Loader:
                     raise
                 self._report_trouble(error, origin)
             else:
-                self.position = end
+                self.position = origin.position
                 self._reports.send(loaded=row.as_json())
                 return
             if self._orders.wait_for_stop(delay):
@@ -198,18 +196,6 @@ def _items(request: Request) -> int:
         return check(request.signal, request.encoding, request.body, request.received_at).items
     except Exception:
         return 0
-
-
-def _origin(requests: Requests, end: Position) -> Origin:
-    received = [request.received_at for _, request in requests]
-    return Origin(
-        source="otlp",
-        position=end,
-        requests=len(requests),
-        bytes=sum(len(request.body) for _, request in requests),
-        first_received_at=min(received, default=None),
-        last_received_at=max(received, default=None),
-    )
 
 
 def main() -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from collector.store import commit, durability
 from collector.store.load_row import Origin
+from semconv.extract import TABLES
 from semconv.settings import Settings
 from tests.store_support import HOUR, SECOND, Store, call, extracted, logs, span, store, traces
 
@@ -193,6 +195,48 @@ def test_a_batch_over_many_years_is_stored_in_pieces(lake: Store) -> None:
     assert lake.one("SELECT count(*) FROM loads") == 3
     assert lake.ask("SELECT spool_offset FROM loads WHERE spool_segment IS NOT NULL") == [(10,)]
     assert lake.load(batch).spans_duplicate == 60
+
+
+def test_a_large_batch_is_stored_in_pieces_as_if_it_were_in_one(lake: Store, tmp_path: Path) -> None:
+    """Traces lie across the cuts, calls and the counts come out the same, the position stands with the last piece."""
+    parts = [call(n % 7 + 1, n, parent=max(n - 7, 0), at=n * SECOND) for n in range(1, 41)]
+    batch = [traces(*parts), logs(*range(10))]
+    size = sum(getattr(extracted(*batch), name).nbytes for name in TABLES)
+    lake.committer = commit.Committer(lake.lake, Settings(), size // 3)
+    row = lake.load(*batch, position=(1, 10))
+    assert lake.one("SELECT count(*) FROM loads") > 2
+    assert lake.ask("SELECT spool_offset FROM loads WHERE spool_segment IS NOT NULL") == [(10,)]
+    with store(tmp_path / "whole") as whole:
+        assert whole.load(*batch, position=(1, 10)).spans_stored == row.spans_stored == 40
+        assert whole.one("SELECT count(*) FROM loads") == 1
+        assert whole.ask(CALLS) == lake.ask(CALLS)
+    assert (lake.load(*batch).spans_duplicate, lake.load(*batch).log_records_duplicate) == (40, 10)
+
+
+def test_a_large_batch_that_ends_between_two_pieces_is_completed_by_the_next_attempt(
+    lake: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after kill -9: the first pieces are there, the position is not, and nothing is stored twice."""
+    batch = traces(*(call(1, n, at=n * SECOND) for n in range(1, 21)))
+    lake.committer = commit.Committer(lake.lake, Settings(), extracted(batch).spans.nbytes // 3)
+    pieces = itertools.count()
+    insert = commit.insert_load
+
+    def fail_at_the_third(*arguments: Any) -> None:
+        if next(pieces) == 2:
+            raise RuntimeError("killed")
+        insert(*arguments)
+
+    monkeypatch.setattr(commit, "insert_load", fail_at_the_third)
+    with pytest.raises(RuntimeError):
+        lake.load(batch, position=(1, 10))
+    assert 0 < lake.one("SELECT count(*) FROM spans") < 20
+    assert lake.committer.spool_position() is None
+    row = lake.load(batch, position=(1, 10))
+    assert row.spans_stored + row.spans_duplicate == 20
+    assert lake.one("SELECT count(*) FROM spans") == 20
+    assert lake.one("SELECT count(*) FROM calls") == 20
+    assert lake.committer.spool_position() == (1, 10)
 
 
 def test_texts_are_stored_once_and_only_where_switched_on(tmp_path: Path) -> None:
