@@ -31,6 +31,11 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _REPLACEMENT: Final = "\ufffd"
 # A sign and 19 digits: no longer number fits into 64 bits.
 _INT64_CHARACTERS: Final = 20
+_BEYOND: Final = 1 << 70
+# No two numbers of up to 15 digits have the same double (DBL_DIG). With a whole double from 10**15 to 2**53, where
+# doubles are half a unit apart or less, such a number is whole as well, so it is that double.
+_EXACT_CHARACTERS: Final = 15
+_EXACT_BELOW: Final = 1 << 53
 
 
 class Number(float):
@@ -67,17 +72,31 @@ def _text(body: bytes) -> str:
 
 
 def _integer(text: str) -> int | Number:
-    return int(text) if len(text) <= _INT64_CHARACTERS else _number(text, float(text))
+    if len(text) <= _INT64_CHARACTERS:
+        return int(text)
+    return _number(float(text), -_BEYOND if text.startswith("-") else _BEYOND)
 
 
 def _double(text: str) -> float:
-    number = float(text)
-    return _number(text, number) if number.is_integer() or math.isinf(number) else number
+    nearest = float(text)
+    if nearest.is_integer() or math.isinf(nearest):
+        return _number(nearest, _exact_integer(text, nearest))
+    return nearest
 
 
-def _number(text: str, nearest: float) -> Number:
+def _exact_integer(text: str, nearest: float) -> int | None:
+    """The integer that a text spells whose double is whole or infinite."""
+    if nearest == 0:  # of a tiny number too
+        digits = text.lower().partition("e")[0]
+        return None if digits.strip("-0.") else 0
+    if len(text) <= _EXACT_CHARACTERS and abs(nearest) < _EXACT_BELOW:
+        return int(nearest)
+    return parse_integer(text)
+
+
+def _number(nearest: float, integer: int | None) -> Number:
     number = Number(nearest)
-    number.integer = parse_integer(text)
+    number.integer = integer
     return number
 
 

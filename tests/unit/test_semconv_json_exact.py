@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import time
 import tracemalloc
+from fractions import Fraction
 from typing import Any
 
 import orjson
@@ -330,3 +332,20 @@ def test_a_number_that_is_not_whole_is_a_plain_double() -> None:
     whole = parse(b"5.0")
     assert type(whole) is Number
     assert (whole, whole.integer) == (5.0, 5)
+
+
+def test_integers_agree_with_fractions() -> None:
+    """Random spellings with points and exponents, near what doubles can tell apart."""
+    dice = random.Random(20_261_122)
+    for _ in range(20_000):
+        text = dice.choice(["", "-"]) + str(dice.randrange(10 ** dice.randrange(1, 18)))
+        text += dice.choice(
+            ["", ".0", ".5", "." + "9" * dice.randrange(1, 18), "." + "0" * dice.randrange(12) + "1"]
+        )
+        text += dice.choice(["", "", f"e{dice.randrange(-25, 25)}"])
+        exact, value = Fraction(text), parse(text.encode())
+        integer = value.integer if isinstance(value, Number) else value if isinstance(value, int) else None
+        if abs(exact) < 10**20:
+            assert integer == (exact if exact.denominator == 1 else None), text
+        else:
+            assert integer is None or abs(integer) > 2**64, text
