@@ -157,12 +157,16 @@ class _Receiver:
     async def _collect(self, content: StreamReader, arrival: Arrival) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        while chunk := await content.readany():
-            size += len(chunk)
-            admission.check_size(size, arrival.encoding, self._intake.limits)
-            arrival.lease.grow(len(chunk))
-            chunks.append(chunk)
-        return await self._intake.join(chunks, size)
+        try:
+            while chunk := await content.readany():
+                size += len(chunk)
+                admission.check_size(size, arrival.encoding, self._intake.limits)
+                arrival.lease.grow(len(chunk))
+                chunks.append(chunk)
+            return await self._intake.join(chunks, size)
+        finally:
+            # aiohttp keeps the error of a sender who is gone, which leads here, until garbage is collected.
+            chunks.clear()
 
     def _response(
         self,

@@ -226,12 +226,13 @@ class Intake:
 
 def as_refusal(error: Exception) -> Refusal:
     """What to answer where ``error`` ended a request; our own trouble is retryable: nothing is lost."""
-    if isinstance(error, Refusal):
-        # They lead to the frames that hold the request's bytes, which nobody needs while it is answered.
-        error.__traceback__ = error.__context__ = error.__cause__ = None
-        return error
-    log.failed_on_data("a request could not be handled", error)
-    return Internal("the request could not be handled; the server's log says why")
+    refusal = error
+    if not isinstance(refusal, Refusal):
+        log.failed_on_data("a request could not be handled", error)
+        refusal = Internal("the request could not be handled; the server's log says why")
+    # They lead to the frames that hold the request's bytes, which nobody needs while it is answered.
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return refusal
 
 
 def _record(arrival: Arrival, body: bytes, received_at: int) -> Record:

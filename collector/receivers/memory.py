@@ -21,15 +21,18 @@ from collector.receivers.status import Unavailable
 _LOOK_SECONDS: Final = 0.01
 # How often what is free is given back where memory is short. It also takes a moment until what was cut off is free.
 _SHORT_SECONDS: Final = 0.05
-# How many are cut off at a time: with 250 MiB on their way, senders of 1 GiB a second are held.
-_CUT_SHARE: Final = 0.25
+# One in so many is cut off at a time: with 250 MiB on their way, senders of 1 GiB a second are held. Not the oldest
+# alone: nobody knows which are large, and many small ones that come from far away are old.
+_CUT_EVERY: Final = 4
 # Where memory stays short for another reason, the newest still get through: so many, if they are no slower than this.
 _KEPT: Final = 2
 SLOW_SECONDS: Final = 1.0
 # Where nobody says how much memory is used, this many messages at a time: at most 1 GiB.
 _UNMEASURED: Final = 16
-# How long after large requests memory is given back: a burst of them has one end.
+# How long after large requests memory is given back. Senders keep some of it until they close: again after twice
+# the time, up to the last.
 _GIVE_BACK_SECONDS: Final = 1.0
+_LAST_GIVE_BACK_SECONDS: Final = 64.0
 
 
 class Memory:
@@ -40,8 +43,9 @@ class Memory:
         self._resident = resident
         self._arriving: dict[asyncio.Timeout, float] = {}  # and since when; oldest first
         self._looking = False
-        self._gave_back = -math.inf
-        self._giving_back = False
+        self._gave_back = self._cut = -math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait = 0.0
 
     @property
     def arriving(self) -> int:
@@ -52,10 +56,9 @@ class Memory:
         """Whether more than the limit is resident, after what is free was given back."""
         if not self._is_over():
             return False
-        now = time.monotonic()
-        if now >= self._gave_back + _SHORT_SECONDS:
+        if time.monotonic() >= self._gave_back + _SHORT_SECONDS:
             give_back()
-            self._gave_back = now
+            self._gave_back = time.monotonic()
             self.give_back_soon()
         return self._is_over()
 
@@ -79,13 +82,21 @@ class Memory:
 
     def give_back_soon(self) -> None:
         """To be called after a large request: memory is given back when the burst is likely over."""
-        if not self._giving_back:
-            self._giving_back = True
-            asyncio.get_running_loop().call_later(_GIVE_BACK_SECONDS, self._give_back)
+        if self._timer is not None and self._wait > _GIVE_BACK_SECONDS:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._give_back_in(_GIVE_BACK_SECONDS)
+
+    def _give_back_in(self, seconds: float) -> None:
+        self._wait = seconds
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._give_back)
 
     def _give_back(self) -> None:
-        self._giving_back = False
+        self._timer = None
         give_back()
+        if self._wait < _LAST_GIVE_BACK_SECONDS:
+            self._give_back_in(2 * self._wait)
 
     def _is_over(self) -> bool:
         return (self._resident() or 0) > self.limit
@@ -100,16 +111,15 @@ class Memory:
         if not self._arriving:
             return
         self._look_soon()
-        if time.monotonic() >= self._gave_back + _SHORT_SECONDS and self.is_short():
-            self._cut_off_oldest()
+        now = time.monotonic()
+        if now >= self._cut + _SHORT_SECONDS and self.is_short():
+            self._cut = now
+            self._cut_off(now)
 
-    def _cut_off_oldest(self) -> None:
-        """The oldest are large or slow; what is small and quick is whole before it is its turn."""
-        most = math.ceil(len(self._arriving) * _CUT_SHARE)
-        slow = time.monotonic() - SLOW_SECONDS
+    def _cut_off(self, now: float) -> None:
+        """One in some, the oldest among them: what is small and quick is likely whole before it is its turn."""
         *older, _ = self._arriving.items()
-        newest = len(older) + 1 - _KEPT
-        for number, (deadline, since) in enumerate(older[:most]):
-            if number < newest or since < slow:
+        for number, (deadline, since) in list(enumerate(older))[::_CUT_EVERY]:
+            if number <= len(older) - _KEPT or since < now - SLOW_SECONDS:
                 del self._arriving[deadline]
                 deadline.reschedule(asyncio.get_running_loop().time())
