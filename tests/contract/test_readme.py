@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from collector.config import LimitsConfig, load_config
 from tests.support import BIN, Collector, run, running
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def test_every_option_in_the_readme_exists() -> None:
 
 
 def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_works(tmp_path: Path) -> None:
-    (block,) = blocks("yaml")
+    block, _ = blocks("yaml")
     config = tmp_path / "collector.yaml"
     config.write_text(block)
     answer = run("otlp-collector", "validate", "--config", config)
@@ -119,6 +120,22 @@ def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_w
     effective = yaml.safe_load(shown.stdout)
     assert effective["data_dir"] == "/srv/x"
     assert effective["dimensions"] == yaml.safe_load(block)["dimensions"]
+
+
+def test_the_configuration_of_access_in_the_readme_is_valid(tmp_path: Path) -> None:
+    """Its files are not there: what is wrong with the block itself would be said before they are looked for."""
+    _, block = blocks("yaml")
+    config = tmp_path / "collector.yaml"
+    config.write_text(block)
+    effective = load_config(config, environ={"TEAM_B_TOKEN": "a token of team b".replace(" ", "-")})
+    assert [token.tenant for token in effective.tokens] == ["a", "b"]
+    assert effective.redaction.user_ids == "hash"
+
+
+def test_every_limit_has_a_row_in_the_readme() -> None:
+    rows = "\n".join(line.partition(" | ")[0] for line in README.splitlines() if line.startswith("| `"))
+    for name in LimitsConfig.model_fields:
+        assert f"`{name}`" in rows, name
 
 
 def test_the_exporter_lines_of_the_readme_are_those_that_serve_prints(with_demo: Collector) -> None:
