@@ -32,13 +32,16 @@ same_id AS (
       AND r.start_unix_nano <= l.end_unix_nano
       AND r.start_unix_nano - l.start_unix_nano <= {horizon_ns}
 ),
-nested AS (
-    SELECT
-        CASE WHEN l.response_id = r.response_id THEN 'id' ELSE 'nested' END AS rule,
-        nesting.ancestor AS left_node, nesting.node AS right_node
+-- Materialized, as with_left below: DuckDB would begin with all pairs of candidates, the square of a trace's calls.
+outer_of_nested AS MATERIALIZED (
+    SELECT nesting.ancestor AS left_node, nesting.node AS right_node, l.response_id
     FROM nesting
     JOIN candidates AS l ON l.node = nesting.ancestor
-    JOIN candidates AS r ON r.node = nesting.node
+),
+nested AS (
+    SELECT CASE WHEN l.response_id = r.response_id THEN 'id' ELSE 'nested' END AS rule, left_node, right_node
+    FROM outer_of_nested AS l
+    JOIN candidates AS r ON r.node = right_node
     WHERE l.response_id IS NULL OR r.response_id IS NULL OR l.response_id = r.response_id
 ),
 -- Equal counts from one process, likewise.
@@ -93,6 +96,11 @@ pairs AS (
     UNION
     FROM repeated_id
 ),
+with_left AS MATERIALIZED (
+    SELECT *
+    FROM pairs
+    JOIN candidates ON node = left_node
+),
 compared AS (
     SELECT
         rule, left_node, right_node, l.reporter AS left_reporter, r.reporter AS right_reporter,
@@ -104,8 +112,7 @@ compared AS (
         END AS agreement,
         abs(l.start_unix_nano - r.start_unix_nano) + abs(l.end_unix_nano - r.end_unix_nano) AS gap_ns,
         l.trace_id AS left_trace, l.span_id AS left_span, r.trace_id AS right_trace, r.span_id AS right_span
-    FROM pairs
-    JOIN candidates AS l ON l.node = left_node
+    FROM with_left AS l
     JOIN candidates AS r ON r.node = right_node
     WHERE l.start_unix_nano <= r.end_unix_nano
       AND r.start_unix_nano <= l.end_unix_nano
