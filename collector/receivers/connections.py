@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from collector.log import Log
+from collector.receivers.listener import Listener
 from collector.receivers.status import HeadersTooLarge, Internal, Malformed, Refusal, Unavailable
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -39,14 +40,11 @@ _LINGER_SECONDS: Final = 1.0
 _TLS_SHUTDOWN_SECONDS: Final = 2.0
 # After the requests at hand, for what is still being sent.
 _CLOSE_SECONDS: Final = 0.5
-# Connections accepted in one go: the event loop has other things to do.
-_ACCEPTS: Final = 64
-# When no further file can be opened, closing others takes a while.
-_EXHAUSTED_SECONDS: Final = 0.2
 _NEVER: Final = float("inf")
 _MESSAGE_LENGTH: Final = 200
-# Three ports have connections; spool, lake, loader and logs keep some dozens of files open.
-_PORTS: Final = 3
+# For one connection to each port: HTTP's and the admin port's take one, gRPC's three with its relay. Spool, lake,
+# loader and logs keep some dozens open.
+_FILES: Final = 5
 _OTHER_FILES: Final = 512
 
 log = Log("http")
@@ -82,7 +80,7 @@ class GuardedServer:
         self._grace = grace
         self._tls = tls
         self._manager = web.Server(self._handle)
-        self._listening: list[socket.socket] = []
+        self._listener = Listener(self._admit)
         self._connections: set[_Connection] = set()
         self._openings: set[asyncio.Task[None]] = set()
         self._at_hand = 0
@@ -95,17 +93,12 @@ class GuardedServer:
         """Serve what connects to ``sockets``, which listen and do not block."""
         _allow_open_files(self.limits.max_connections)
         self.port = int(sockets[0].getsockname()[1])
-        self._listening = sockets
-        for listening in sockets:
-            self._loop.add_reader(listening, self._accept, listening)
+        self._listener.listen(sockets)
         self._watch = self._loop.create_task(self._cut_off_the_slow())
 
     async def close(self) -> None:
         """Stop listening, finish the requests at hand, close. Safe twice."""
-        for listening in self._listening:
-            self._loop.remove_reader(listening)
-            listening.close()
-        self._listening.clear()
+        self._listener.close()
         self._finishing = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), self._grace)
@@ -131,23 +124,6 @@ class GuardedServer:
 
     def forget(self, connection: _Connection) -> None:
         self._connections.discard(connection)
-
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTS):
-            try:
-                accepted, _ = listening.accept()
-            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
-                return
-            except OSError:  # no file or no memory is left for it: those who wait are still there later
-                self._loop.remove_reader(listening)
-                self._loop.call_later(_EXHAUSTED_SECONDS, self._accept_again, listening)
-                return
-            accepted.setblocking(False)
-            self._admit(accepted)
-
-    def _accept_again(self, listening: socket.socket) -> None:
-        if listening in self._listening:
-            self._loop.add_reader(listening, self._accept, listening)
 
     def _admit(self, accepted: socket.socket) -> None:
         surplus = len(self._connections) - self.limits.max_connections
@@ -383,7 +359,7 @@ def _header_size(request: web.BaseRequest) -> int:
 def _allow_open_files(connections: int) -> None:
     """Raise this process's limit, which is 1,024 nearly everywhere, as far as it may be raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _PORTS * connections + _OTHER_FILES
+    wanted = _FILES * connections + _OTHER_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

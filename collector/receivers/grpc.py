@@ -26,6 +26,7 @@ from collector.receivers.grpc_health import SERVICE as HEALTH
 from collector.receivers.grpc_health import Health
 from collector.receivers.grpc_server import StandingServer
 from collector.receivers.intake import Arrival, Intake, as_refusal
+from collector.receivers.relay import Relay
 from collector.receivers.responses import success_body
 from collector.receivers.status import Malformed, Refusal, Unavailable, UnknownPath, trailing_metadata
 from semconv.settings import Signal
@@ -51,8 +52,11 @@ Handler = Callable[[Any, Context], Awaitable[Any]]
 class GrpcServer:
     """A running OTLP/gRPC receiver."""
 
-    def __init__(self, server: StandingServer, receiver: _Receiver, health: Health, port: int) -> None:
+    def __init__(
+        self, server: StandingServer, relay: Relay, receiver: _Receiver, health: Health, port: int
+    ) -> None:
         self._server = server
+        self._relay = relay
         self._receiver = receiver
         self._health = health
         self.port = port
@@ -62,6 +66,11 @@ class GrpcServer:
         """How many calls are at hand now."""
         return self._receiver.at_hand
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return self._relay.connections
+
     async def set_serving(self, serving: bool) -> None:
         """What the health service answers from now on, for the server and for each of its services."""
         self._health.set(serving=serving)
@@ -69,7 +78,9 @@ class GrpcServer:
     async def stop(self, grace: float | None = None) -> None:
         """Refuse new calls, give those at hand ``grace`` seconds, close. Safe twice."""
         self._health.stop()
+        self._relay.stop_listening()
         await self._server.stop(grace)
+        self._relay.close()
 
 
 async def start_grpc(
@@ -78,17 +89,27 @@ async def start_grpc(
     """Listen on ``endpoint`` (host:port, port 0 = a free one). Raises EndpointError."""
     receiver, health = _Receiver(intake, config.limits), Health(_SERVICES.values())
 
-    def build(at: str) -> tuple[grpc.aio.Server, int]:
+    def build(address: str) -> grpc.aio.Server:
         server = grpc.aio.server(options=_options(config.limits))
         server.add_generic_rpc_handlers(_handlers(receiver, health))
-        return server, _bind(server, at, credentials)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
+        return server
 
-    first, port = build(endpoint)
-    again = f"{endpoint.rpartition(':')[0]}:{port}"
+    relay = Relay(intake.memory, config.limits.max_connections)
     grace = config.limits.body_timeout_seconds
-    server = StandingServer(lambda: build(again)[0], first, grace, receiver.path_of_nonsense)
-    await server.start()
-    return GrpcServer(server, receiver, health, port)
+    server = StandingServer(build, relay, config.data_dir, grace, receiver.path_of_nonsense)
+    sockets = bind("grpc_endpoint", endpoint)
+    try:
+        await server.start()
+    except RuntimeError as error:  # which certificates it cannot use, it says in its own log
+        for listening in sockets:
+            listening.close()
+        raise EndpointInvalid("grpc_endpoint", endpoint, str(error)) from error
+    relay.listen(sockets)
+    return GrpcServer(server, relay, receiver, health, int(sockets[0].getsockname()[1]))
 
 
 def _handlers(receiver: _Receiver, health: Health) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
@@ -106,15 +127,12 @@ def _handlers(receiver: _Receiver, health: Health) -> tuple[grpc.GenericRpcHandl
 def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
     """Channel arguments, as grpc/impl/channel_arg_names.h describes them. What is beyond a limit sees:
 
-    connections: closed at once; streams: wait at the client, who is told how many it may have; handshake, from
-    the first byte to the client's SETTINGS: closed; headers: RESOURCE_EXHAUSTED; idle: closed in order (GOAWAY),
+    streams: wait at the client, who is told how many it may have; handshake, from the first byte to the client's
+    SETTINGS: closed; headers: RESOURCE_EXHAUSTED; idle: closed in order (GOAWAY),
     after which clients connect again when they have something to send. Pings: gRPC's defaults.
     """
     return [
-        # On by default: a second server would silently share the port and take half of the calls.
-        ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", limits.max_request_bytes),
-        ("grpc.max_allowed_incoming_connections", limits.max_connections),
         ("grpc.max_concurrent_streams", limits.max_streams),
         ("grpc.server_handshake_timeout_ms", int(limits.header_timeout_seconds * 1000)),
         ("grpc.max_connection_idle_ms", int(limits.idle_timeout_seconds * 1000)),
@@ -126,18 +144,6 @@ def _options(limits: LimitsConfig) -> list[tuple[str, int]]:
         ("grpc.per_message_decompression", 0),
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
     ]
-
-
-def _bind(server: grpc.aio.Server, endpoint: str, credentials: grpc.ServerCredentials | None) -> int:
-    # gRPC does not say why it could not bind, so that is tried first.
-    for probe in bind("grpc_endpoint", endpoint):
-        probe.close()
-    try:
-        if credentials is None:
-            return server.add_insecure_port(endpoint)
-        return server.add_secure_port(endpoint, credentials)
-    except RuntimeError as error:
-        raise EndpointInvalid("grpc_endpoint", endpoint, str(error)) from error
 
 
 class _Receiver:
