@@ -8,8 +8,12 @@ import os
 from typing import Final
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-# glibc alone has it.
+# glibc alone has both.
 _malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
+_mallopt: Final = getattr(ctypes.CDLL(None), "mallopt", None) if _malloc_trim else None
+# <malloc.h>: what is larger than the first is returned as soon as it is free, and so is what lies above everything
+# in use where it is more than the second. The third is taken at a time.
+_KEPT_AT_HAND: Final = {-3: 4 << 20, -1: 16 << 20, -2: 1 << 20}
 
 
 def resident_bytes() -> int | None:
@@ -19,6 +23,16 @@ def resident_bytes() -> int | None:
             return int(file.read().split()[1]) * _PAGE
     except OSError:
         return None
+
+
+def keep_at_hand() -> None:
+    """From now on keep what is freed, up to some 16 MiB, for a server that is going to need it again.
+
+    Otherwise a request of 500 KB costs 500 page faults, which are a fifth of what receiving it takes.
+    """
+    for option, value in _KEPT_AT_HAND.items():
+        if _mallopt is not None:
+            _mallopt(option, value)
 
 
 def give_back() -> None:

@@ -12,6 +12,7 @@ import click
 from collector import log as logs
 from collector.config_section import ConfigError
 from collector.data_dir import CannotStart, prepare, server_lock
+from collector.memory import keep_at_hand
 
 if TYPE_CHECKING:
     from collector.config import Config
@@ -48,6 +49,8 @@ def _run(config: Config, loader_command: Sequence[str]) -> None:
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     # It would write a line to stderr for handshakes that fail and for odd headers, and anybody can send those.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+    keep_at_hand()
 
     import uvloop  # noqa: PLC0415 - what cannot start says so without loading all this
 

@@ -12,6 +12,7 @@ import sys
 import uvloop
 
 from collector.config import load_config
+from collector.memory import keep_at_hand
 from collector.receivers.grpc import start_grpc
 from collector.receivers.http import start_http
 from collector.receivers.intake import Intake
@@ -27,6 +28,7 @@ class Forgetful:
 
 
 async def serve() -> None:
+    keep_at_hand()
     config = load_config(None, {}, {})
     intake = Intake(Forgetful(), config, Telemetry())
     http = await start_http(intake, "127.0.0.1:0", config)
