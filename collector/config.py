@@ -71,10 +71,10 @@ class LimitsConfig(Section):
     max_inflight_bytes: Size = Field(
         default=512 << 20, description="Budget for requests being handled, as their cost in memory."
     )
-    # It starts with 75 MiB, and the loader takes up to 500: some 200 are left for messages that are copied, and all
-    # together stay under 900 MB.
+    # It starts with 75 MiB. A message that is copied takes some 130 above this, and the loader up to 400: all together
+    # stay under 900 MB.
     max_resident_bytes: Size = Field(
-        default=208 << 20,
+        default=256 << 20,
         description="Memory of the receiving process above which it takes in one large request at a time.",
     )
     # An exporter holds one connection; each costs some 50 KiB here.
