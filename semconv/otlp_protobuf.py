@@ -3,8 +3,7 @@
 upb makes a Python object of every message that is touched, about 1.5 µs for each attribute, and attributes
 are most of what a request holds. So requests are parsed here by the official descriptors with one change, the
 lists of attributes declared as bytes (the same bytes on the wire), and each attribute is then read by
-:class:`_Pairs`: by hand where it is short and written in the usual way, by upb where it is not, and from
-memory where the same bytes have been seen before.
+:class:`semconv.otlp_protobuf_values.Pairs`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
-from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
@@ -29,7 +27,6 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 from semconv import notes as note
 from semconv.otlp import (
     INT64_MAX,
-    Attributes,
     DecodeError,
     Event,
     Exemplar,
@@ -43,12 +40,12 @@ from semconv.otlp import (
     ScopeGroup,
     Span,
     TooDeep,
-    Value,
     optional_id,
 )
+from semconv.otlp_protobuf_values import Pairs, any_value, pair_map
 from semconv.pieces import numbered_pieces
 from semconv.settings import MOST_EVENTS
-from semconv.values import bytes_value, double_value
+from semconv.values import double_value
 
 # The other implementations are 10 to 50 times slower and differ in what they refuse.
 if api_implementation.Type() != "upb":
@@ -108,145 +105,6 @@ def parse(message_class: Any, body: bytes) -> Any:
         raise DecodeError(f"the body is not a protobuf {name} ({len(body)} bytes): {error}") from error
 
 
-# --- values ---------------------------------------------------------------------------------------
-
-_DOUBLE: Final = Struct("<d").unpack_from
-# Tags of AnyValue's fields on the wire: field number << 3 | wire type.
-_STRING, _BOOL, _INT, _FIXED64_DOUBLE = 0x0A, 0x10, 0x18, 0x21
-_KEY_TAG, _VALUE_TAG = 0x0A, 0x12
-_ONE_BYTE: Final = 0x80  # lengths below this take one byte
-
-# Pairs remembered within one decoder: enough for the repeating ones, a few MB at most.
-_REMEMBERED_PAIRS: Final = 8192
-_REMEMBERED_BYTES: Final = 160
-
-Pair = tuple[str, Value]
-
-
-class _Keys(dict[bytes, str]):
-    """One string object for each key: later look-ups then compare by identity."""
-
-    def __missing__(self, raw: bytes) -> str:
-        key = self[raw] = raw.decode()
-        return key
-
-
-class _Pairs(dict[bytes, Pair]):
-    """Serialised KeyValue → (key, value), each distinct one read once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._keys = _Keys()
-        self._notes: Notes = []
-
-    def attributes(self, raw_pairs: Sequence[bytes], notes: Notes) -> Attributes:
-        """A list of attributes, the last of equal keys winning."""
-        self._notes = notes
-        if len(self) > _REMEMBERED_PAIRS:
-            self.clear()
-            self._keys.clear()
-        # Of upb's lists a slice costs half of what their iterator does.
-        attributes = dict(map(self.__getitem__, raw_pairs[:]))
-        if len(attributes) != len(raw_pairs):
-            notes.append(note.DUPLICATE_ATTRIBUTE)
-        return attributes
-
-    def __missing__(self, raw: bytes) -> Pair:
-        """The pair: by hand where the message is a key and a plain scalar, each under 128 bytes; else by
-        upb.
-        """
-        try:
-            end = raw[1] + 2  # of the key
-            size = len(raw) - end - 2  # of the AnyValue
-            if raw[0] == _KEY_TAG and raw[end] == _VALUE_TAG and raw[end + 1] == size < _ONE_BYTE > end:
-                if raw[end + 2] == _STRING and raw[end + 3] == size - 2:
-                    value: Value = raw[end + 4 :].decode()
-                else:
-                    value = _scalar(raw, end + 2, size)
-                if value is not None:
-                    pair = self[raw] = (self._keys[raw[2:end]], value)
-                    return pair
-        except IndexError:
-            pass
-        except UnicodeDecodeError as error:
-            raise DecodeError(f"an attribute's text is not UTF-8: {error}") from error
-        return self._read_any(raw)
-
-    def _read_any(self, raw: bytes) -> Pair:
-        noted = len(self._notes)
-        try:
-            message_pair = common_pb2.KeyValue.FromString(raw)
-        except message.DecodeError as error:
-            raise DecodeError(f"an attribute is not a protobuf KeyValue: {error}") from error
-        pair = message_pair.key, any_value(message_pair.value, self._notes)
-        if len(raw) <= _REMEMBERED_BYTES and len(self._notes) == noted:
-            self[raw] = pair
-        return pair
-
-
-def _scalar(raw: bytes, start: int, size: int) -> Value:
-    """The number or boolean of the AnyValue of ``size`` bytes at ``start``; None for anything else."""
-    tag = raw[start]
-    if tag == _INT:
-        return _varint(raw[start + 1 :])
-    if tag == _FIXED64_DOUBLE:
-        return double_value(_DOUBLE(raw, start + 1)[0]) if size == 9 else None
-    if tag == _BOOL and size == 2:
-        return raw[start + 1] == 1 if raw[start + 1] <= 1 else None
-    return None
-
-
-def _varint(digits: bytes) -> int | None:
-    """The number that a varint of up to 8 bytes spells, which are the non-negative ones below 2**56."""
-    if len(digits) == 2 and digits[1] < _ONE_BYTE <= digits[0]:  # most token counts: 128 to 16383
-        return digits[0] & 0x7F | digits[1] << 7
-    if len(digits) > 8 or digits[-1] >= _ONE_BYTE:
-        return None
-    value = digits[-1]
-    for digit in digits[-2::-1]:
-        if digit < _ONE_BYTE:
-            return None
-        value = value << 7 | digit & 0x7F
-    return value
-
-
-def any_value(value: Any, notes: Notes) -> Value:
-    """An AnyValue message as a native value; an empty one is None."""
-    kind = value.WhichOneof("value")
-    read = _READERS.get(kind)
-    content = None if kind is None else getattr(value, kind)
-    return read(content, notes) if read else content
-
-
-def _array(array: Any, notes: Notes) -> list[Value]:
-    return [any_value(value, notes) for value in array.values]
-
-
-def _map(kvlist: Any, notes: Notes) -> dict[str, Value]:
-    return pair_map(kvlist.values, notes)
-
-
-def pair_map(pairs: Any, notes: Notes) -> dict[str, Value]:
-    """A list of KeyValue messages as a dictionary, the last of equal keys winning."""
-    values = {pair.key: any_value(pair.value, notes) for pair in pairs}
-    if len(values) != len(pairs):
-        notes.append(note.DUPLICATE_ATTRIBUTE)
-    return values
-
-
-# What AnyValue's kinds need besides being read; str, bool and int need nothing, nor does any kind yet unknown
-# (an index into the string table of profiles).
-_READERS: Final[dict[str | None, Callable[[Any, Notes], Value]]] = {
-    "double_value": lambda number, _notes: double_value(number),
-    "bytes_value": lambda raw, _notes: bytes_value(raw),
-    "array_value": _array,
-    "kvlist_value": _map,
-}
-
-
-# --- signals --------------------------------------------------------------------------------------
-
-
 def traces(body: bytes) -> Iterator[ScopeGroup]:
     """The spans of an ExportTraceServiceRequest, scope by scope."""
     return _scope_groups(_Fields("resource_spans", "scope_spans", "spans", _TRACES, _span), body)
@@ -269,12 +127,12 @@ class _Fields(NamedTuple):
     scopes: str
     items: str
     message_class: Any
-    read: Callable[[Any, _Pairs], Any]
+    read: Callable[[Any, Pairs], Any]
 
 
 def _scope_groups(fields: _Fields, body: bytes) -> Iterator[ScopeGroup]:
     """A request's groups. One whose scope is in several pieces parses the others as its records are asked for."""
-    pairs = _Pairs()
+    pairs = Pairs()
     for _, numbered in groupby(numbered_pieces(body), itemgetter(1)):
         run = (parse(fields.message_class, piece) for piece, _ in numbered)
         for resource_group in getattr(next(run), fields.resources):
@@ -292,19 +150,19 @@ def _scopes_of(fields: _Fields, requests: Iterator[Any]) -> Iterator[Any]:
             yield from getattr(resource_group, fields.scopes)
 
 
-def _resource(group: Any, pairs: _Pairs) -> Resource:
+def _resource(group: Any, pairs: Pairs) -> Resource:
     notes: Notes = []
     return Resource(pairs.attributes(group.resource.attributes, notes), group.schema_url, notes)
 
 
-def _scope(group: Any, pairs: _Pairs) -> Scope:
+def _scope(group: Any, pairs: Pairs) -> Scope:
     notes: Notes = []
     scope = group.scope
     attributes = pairs.attributes(scope.attributes, notes)
     return Scope(scope.name, scope.version, attributes, group.schema_url, notes)
 
 
-def _span(span: Any, pairs: _Pairs) -> Span:
+def _span(span: Any, pairs: Pairs) -> Span:
     notes: Notes = []
     status, events, links = span.status, span.events[:MOST_EVENTS], span.links[:MOST_EVENTS]
     return Span(
@@ -337,12 +195,12 @@ def _beyond(items: Sequence[Any], notes: Notes) -> int:
     return max(beyond, 0)
 
 
-def _event(event: Any, pairs: _Pairs, notes: Notes) -> Event:
+def _event(event: Any, pairs: Pairs, notes: Notes) -> Event:
     attributes = pairs.attributes(event.attributes, notes)
     return Event(event.time_unix_nano, event.name, attributes, event.dropped_attributes_count)
 
 
-def _link(link: Any, pairs: _Pairs, notes: Notes) -> Link:
+def _link(link: Any, pairs: Pairs, notes: Notes) -> Link:
     return Link(
         optional_id(link.trace_id, 16, note.MALFORMED_LINK_ID, notes),
         optional_id(link.span_id, 8, note.MALFORMED_LINK_ID, notes),
@@ -353,7 +211,7 @@ def _link(link: Any, pairs: _Pairs, notes: Notes) -> Link:
     )
 
 
-def _log_record(record: Any, pairs: _Pairs) -> LogRecord:
+def _log_record(record: Any, pairs: Pairs) -> LogRecord:
     notes: Notes = []
     return LogRecord(
         record.time_unix_nano,
@@ -371,7 +229,7 @@ def _log_record(record: Any, pairs: _Pairs) -> LogRecord:
     )
 
 
-def _metric(metric: Any, pairs: _Pairs) -> Metric:
+def _metric(metric: Any, pairs: Pairs) -> Metric:
     notes: Notes = []
     kind = metric.WhichOneof("data")
     data = getattr(metric, kind) if kind else None
@@ -401,7 +259,7 @@ def _optional(point: Any, field: str) -> Any:
     return getattr(point, field) if point.HasField(field) else None
 
 
-def _number_point(point: Any, pairs: _Pairs) -> Point:
+def _number_point(point: Any, pairs: Pairs) -> Point:
     notes: Notes = []
     return Point(
         pairs.attributes(point.attributes, notes),
@@ -416,7 +274,7 @@ def _number_point(point: Any, pairs: _Pairs) -> Point:
     )
 
 
-def _histogram_point(point: Any, pairs: _Pairs) -> Point:
+def _histogram_point(point: Any, pairs: Pairs) -> Point:
     buckets = {
         "bucket_counts": list(point.bucket_counts),
         "explicit_bounds": list(map(double_value, point.explicit_bounds)),
@@ -424,7 +282,7 @@ def _histogram_point(point: Any, pairs: _Pairs) -> Point:
     return _distribution_point(point, buckets, pairs)
 
 
-def _exponential_point(point: Any, pairs: _Pairs) -> Point:
+def _exponential_point(point: Any, pairs: Pairs) -> Point:
     buckets = {
         "scale": point.scale,
         "zero_count": point.zero_count,
@@ -439,7 +297,7 @@ def _exponential_buckets(buckets: Any) -> dict[str, Any]:
     return {"offset": buckets.offset, "bucket_counts": list(buckets.bucket_counts)}
 
 
-def _distribution_point(point: Any, buckets: dict[str, Any], pairs: _Pairs) -> Point:
+def _distribution_point(point: Any, buckets: dict[str, Any], pairs: Pairs) -> Point:
     notes: Notes = []
     return Point(
         pairs.attributes(point.attributes, notes),
@@ -458,7 +316,7 @@ def _distribution_point(point: Any, buckets: dict[str, Any], pairs: _Pairs) -> P
     )
 
 
-def _summary_point(point: Any, pairs: _Pairs) -> Point:
+def _summary_point(point: Any, pairs: Pairs) -> Point:
     notes: Notes = []
     quantiles = [
         {"quantile": double_value(value.quantile), "value": double_value(value.value)}
@@ -481,7 +339,7 @@ def _summary_point(point: Any, pairs: _Pairs) -> Point:
     )
 
 
-_POINTS: Final[dict[str | None, Callable[[Any, _Pairs], Point]]] = {
+_POINTS: Final[dict[str | None, Callable[[Any, Pairs], Point]]] = {
     "gauge": _number_point,
     "sum": _number_point,
     "histogram": _histogram_point,
@@ -490,12 +348,12 @@ _POINTS: Final[dict[str | None, Callable[[Any, _Pairs], Point]]] = {
 }
 
 
-def _exemplars(point: Any, pairs: _Pairs, notes: Notes) -> list[Exemplar]:
+def _exemplars(point: Any, pairs: Pairs, notes: Notes) -> list[Exemplar]:
     _beyond(point.exemplars, notes)
     return [_exemplar(exemplar, pairs, notes) for exemplar in point.exemplars[:MOST_EVENTS]]
 
 
-def _exemplar(exemplar: Any, pairs: _Pairs, notes: Notes) -> Exemplar:
+def _exemplar(exemplar: Any, pairs: Pairs, notes: Notes) -> Exemplar:
     kind = exemplar.WhichOneof("value")
     value = getattr(exemplar, kind) if kind else None
     return Exemplar(

@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from semconv.otlp import DecodeError
-from semconv.otlp_protobuf import any_value, parse, traces
+from semconv.otlp_protobuf import parse, traces
+from semconv.otlp_protobuf_values import any_value
 from semconv.values import json_text
 from tests.otlp_data import SPAN_ID, TRACE_ID, read, traces_message
 
