@@ -2,16 +2,19 @@
 
 A handler of a unary method runs when gRPC has its whole message in memory. To clients a unary method looks the
 same as one that takes a stream of requests, whose handler runs when the headers are here. So that is what all
-methods are here: who may not send, or has no room now, is refused before a byte of the message is taken.
+methods are here: who may not send, or comes when there are too many, is refused before his message is taken.
+What it takes of messages is bounded by ``Memory`` and by the relay that connections come through.
 
 gRPC's own decompression is off: it would inflate a message before anything here can refuse it. A compressed
 message then arrives as it was sent, and says so itself: gzip begins with 1f 8b, and no protobuf message can
 begin with 1f (wire type 7). The headers' grpc-encoding is not shown to handlers, and the beginning of deflate
-could be protobuf too, so deflate is not spoken: gRPC itself answers UNIMPLEMENTED.
+could be protobuf too, so deflate is not spoken: gRPC itself answers UNIMPLEMENTED, and INTERNAL to encodings
+that it does not know.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
@@ -39,6 +42,8 @@ _SERVICES: Final[dict[Signal, str]] = {
 # Bits of grpc_compression_algorithm: 0 identity, 1 deflate, 2 gzip.
 _IDENTITY_AND_GZIP: Final = 0b101
 
+# Where gRPC has ended a call itself, a message that is too large for example, it says so after the message's end.
+_ENDED_SECONDS: Final = 0.05
 # Until Python has such a message, gRPC has held it twice more.
 _LARGE_BYTES: Final = 8 << 20
 # What a read says after the last message; grpc-stubs do not know it.
@@ -202,6 +207,7 @@ class _Receiver:
         async with self._intake.memory.arrival(self._limits.body_timeout_seconds):
             message = await context.read()
             if message is _EOF:
+                await asyncio.sleep(_ENDED_SECONDS)
                 raise Malformed("the call ended without a message")
             if await context.read() is not _EOF:
                 raise Malformed("the call has more than one message")
