@@ -92,7 +92,9 @@ class LimitsConfig(Section):
         default=75.0, description="How long a connection is kept between two requests."
     )
     # aiohttp's and gRPC's own default for one header is 8 KiB.
-    max_header_bytes: Size = Field(default=16 << 10, description="Largest header of a request.")
+    max_header_bytes: Size = Field(
+        default=16 << 10, description="Size of a request's line and headers together."
+    )
 
 
 class SpoolConfig(Section):
@@ -215,6 +217,7 @@ class Config(Section):
         _check_exposure(self)
         _check_names(self)
         self.redaction.check()
+        _check_matches(self)
         _check_analyzers(self)
         return self
 
@@ -303,6 +306,15 @@ def _check_names(config: Config) -> None:
             )
         if account.plan_tier:
             plans.add(plan)
+
+
+def _check_matches(config: Config) -> None:
+    for index, account in enumerate(config.accounts):
+        if config.redaction.user_ids == "drop" and account.match and account.match.user:
+            raise RuleBroken(
+                ("accounts", index, "match", "user"),
+                "no record has a user where redaction.user_ids is drop; hash them, or match by something else",
+            )
 
 
 def _check_analyzers(config: Config) -> None:

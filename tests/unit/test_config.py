@@ -181,6 +181,10 @@ def test_a_variable_that_is_not_set_is_named_with_its_line(write: Any) -> None:
             "redaction:\n  drop: [a]\n  hash:\n  - b\n  - a",
             ["yaml:5: redaction.hash[1]: 'a'", "redaction.drop"],
         ),
+        (
+            "redaction: {user_ids: drop}\naccounts:\n- {name: a, match: {service: x}}\n- {name: b, match: {user: x}}",
+            ["yaml:4: accounts[1].match.user: no record has a user", "redaction.user_ids is drop"],
+        ),
         ("redaction: {user_ids: mask}", ["redaction.user_ids: 'mask'", "'keep', 'hash' or 'drop'"]),
         ("redaction: {drop: a}", ["redaction.drop: 'a'", "a list"]),
         ("a: 1\na: 2", ["yaml:2: the key 'a' stands here twice"]),
