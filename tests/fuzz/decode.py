@@ -18,7 +18,7 @@ import orjson
 from collector.config import LimitsConfig
 from collector.receivers import admission, compression
 from collector.receivers.status import Refusal
-from semconv import json_document, json_exact, pieces, validity
+from semconv import json_document, json_exact, pieces, validity, wire
 from semconv.extract import Extracted, extract
 from semconv.otlp import DecodeError
 from semconv.request import Request
@@ -29,6 +29,9 @@ LIMITS: Final = LimitsConfig()
 # As a receiver does: output beyond its limit ends the reading. Small, for speed.
 _MAX_INFLATED: Final = 8 << 20
 _ITEMS: Final[dict[Signal, str]] = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
+_WITHOUT_BOUND: Final = 1 << 60
+# upb reads no more than 100 messages in each other.
+_PARSERS_DEPTH: Final = 100
 _JSON_COLUMNS: Final = ("attributes", "resource_attributes", "scope_attributes", "events", "links")
 
 SETTINGS: Final = (
@@ -69,6 +72,8 @@ def check_request(signal: Signal, encoding: Encoding, body: bytes, settings: Set
     except Refusal:
         _read_refused(request, settings)
         return None
+    if encoding == "protobuf":
+        _count_by_walking(signal, body, verdict)
     extracted = extract([request], settings)
     _compare(signal, verdict, extracted)
     with OTHER_WAYS[encoding]():
@@ -77,6 +82,14 @@ def check_request(signal: Signal, encoding: Encoding, body: bytes, settings: Set
         if _content(extract([request], settings)) != _content(extracted):
             raise InvariantError("the other way, the rows are others")
     return verdict.items
+
+
+def _count_by_walking(signal: Signal, body: bytes, verdict: validity.Verdict) -> None:
+    """What large bodies are counted by must read all that the parser reads, and never count less."""
+    tally = wire.Tally(signal, _WITHOUT_BOUND, _WITHOUT_BOUND)
+    wire.walk(body, wire.SCHEMAS[signal].root, tally, _PARSERS_DEPTH)
+    if tally.items < verdict.items:
+        raise InvariantError(f"the walk counted {tally.items}, the parser {verdict.items}")
 
 
 def _read_refused(request: Request, settings: Settings) -> None:
