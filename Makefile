@@ -7,7 +7,7 @@ JS := tests/contract/js
 JS_READY := $(JS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test check bench fuzz clean
+.PHONY: help serve demo test check soak bench fuzz clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ check: $(READY) ## style, types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+soak: $(READY) ## the long forms of tests, one after the other
+	@$(BIN)/python -m pytest --numprocesses 0 -m soak
 
 bench: $(READY) ## throughput against two floors of the same run, and CPU time by stage
 	@$(BIN)/python -m tests.bench

@@ -90,7 +90,8 @@ class Http2:
     outcomes: dict[int, int] = field(default_factory=dict)  # by stream
     window: int = 65535
     stream_window: int = 65535
-    stream_windows: dict[int, int] = field(default_factory=dict)
+    stream_windows: dict[int, int] = field(default_factory=dict)  # what they have grown by
+    sent: dict[int, int] = field(default_factory=dict)
     settled: bool = False
     closed: bool = False
 
@@ -157,20 +158,23 @@ class Http2:
 
     def send_data(self, stream: int, data: bytes, *, end: bool = True) -> None:
         """A stream's content as far as it is wanted, within the windows."""
-        sent, start = 0, time.monotonic()
-        while sent < len(data) and stream not in self.outcomes and not self.closed:
-            room = min(
-                self.window, self.stream_window + self.stream_windows.get(stream, 0) - sent, FRAME_BYTES
-            )
+        at, start = 0, time.monotonic()
+        while at < len(data) and stream not in self.outcomes and not self.closed:
+            room = self._room(stream)
             if room <= 0:
                 self.read()
                 if time.monotonic() - start > 30:
-                    raise NoAnswerError(f"no room for more than {sent} bytes")
+                    raise NoAnswerError(f"no room for more than {self.sent.get(stream, 0)} bytes")
                 continue
-            piece = data[sent : sent + room]
-            sent += len(piece)
+            piece = data[at : at + room]
+            at += len(piece)
             self.window -= len(piece)
-            self.send(frame(DATA, END_STREAM if end and sent == len(data) else 0, stream, piece))
+            self.sent[stream] = self.sent.get(stream, 0) + len(piece)
+            self.send(frame(DATA, END_STREAM if end and at == len(data) else 0, stream, piece))
+
+    def _room(self, stream: int) -> int:
+        grown = self.stream_window + self.stream_windows.get(stream, 0)
+        return min(self.window, grown - self.sent.get(stream, 0), FRAME_BYTES)
 
     def outcome(self, stream: int = 1, within: float = MARGIN) -> int:
         """The call's gRPC code, RESET, or CLOSED."""
