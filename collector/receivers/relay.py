@@ -34,7 +34,7 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(self._admit)
         self._openings: set[asyncio.Task[None]] = set()
-        self._pairs: dict[_Client, None] = {}
+        self._clients: dict[_Client, None] = {}
         self._unlooked = 0
         self._waiting: deque[_Client] | None = None  # while memory is short
 
@@ -51,36 +51,35 @@ class Relay:
         self.stop_listening()
         for opening in self._openings:
             opening.cancel()
-        for client in list(self._pairs):
+        for client in list(self._clients):
             client.close()
 
     @property
     def connections(self) -> int:
         """How many are open now."""
-        return len(self._pairs)
+        return len(self._clients)
 
     def _admit(self, accepted: socket.socket) -> None:
-        if len(self._pairs) + len(self._openings) >= self._max_connections:
+        if len(self._clients) >= self._max_connections:
             accepted.close()
             return
-        opening = self._loop.create_task(self._open(accepted))
+        client = _Client(self)
+        self._clients[client] = None
+        opening = self._loop.create_task(self._open(client, accepted))
         self._openings.add(opening)
         opening.add_done_callback(self._openings.discard)
 
-    async def _open(self, accepted: socket.socket) -> None:
-        client = _Client(self)
+    async def _open(self, client: _Client, accepted: socket.socket) -> None:
         try:
             await self._loop.create_unix_connection(lambda: client.server, self.path)
             await self._loop.connect_accepted_socket(lambda: client, accepted)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            self.forget(client)
             client.close()
             accepted.close()
 
-    def add(self, client: _Client) -> None:
-        self._pairs[client] = None
-
     def forget(self, client: _Client) -> None:
-        self._pairs.pop(client, None)
+        self._clients.pop(client, None)
 
     def has_brought(self, client: _Client, size: int) -> None:
         """``client`` has passed so many bytes on."""
@@ -95,7 +94,7 @@ class Relay:
                 self._hold()
 
     def _hold(self) -> None:
-        self._waiting = deque(self._pairs)
+        self._waiting = deque(self._clients)
         for client in self._waiting:
             client.wait()
         self._listener.pause()
@@ -130,7 +129,7 @@ class _Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._relay.add(self)
+        self._read_on()
         self._transport.writelines(self._early)
         self._early.clear()
         if self.server.is_gone:
