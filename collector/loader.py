@@ -32,7 +32,7 @@ from collector.store.lake import Lake, LakeError
 from collector.store.load_row import Origin
 from collector.store.lock import LockTimeout, loader_lock
 from collector.store.maintenance import Maintenance
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 from collector.store.trouble import fault_of
 from semconv.extract import Extracted, extract
 from semconv.otlp import DecodeError
@@ -221,9 +221,9 @@ def main() -> int:
 
 
 def _serve(config: Config, orders: Orders, reports: Reports) -> None:
-    create_or_migrate(config.data_dir, config.semconv_settings().dimensions)
+    dimensions = config.semconv_settings().dimensions
     threads, memory = config.loader.threads, config.loader.memory_limit
-    with Lake.open(config.data_dir, threads=threads, memory_limit=memory) as lake:
+    with open_current(config.data_dir, dimensions, threads=threads, memory_limit=memory) as lake:
         loader = Loader(config, lake, orders, reports)
         # What is there now lives as long as the process; a full collection over it would only cost time.
         gc.collect()

@@ -15,8 +15,9 @@ from typing import Any
 
 import duckdb
 
-from collector.store.lake import Lake, create_or_migrate
+from collector.store.lake import Lake
 from collector.store.lock import writer_lock
+from collector.store.migrate import create_or_migrate
 
 _numbers = count(1)
 

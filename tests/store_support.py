@@ -17,8 +17,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector.store.commit import Committer
-from collector.store.lake import Lake, create_or_migrate
+from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin
+from collector.store.migrate import create_or_migrate
 from semconv.extract import Extracted, extract
 from semconv.request import Request
 from semconv.settings import Settings
@@ -146,12 +147,18 @@ def _empty_lake() -> Path:
     return path
 
 
+def lay_empty_lake(data_dir: Path) -> None:
+    """In a directory that is not there yet."""
+    shutil.copytree(_empty_lake(), data_dir)
+    data_dir.chmod(0o700)
+
+
 @contextmanager
 def store(data_dir: Path, settings: Settings | None = None) -> Iterator[Store]:
     """A lake in `data_dir`, created where there is none."""
     chosen = settings or Settings()
     if not data_dir.exists():
-        shutil.copytree(_empty_lake(), data_dir)
+        lay_empty_lake(data_dir)
     if chosen.dimensions:
         create_or_migrate(data_dir, chosen.dimensions)
     opened = Store(data_dir, chosen)

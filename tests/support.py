@@ -63,6 +63,15 @@ def get_json(url: str) -> tuple[int, Any]:
         return 0, None
 
 
+def ask(lake: Lake, statement: str) -> list[dict[str, Any]]:
+    """Rows of one SELECT as `otlp-collector sql --json` has them."""
+    found = lake.connection.execute(statement)
+    printed = io.StringIO()
+    write_json([column[0] for column in found.description or ()], found.fetchall(), printed)
+    rows: list[dict[str, Any]] = json.loads(printed.getvalue())
+    return rows
+
+
 @dataclass
 class Collector:
     """A running `otlp-collector serve` and where it listens."""
@@ -90,20 +99,15 @@ class Collector:
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Rows of one SELECT as `otlp-collector sql --json` has them. A process for each would take a second."""
         try:
-            columns, rows = self._ask(statement)
+            return self._ask(statement)
         except duckdb.Error:  # the lake was moved, or is another one
             self._close_lake()
-            columns, rows = self._ask(statement)
-        printed = io.StringIO()
-        write_json(columns, rows, printed)
-        answer: list[dict[str, Any]] = json.loads(printed.getvalue())
-        return answer
+            return self._ask(statement)
 
-    def _ask(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def _ask(self, statement: str) -> list[dict[str, Any]]:
         if self._lake is None:
             self._lake = Lake.open(self.data_dir, read_only=True, threads=1)
-        found = self._lake.connection.execute(statement)
-        return [column[0] for column in found.description or ()], found.fetchall()
+        return ask(self._lake, statement)
 
     def _close_lake(self) -> None:
         if self._lake is not None:

@@ -137,19 +137,19 @@ def _advance(progress: Progress, before: int, consumed: int) -> None:
 def _lake(config: Config, settings: Settings, dry_run: bool) -> Iterator[Lake]:
     """The lake of the data directory, created where there is none; a dry run then counts against an empty
     one."""
-    from collector.store.lake import CATALOG, Lake, create_or_migrate
+    from collector.store.lake import CATALOG, Lake
+    from collector.store.migrate import open_current
 
+    data_dir = config.data_dir
+    threads, memory = config.loader.threads, config.loader.memory_limit
     with contextlib.ExitStack() as stack:
-        data_dir = config.data_dir
-        if dry_run and not (data_dir / CATALOG).exists():
-            data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanledger-dry-run-")))
-            create_or_migrate(data_dir, settings.dimensions)
-        elif not dry_run:
-            create_or_migrate(data_dir, settings.dimensions)
-        loader = config.loader
-        yield stack.enter_context(
-            Lake.open(data_dir, threads=loader.threads, memory_limit=loader.memory_limit)
-        )
+        if dry_run and (data_dir / CATALOG).exists():
+            lake = Lake.open(data_dir, threads=threads, memory_limit=memory)
+        else:
+            if dry_run:
+                data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanledger-dry-run-")))
+            lake = open_current(data_dir, settings.dimensions, threads=threads, memory_limit=memory)
+        yield stack.enter_context(lake)
 
 
 @contextmanager

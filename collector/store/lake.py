@@ -8,7 +8,6 @@ LakeError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -78,13 +77,13 @@ class Lake:
         return lake
 
     @classmethod
-    def create(cls, data_dir: Path) -> Lake:
-        """Attach for writing, laying an empty catalog where there is none; for create_or_migrate alone."""
+    def create(cls, data_dir: Path, threads: int | None, memory_limit: str | None) -> Lake:
+        """Attach for writing, laying an empty catalog where there is none; for open_current alone."""
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data_dir / "data").mkdir(mode=0o700, exist_ok=True)
         # Created here, so that its permissions (and with it those of -wal and -shm) are ours.
         (data_dir / CATALOG).touch(mode=0o600)
-        lake = cls(data_dir)
+        lake = cls(data_dir, threads, memory_limit)
         lake._attach(read_only=False)
         return lake
 
@@ -180,10 +179,3 @@ def _check(lake: Lake) -> None:
     if version == 0:
         raise LakeMissing(f"the lake in {lake.data_dir} is not laid out yet: start the server or load a file")
     check_version(lake.data_dir, version)
-
-
-def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
-    """See collector.store.migrate.create_or_migrate."""
-    from collector.store.migrate import create_or_migrate as migrate  # noqa: PLC0415 - migrate builds on this module
-
-    migrate(data_dir, dimensions)

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -25,31 +25,47 @@ _DIMENSION: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _LAST_FIXED_COLUMN: Final = "notes"
 
 
-def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
-    """Leave a lake of this program's version in `data_dir`: tables, views, a column of `calls` per dimension
-    (name → attribute key), and the installed price snapshot.
+def open_current(
+    data_dir: Path,
+    dimensions: Mapping[str, str],
+    *,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+) -> Lake:
+    """The lake in `data_dir` for writing, after it was created or brought to this program's version: tables, views, a
+    column of `calls` per dimension (name → attribute key), and the installed price snapshot.
 
     An older lake's catalog is copied aside first. Raises LakeTooNew for a newer one, LakeError for a dimension
     that cannot be a column; then nothing has changed.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with writer_lock(data_dir), _backed_up_if_older(data_dir) as lake:
-        connection = lake.connection
-        connection.execute("USE lake; BEGIN")
-        _apply_migrations(connection, lake_version(lake))
-        _add_dimensions(connection, dimensions)
-        _replace_views(connection, dimensions)
-        _add_prices(connection)
-        connection.execute("COMMIT")
-        connection.execute(sql("sql/options.sql"))
+    with ExitStack() as undo:
+        with writer_lock(data_dir):
+            lake = undo.enter_context(_backed_up_if_older(data_dir, threads, memory_limit))
+            connection = lake.connection
+            connection.execute("USE lake; BEGIN")
+            _apply_migrations(connection, lake_version(lake))
+            _add_dimensions(connection, dimensions)
+            _replace_views(connection, dimensions)
+            _add_prices(connection)
+            connection.execute("COMMIT")
+            connection.execute(sql("sql/options.sql"))
+            connection.execute("USE memory")
+        undo.pop_all()
+    return lake
 
 
-def _backed_up_if_older(data_dir: Path) -> Lake:
+def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
+    """What open_current leaves behind."""
+    open_current(data_dir, dimensions).close()
+
+
+def _backed_up_if_older(data_dir: Path, threads: int | None, memory_limit: str | None) -> Lake:
     """The lake, open for writing. Raises LakeTooNew.
 
     It is closed while its catalog is copied: the locks of two copies of SQLite in one process do not see each other.
     """
-    lake = Lake.create(data_dir)
+    lake = Lake.create(data_dir, threads, memory_limit)
     try:
         version = lake_version(lake)
         check_version(data_dir, version)
@@ -60,7 +76,7 @@ def _backed_up_if_older(data_dir: Path) -> Lake:
         return lake
     lake.close()
     back_up_catalog(data_dir, version)
-    return Lake.create(data_dir)
+    return Lake.create(data_dir, threads, memory_limit)
 
 
 def back_up_catalog(data_dir: Path, version: int) -> Path:

@@ -15,8 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.spool import Record, Spool
 from collector.store.commit import Committer
-from collector.store.lake import Lake, create_or_migrate
+from collector.store.lake import Lake
 from collector.store.load_row import Origin
+from collector.store.migrate import create_or_migrate
 from semconv.extract import extract
 from semconv.request import Request
 from semconv.resolve import Resolver

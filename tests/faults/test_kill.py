@@ -17,7 +17,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.support import Collector, free_port, start_collector, wait_until
 
-ROUNDS = 20
 SPANS_PER_REQUEST = 20
 SEED = 20_251_121
 # Keeps the load to what a busy machine can take, so that the test is about kills and not about speed.
@@ -89,15 +88,23 @@ def loader_pid(collector: Collector) -> int | None:
     return None
 
 
-@pytest.mark.timeout(300)
-def test_what_was_acknowledged_survives_twenty_kills_exactly_once(tmp_path: Path) -> None:
+def test_what_was_acknowledged_survives_kills_exactly_once(tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path / "data", rounds=8)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_what_was_acknowledged_survives_two_hundred_kills_exactly_once(tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path / "data", rounds=200)
+
+
+def kill_again_and_again(data_dir: Path, rounds: int) -> None:
     chance = random.Random(SEED)
-    data_dir = tmp_path / "data"
     ports = (free_port(), free_port(), free_port())
     collector = start_collector(data_dir, ports=ports)
     sender = Sender(collector.http)
     sender.start()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         sender.stopping.wait(chance.uniform(0.05, 0.8))
         if number % 2:
             collector.kill()
@@ -117,7 +124,7 @@ def test_what_was_acknowledged_survives_twenty_kills_exactly_once(tmp_path: Path
         calls = collector.sql("SELECT count(*) AS n FROM calls")[0]["n"]
     finally:
         assert collector.stop() == 0
-    assert len(sender.acknowledged) > ROUNDS * SPANS_PER_REQUEST
+    assert len(sender.acknowledged) > rounds * SPANS_PER_REQUEST
     assert len(found) == len(set(found)), "a span is stored twice"
     assert set(found) <= sender.sent, "something is stored that was never sent"
     assert calls == len(found)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Collector, run
+from collector.store.lake import Lake
+from tests.support import Collector, ask, run
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 CAPTURE = CORPUS / "otel-genai-openai" / "chat.json"
@@ -31,17 +32,17 @@ def backfill(*arguments, **options):
 
 
 def sql(data_dir, statement):
-    answer = run("otlp-collector", "sql", statement, "--data-dir", data_dir, "--json")
-    assert answer.returncode == 0, answer.stderr
-    return json.loads(answer.stdout)
+    with Lake.open(data_dir, read_only=True, threads=1) as lake:
+        return ask(lake, statement)
 
 
 def stored(data_dir):
     """Everything a reader may see of the telemetry, but for what names the load."""
-    return {
-        table: sql(data_dir, f"SELECT * EXCLUDE (load_id) FROM {table} ORDER BY ALL")
-        for table in ("spans", "log_records", "metric_points")
-    } | {"calls": sql(data_dir, "SELECT * FROM calls ORDER BY ALL")}
+    with Lake.open(data_dir, read_only=True, threads=1) as lake:
+        return {
+            table: ask(lake, f"SELECT * EXCLUDE (load_id) FROM {table} ORDER BY ALL")
+            for table in ("spans", "log_records", "metric_points")
+        } | {"calls": ask(lake, "SELECT * FROM calls ORDER BY ALL")}
 
 
 def test_loading_twice_changes_nothing_and_says_so(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collector.cli.main import main
-from collector.store.lake import create_or_migrate
+from collector.store.migrate import create_or_migrate
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from collector.cli import facts
 from collector.cli.main import main
 from collector.spool_format import Record, encode_head
-from collector.store.lake import Lake, create_or_migrate
+from collector.store.lake import Lake
+from collector.store.migrate import create_or_migrate
 
 _CALL = """
     INSERT INTO lake.calls BY NAME SELECT

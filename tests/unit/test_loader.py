@@ -27,7 +27,7 @@ from collector.spool_format import Record
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from semconv.request import Request
-from tests.store_support import SECOND, call, traces
+from tests.store_support import SECOND, call, lay_empty_lake, traces
 
 SPOOL_BYTES = 1 << 30
 
@@ -95,7 +95,7 @@ def loader(data_dir: Path, **options: Any) -> Iterator[LoaderProcess]:
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     path = tmp_path / "data"
-    path.mkdir(mode=0o700)
+    lay_empty_lake(path)
     return path
 
 
@@ -332,7 +332,9 @@ def test_a_lake_that_cannot_be_created_is_said_and_ends_the_process(tmp_path: Pa
         running.end()
 
 
-def test_files_are_for_their_owner_alone(data_dir: Path) -> None:
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    data_dir = tmp_path / "fresh"
+    data_dir.mkdir(mode=0o700)
     with loader(data_dir) as running:
         running.load_up_to(accept(data_dir, *numbered(1, 2)))
     files = [path for path in data_dir.rglob("*") if path.suffix in (".parquet", ".sqlite")]

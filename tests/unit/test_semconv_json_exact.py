@@ -337,7 +337,7 @@ def test_a_number_that_is_not_whole_is_a_plain_double() -> None:
 def test_integers_agree_with_fractions() -> None:
     """Random spellings with points and exponents, near what doubles can tell apart."""
     dice = random.Random(20_261_122)
-    for _ in range(20_000):
+    for _ in range(4_000):
         text = dice.choice(["", "-"]) + str(dice.randrange(10 ** dice.randrange(1, 18)))
         text += dice.choice(
             ["", ".0", ".5", "." + "9" * dice.randrange(1, 18), "." + "0" * dice.randrange(12) + "1"]
