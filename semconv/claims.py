@@ -6,22 +6,29 @@ from typing import Any, Final, NamedTuple
 
 from semconv import notes as note
 from semconv.converters import MAX_IDENTIFIER_BYTES
-from semconv.dialects import RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Shapes
+from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Rules
+from semconv.dialects import Shapes, WantedDocument
+from semconv.documents import may_be_kept, read_document, value_at
 from semconv.otlp import Attributes, Notes, Value
 from semconv.values import utf8_length
 
 _BLANK_RECORD: Final[list[Any]] = [None] * len(RECORD_COLUMNS)
 _BLANK_RESOURCE: Final[list[Any]] = [None] * len(RESOURCE_COLUMNS)
+# Texts of no more characters are stored as they are, whatever they are.
+_SHORT_TEXT: Final = 512
+
+Kept = dict[str, dict[str, Any]]  # key → place in its document → value
 
 
 class Claimed(NamedTuple):
-    """Values by column (RECORD_COLUMNS or RESOURCE_COLUMNS), the dialect's rank, and whether the gate has
-    work.
+    """Values by column (RECORD_COLUMNS or RESOURCE_COLUMNS), the dialect's rank, whether the gate has work,
+    and what evidence keeps of documents that it takes.
     """
 
     values: list[Any]
     rank: int
     marked: bool
+    kept: Kept | None
 
 
 def claim_record(attributes: Attributes, shapes: Shapes, notes: Notes) -> Claimed:
@@ -34,20 +41,78 @@ def claim_resource(attributes: Attributes, shapes: Shapes, notes: Notes) -> Clai
     return _claim(attributes, shapes, _BLANK_RESOURCE.copy(), notes)
 
 
+def claim_name(claimed: Claimed, rules: Rules, name: str) -> Claimed:
+    """Fill columns that no attribute filled from the name of a span or log event."""
+    rank = claimed.rank
+    for row in rules.named(name):
+        if row.telling or rank < NO_DIALECT:
+            if claimed.values[row.slot] is None:
+                claimed.values[row.slot] = row.value
+            rank = min(rank, row.rank) if row.telling else rank
+    return claimed if rank == claimed.rank else claimed._replace(rank=rank)
+
+
 def _claim(attributes: Attributes, shapes: Shapes, values: list[Any], notes: Notes) -> Claimed:
     """Fill ``values``: at once where a value needs nothing done to it and no key goes before its own."""
     waiting: list[tuple[int, int, Value]] = []
     sent = list(attributes.values())
-    rank, marked, wanted = shapes[tuple(attributes)]
+    rank, marked, wanted, documents = shapes[tuple(attributes)]
     for place, slot, exact, claims in wanted:
         value = sent[place]
         if type(value) is exact and value and (exact is not int or value > 0):  # type: ignore[operator]
             values[slot] = value
         else:
             _convert(value, claims, values, waiting, notes)
+    kept = _claim_within(sent, documents, values, waiting) if documents else None
     if waiting:
         _settle(values, waiting)
-    return Claimed(values, rank, marked)
+    return Claimed(values, rank, marked, kept)
+
+
+def _claim_within(
+    sent: list[Value],
+    documents: tuple[WantedDocument, ...],
+    values: list[Any],
+    waiting: list[tuple[int, int, Value]],
+) -> Kept:
+    """Fill ``values`` from documents. Of one that the gate may take only what evidence keeps is read, and kept."""
+    kept: Kept = {}
+    for place, key, is_content, claims in documents:
+        value = sent[place]
+        document = read_document(value)
+        if document is not None:
+            may_be_taken = is_content or type(value) is not str or len(value) > _SHORT_TEXT
+            own = _claim_places(document, claims, may_be_taken, values, waiting)
+            if own and may_be_taken:
+                kept[key] = own
+    return kept
+
+
+def _claim_places(
+    document: Any,
+    claims: tuple[Claim, ...],
+    may_be_taken: bool,
+    values: list[Any],
+    waiting: list[tuple[int, int, Value]],
+) -> dict[str, Any]:
+    """Convert what stands at the claims' places. The document is its sender's own: what does not convert is no
+    fault of it and counts as absent.
+    """
+    found = {}
+    for claim in claims:
+        value = value_at(document, claim.path)
+        if value is None or value in ("", []) or (may_be_taken and not may_be_kept(value)):
+            continue
+        try:
+            converted = claim.convert(value)
+        except ValueError:
+            continue
+        found[".".join("0" if step == "N" else step for step in claim.path)] = value
+        if claim.first:
+            values[claim.slot] = converted
+        else:
+            waiting.append((claim.slot, claim.precedence, converted))
+    return found
 
 
 def _convert(

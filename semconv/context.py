@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from semconv import notes as note
 from semconv.claims import Claimed, claim_record
-from semconv.dialects import NO_DIALECT, Tables
+from semconv.dialect_rules import NO_DIALECT
+from semconv.dialects import AllTables, Tables
 from semconv.gate import Gate, Taken
 from semconv.otlp import INT64_MAX, Attributes, Exemplar, Notes
 from semconv.redaction import Redaction, redaction
@@ -99,7 +100,7 @@ class Context:
 
     request: Request
     settings: Settings
-    tables: Tables
+    tables: AllTables
     rows: Rows
     short: int  # no text of so few characters needs to be cut
     redaction: Redaction | None
@@ -107,7 +108,7 @@ class Context:
     may_be_genai: bool  # whether one of the request's records may be
 
     @classmethod
-    def of(cls, request: Request, settings: Settings, tables: Tables, rows: Rows) -> Context:
+    def of(cls, request: Request, settings: Settings, tables: AllTables, rows: Rows) -> Context:
         """A request's surroundings; its rows are added to ``rows``."""
         rules = None if settings.redaction is None else redaction(settings.redaction)
         budget, may_be_genai = Budget.of(request), _may_be_genai(request, tables)
@@ -137,22 +138,22 @@ class Context:
             notes.append(note.VALUE_CUT)
         return cut
 
-    def gate(self, *, genai_scope: bool) -> Gate:
-        """The gate for the records of one scope message."""
-        return Gate(self.tables, self.settings, genai_scope=genai_scope)
+    def gate(self, *, own: Tables | None = None, genai_scope: bool) -> Gate:
+        """The gate for the records of one scope message; ``own`` are the tables that hold for them."""
+        return Gate(self.tables, self.settings, own=own, genai_scope=genai_scope)
 
     def redacted(self, attributes: Attributes, notes: Notes) -> Attributes:
         """Attributes without what the rules of redaction name."""
         return attributes if self.redaction is None else self.redaction.attributes(attributes, notes)
 
-    def claim(self, received: Attributes, attributes: Attributes, notes: Notes) -> Claimed:
-        """What redacted attributes claim; their dialect is that of those received, so that the gate does not
-        open for what redaction has taken.
+    def claim(self, own: Tables, received: Attributes, attributes: Attributes, notes: Notes) -> Claimed:
+        """What redacted attributes claim by their record's tables; their dialect is that of those received, so
+        that the gate does not open for what redaction has taken.
         """
-        claimed = claim_record(attributes, self.tables.records, notes)
+        claimed = claim_record(attributes, own.records, notes)
         if len(attributes) == len(received):
             return claimed
-        return claimed._replace(rank=self.tables.records[tuple(received)][0])
+        return claimed._replace(rank=own.records[tuple(received)][0])
 
     def add_contents(self, taken: Taken, trace_id: str | None, span_id: str | None, time_us: int) -> None:
         """Store what the gate took of the classes that are switched on."""
@@ -161,7 +162,7 @@ class Context:
             self.rows.contents.append(row)
 
 
-def _may_be_genai(request: Request, tables: Tables) -> bool:
+def _may_be_genai(request: Request, tables: AllTables) -> bool:
     """False where a large request has none of the words that make a record GenAI. JSON can spell them in more
     than one way.
     """

@@ -55,9 +55,21 @@ def boolean(value: Value) -> bool:
     return found
 
 
+def quoted_string(value: Value) -> str:
+    """A text of at most 2 KiB that may stand in quotes, as JSON writes it (MLflow)."""
+    if isinstance(value, str) and value.startswith('"'):
+        value = _json(value)
+    return string(value)
+
+
 def seconds_to_ms(value: Value) -> float:
     """Seconds, returned in milliseconds."""
     return floating(value) * 1000.0
+
+
+def time_to_first_token(value: Value) -> float:
+    """Milliseconds from an integer of them (Strands), or from seconds as a double (OpenLIT)."""
+    return floating(value) if isinstance(value, int) else seconds_to_ms(value)
 
 
 def strings(value: Value) -> list[str]:
@@ -65,16 +77,17 @@ def strings(value: Value) -> list[str]:
     Framework), is one too.
     """
     if isinstance(value, str) and value.startswith("["):
-        value = _json_array(value)
+        value = _json(value)
     found = [string(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
     if sum(map(utf8_length, found)) + len(found) > MAX_IDENTIFIER_BYTES + 1:
         raise ValueError("not a list of identifiers")
     return found
 
 
-def _json_array(text: str) -> Any:
+def _json(text: str) -> Any:
+    """What a text is as JSON, itself if it is none."""
     if not is_small_json(text):
-        raise ValueError("not a list of identifiers")
+        raise ValueError("not an identifier")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -95,10 +108,12 @@ def money(value: Value) -> Decimal:
 
 CONVERTERS: Final[dict[str, Callable[[Value], Any]]] = {
     "string": string,
+    "quoted_string": quoted_string,
     "tokens": tokens,
     "float": floating,
     "bool": boolean,
     "seconds_to_ms": seconds_to_ms,
+    "time_to_first_token": time_to_first_token,
     "strings": strings,
     "money": money,
 }

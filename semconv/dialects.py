@@ -2,59 +2,52 @@
 it.
 
 A row claims a key for a canonical column, or marks it as content for the gate. All files are merged; adding a
-dialect is adding a file. What may stand in one: see dialects/otel_genai.toml.
+dialect is adding a file. What may stand in one: see dialects/otel_genai.toml and generic.toml, and:
+
+- ``path = "a.N.b"`` in a claim: the value is a document (:mod:`semconv.documents`), and what stands at that place of
+  it is claimed, N being the first element of a list. Where the value is content, only numbers and identifiers are.
+- ``only_scopes``, ``only_events`` in a file (exact, or with a final dot how they begin): its keys, claims, content and
+  names hold for records of these scopes, and for log records of these event names, and for no others.
+- ``names``: what the name of a span or log event (exact, or with a final dot or blank how it begins) says of a column
+  that no attribute filled. In a file for certain scopes or events it also tells the dialect; in others it holds only
+  for records that are GenAI by something else.
+
+Of the rows that claim one column the one of the lowest precedence present wins; of those that share it, the one of
+the dialect of the lowest rank.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from importlib import resources
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from semconv.columns import CLAIMED
-from semconv.converters import CONVERTERS, EXACT_TYPES
-from semconv.otlp import Value
-from semconv.settings import CONTENT_CLASSES, ContentClass
-
-RECORD_COLUMNS: Final = (*(name for name, _ in CLAIMED), "token_type")
-RESOURCE_COLUMNS: Final = (
-    "service_name",
-    "service_namespace",
-    "service_version",
-    "deployment_environment",
-    "resource_billing_account",
-    "resource_plan_tier",
+from semconv.dialect_rules import (
+    NO_DIALECT,
+    Claim,
+    ContentRule,
+    Document,
+    Rules,
+    fits,
+    general_key,
+    is_bound,
+    record_rules,
+    resource_rules,
 )
-NO_DIALECT: Final = 1000  # above every rank
 
 # Keys and shapes remembered at a time, and how long they may be: senders may make up keys without end.
 _REMEMBERED_KEYS: Final = 20_000
 _REMEMBERED_SHAPES: Final = 4_000
+# Likewise for each of the tables that hold for some scopes or events: no more than these combine to.
+_REMEMBERED_BOUND_KEYS: Final = 2_000
+_REMEMBERED_BOUND_SHAPES: Final = 400
+# Scopes and events at a time whose tables are known.
+_REMEMBERED_NAMES: Final = 4_000
 _LONGEST_KEY: Final = 256
 _LONGEST_SHAPE: Final = 100
-_NUMBERED: Final = re.compile(r"(?<=\.)[0-9]+(?=\.|$)", re.ASCII)
-
-
-class Claim(NamedTuple):
-    """One key's claim on one column: an index into RECORD_COLUMNS or RESOURCE_COLUMNS."""
-
-    slot: int
-    precedence: int
-    first: bool  # no other key goes before it
-    exact: type | None  # a positive or non-empty value of this type needs no conversion
-    convert: Callable[[Value], Any]
-
-
-class ContentRule(NamedTuple):
-    """That the text under a key, or in an event, is content of a class."""
-
-    content_class: ContentClass
-    genai_scope: bool = False  # only in GenAI scopes
-    evidence: tuple[tuple[str, ...], ...] = ()  # paths whose numbers and identifiers are kept
 
 
 class KeyPlan(NamedTuple):
@@ -62,137 +55,59 @@ class KeyPlan(NamedTuple):
 
     rank: int
     content: ContentRule | None
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim, ...]  # of the value itself
+    inner: tuple[Claim, ...]  # of places in the document that it is
 
 
 # A claimed key of a shape: its place among the keys; slot and exact type of its claim where that is its only
 # one and goes before all others of its column (else 0 and None); all its claims.
 Wanted = tuple[int, int, type | None, tuple[Claim, ...]]
+# A key of a shape whose value is a document: its place among the keys, itself, whether its text is content.
+WantedDocument = tuple[int, str, bool, tuple[Claim, ...]]
 # What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
 # is content, and the keys that are claimed. Plain tuples: unpacking one takes half of a NamedTuple's time.
-Shape = tuple[int, bool, tuple[Wanted, ...]]
-
-
-class EventClaim(NamedTuple):
-    """An attribute of a span event that names a column of its span."""
-
-    event: str
-    key: str
-    slot: int
-    convert: Callable[[Value], Any]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """All tables as loaded: by key with N for numbers, prefixes by rank, and the rest by kind."""
-
-    columns: tuple[str, ...]  # that claims name by their index
-    dialects: dict[int, str] = field(default_factory=dict)
-    key_prefixes: list[tuple[str, int]] = field(default_factory=list)
-    scope_prefixes: list[str] = field(default_factory=list)
-    event_prefixes: list[tuple[str, int]] = field(default_factory=list)
-    metric_prefixes: list[tuple[str, int]] = field(default_factory=list)
-    claims: dict[str, list[Claim]] = field(default_factory=dict)
-    content: dict[str, ContentRule] = field(default_factory=dict)
-    event_content: dict[str, ContentRule] = field(default_factory=dict)
-    event_claims: list[EventClaim] = field(default_factory=list)
-    content_suffixes: list[tuple[str, ContentRule]] = field(default_factory=list)
-
-    def key_rank(self, key: str) -> int:
-        """The rank of the dialect that a key belongs to."""
-        return _prefix_rank(key, self.key_prefixes) if key.startswith(self._beginnings) else NO_DIALECT
-
-    @cached_property
-    def _beginnings(self) -> tuple[str, ...]:
-        return tuple(entry for entry, _ in self.key_prefixes)
-
-    @cached_property
-    def _endings(self) -> tuple[str, ...]:
-        return tuple(suffix for suffix, _ in self.content_suffixes)
-
-    def content_by_suffix(self, key: str) -> ContentRule | None:
-        """The rule for the text under a key that no table names."""
-        dotted = f".{key}".lower()
-        if not dotted.endswith(self._endings):
-            return None
-        return next((rule for suffix, rule in self.content_suffixes if dotted.endswith(suffix)), None)
-
-    def telling_words(self) -> list[bytes]:
-        """Of what makes a record GenAI (its keys, a log event's or a metric's name) one is in its bytes."""
-        entries = (*self.key_prefixes, *self.event_prefixes, *self.metric_prefixes)
-        return [word.encode() for word in dict.fromkeys(entry for entry, _ in entries)]
-
-    def event_rank(self, name: str) -> int:
-        """The rank of the dialect that a log event's name belongs to."""
-        return _prefix_rank(name, self.event_prefixes)
-
-    def metric_rank(self, name: str) -> int:
-        """The rank of the dialect that a metric's name belongs to."""
-        return _prefix_rank(name, self.metric_prefixes)
-
-    def is_genai_scope_name(self, name: str) -> bool:
-        """Whether an instrumentation scope of this name only ever instruments GenAI."""
-        return name.startswith(tuple(self.scope_prefixes))
-
-
-def _prefix_rank(name: str, prefixes: Iterable[tuple[str, int]]) -> int:
-    """The lowest rank of the entries that name is or, for entries with a final dot, begins with."""
-    return min((rank for entry, rank in prefixes if _fits(name, entry)), default=NO_DIALECT)
-
-
-def _fits(name: str, entry: str) -> bool:
-    return name.startswith(entry) if entry.endswith(".") else name == entry
-
-
-def claiming_keys(rules: Rules, column: str) -> tuple[str, ...]:
-    """The keys, N for numbers, that the tables map to a column, those of span events included."""
-    of_attributes = (
-        (key, rules.columns[claim.slot]) for key, claims in rules.claims.items() for claim in claims
-    )
-    of_events = ((claim.key, RECORD_COLUMNS[claim.slot]) for claim in rules.event_claims)
-    return tuple(key for key, filled in (*of_attributes, *of_events) if filled == column)
-
-
-def general_key(key: str) -> str:
-    """A key as the tables name it: N for every number between dots."""
-    return _NUMBERED.sub("N", key)
+Shape = tuple[int, bool, tuple[Wanted, ...], tuple[WantedDocument, ...]]
 
 
 class KeyPlans(dict[str, KeyPlan]):
     """Key → plan, worked out when a key is first met and remembered."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, most: int) -> None:
         super().__init__()
         self._rules = rules
+        self._most = most
 
     def __missing__(self, key: str) -> KeyPlan:
         plan = self._plan(key)
         if len(key) <= _LONGEST_KEY:
-            if len(self) >= _REMEMBERED_KEYS:
+            if len(self) >= self._most:
                 self.clear()
             self[key] = plan
         return plan
 
     def _plan(self, key: str) -> KeyPlan:
         general = general_key(key)
-        claims = tuple(self._rules.claims.get(general, ()))
+        claims = self._rules.claims.get(general, ())
+        whole = tuple(claim for claim in claims if not claim.path)
+        inner = tuple(claim for claim in claims if claim.path)
         content = self._rules.content.get(general)
-        if content is None and not claims:
+        if content is None and not whole:
             content = self._rules.content_by_suffix(key)
-        return KeyPlan(self._rules.key_rank(key), content, claims)
+        return KeyPlan(self._rules.key_rank(key), content, whole, inner)
 
 
 class Shapes(dict[tuple[str, ...], Shape]):
     """The keys of a list of attributes, in order → shape. One instrumentation sends few different ones."""
 
-    def __init__(self, plans: KeyPlans) -> None:
+    def __init__(self, plans: KeyPlans, most: int) -> None:
         super().__init__()
         self._plans = plans
+        self._most = most
 
     def __missing__(self, keys: tuple[str, ...]) -> Shape:
         shape = self._shape(keys)
         if len(keys) <= _LONGEST_SHAPE and max(map(len, keys), default=0) <= _LONGEST_KEY:
-            if len(self) >= _REMEMBERED_SHAPES:
+            if len(self) >= self._most:
                 self.clear()
             self[keys] = shape
         return shape
@@ -202,7 +117,12 @@ class Shapes(dict[tuple[str, ...], Shape]):
         rank = min((plan.rank for plan in plans), default=NO_DIALECT)
         marked = any(plan.content is not None for plan in plans)
         wanted = tuple(_wanted(place, plan.claims) for place, plan in enumerate(plans) if plan.claims)
-        return rank, marked, wanted
+        documents = tuple(
+            (place, keys[place], plan.content is not None, plan.inner)
+            for place, plan in enumerate(plans)
+            if plan.inner
+        )
+        return rank, marked, wanted, documents
 
 
 def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:
@@ -211,90 +131,97 @@ def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:
     return place, 0, None, claims
 
 
-class Tables(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What holds for the records of a scope and event name."""
+
     rules: Rules
-    resource_rules: Rules
     keys: KeyPlans
-    resource_keys: KeyPlans
     records: Shapes  # of the attributes of spans, log records, data points
+
+
+@dataclass(frozen=True, eq=False)
+class AllTables(Tables):
+    """What holds for every record, what holds for resources, and the way to what holds for some records."""
+
+    resource_rules: Rules
     resources: Shapes
+    every_rule: Rules  # those for some records included
+    _bound: BoundTables
+
+    def of(self, scope: str, event: str = "") -> Tables:
+        """What holds for a scope's records, or its log records of an event name."""
+        return self._bound.find(scope, event) or self
+
+
+class BoundTables:
+    """Tables of records for which more holds than for others, compiled when the first one comes."""
+
+    def __init__(self, documents: list[Document]) -> None:
+        self._documents = documents
+        self._conditions = [
+            (number, tuple(document.get("only_scopes", ())), tuple(document.get("only_events", ())))
+            for number, document in enumerate(documents)
+            if is_bound(document)
+        ]
+        self._compiled: dict[tuple[int, ...], Tables | None] = {(): None}
+        self._found: dict[tuple[str, str], Tables | None] = {}
+
+    def find(self, scope: str, event: str) -> Tables | None:
+        """The tables for a scope and event name, None where only the common ones hold."""
+        try:
+            return self._found[scope, event]
+        except KeyError:
+            return self._remember(scope, event, self._for(scope, event))
+
+    def _remember(self, scope: str, event: str, found: Tables | None) -> Tables | None:
+        if len(scope) + len(event) <= _LONGEST_KEY:
+            if len(self._found) >= _REMEMBERED_NAMES:
+                self._found.clear()
+            self._found[scope, event] = found
+        return found
+
+    def _for(self, scope: str, event: str) -> Tables | None:
+        fitting = tuple(
+            number
+            for number, scopes, events in self._conditions
+            if _fits_any(scope, scopes) or _fits_any(event, events)
+        )
+        if fitting not in self._compiled:
+            self._compiled[fitting] = _compiled_for(self._documents, fitting)
+        return self._compiled[fitting]
+
+
+def _fits_any(name: str, entries: tuple[str, ...]) -> bool:
+    return any(fits(name, entry) for entry in entries)
 
 
 @cache
-def tables() -> Tables:
+def tables() -> AllTables:
     """The tables of this package, read once per process."""
     files = sorted(resources.files("semconv").joinpath("dialects").iterdir(), key=lambda file: file.name)
     documents = [tomllib.loads(file.read_text("utf-8")) for file in files if file.name.endswith(".toml")]
     return compile_tables(documents)
 
 
-def compile_tables(documents: Iterable[Mapping[str, Any]]) -> Tables:
+def compile_tables(documents: Iterable[Document]) -> AllTables:
     """Tables of parsed TOML documents; ValueError names a row that is wrong."""
-    of_records, of_resources = Rules(RECORD_COLUMNS), Rules(RESOURCE_COLUMNS)
-    for document in sorted(documents, key=lambda document: int(document["rank"])):
-        _add_dialect(of_records, document)
-        _add_content(of_records, document)
-        _add_content(of_resources, document)
-        _add_claims(of_records, document.get("claims", ()))
-        _add_claims(of_resources, document.get("resource_claims", ()))
-    _mark_first(of_records)
-    _mark_first(of_resources)
-    keys, resource_keys = KeyPlans(of_records), KeyPlans(of_resources)
-    return Tables(of_records, of_resources, keys, resource_keys, Shapes(keys), Shapes(resource_keys))
+    ordered = sorted(documents, key=lambda document: int(document["rank"]))
+    every_rule = record_rules(ordered, tuple(range(len(ordered))))
+    of_records, of_resources = record_rules(ordered, ()), resource_rules(ordered)
+    keys, resource_keys = KeyPlans(of_records, _REMEMBERED_KEYS), KeyPlans(of_resources, _REMEMBERED_KEYS)
+    return AllTables(
+        of_records,
+        keys,
+        Shapes(keys, _REMEMBERED_SHAPES),
+        of_resources,
+        Shapes(resource_keys, _REMEMBERED_SHAPES),
+        every_rule,
+        BoundTables(ordered),
+    )
 
 
-def _add_dialect(rules: Rules, document: Mapping[str, Any]) -> None:
-    rank = document["rank"]
-    if "name" in document:
-        rules.dialects[rank] = document["name"]
-    rules.key_prefixes.extend((entry, rank) for entry in document.get("keys", ()))
-    rules.event_prefixes.extend((entry, rank) for entry in document.get("events", ()))
-    rules.metric_prefixes.extend((entry, rank) for entry in document.get("metrics", ()))
-    rules.scope_prefixes.extend(document.get("scopes", ()))
-
-
-def _add_claims(rules: Rules, rows: Iterable[Mapping[str, Any]]) -> None:
-    for row in rows:
-        if row["column"] not in rules.columns or row["convert"] not in CONVERTERS:
-            raise ValueError(f"dialect row {row}: no such column or converter")
-        convert = row["convert"]
-        slot = rules.columns.index(row["column"])
-        claim = Claim(slot, row["precedence"], False, EXACT_TYPES.get(convert), CONVERTERS[convert])
-        rules.claims.setdefault(row["key"], []).append(claim)
-
-
-def _mark_first(rules: Rules) -> None:
-    """Mark the claims that need not wait for others: alone in the lowest precedence of their column."""
-    by_slot: dict[int, list[int]] = {}
-    for claims in rules.claims.values():
-        for claim in claims:
-            by_slot.setdefault(claim.slot, []).append(claim.precedence)
-    for slot, precedences in by_slot.items():
-        if len(set(precedences)) != len(precedences):
-            raise ValueError(
-                f"two dialect rows claim column {slot} with one precedence: {sorted(precedences)}"
-            )
-    for key, claims in rules.claims.items():
-        rules.claims[key] = [
-            claim._replace(first=claim.precedence == min(by_slot[claim.slot]) and ".N" not in key)
-            for claim in claims
-        ]
-
-
-def _add_content(rules: Rules, document: Mapping[str, Any]) -> None:
-    for row in document.get("content", ()):
-        rules.content[row["key"]] = _content_rule(row)
-    for row in document.get("event_content", ()):
-        rules.event_content[row["event"]] = _content_rule(row)
-    for row in document.get("content_suffixes", ()):
-        rules.content_suffixes.append((row["suffix"], _content_rule(row)))
-    for row in document.get("event_claims", ()):
-        slot = RECORD_COLUMNS.index(row["column"])
-        rules.event_claims.append(EventClaim(row["event"], row["key"], slot, CONVERTERS[row["convert"]]))
-
-
-def _content_rule(row: Mapping[str, Any]) -> ContentRule:
-    if row["class"] not in CONTENT_CLASSES:
-        raise ValueError(f"dialect row {row}: no such content class")
-    paths = tuple(tuple(path.split(".")) for path in row.get("evidence", ()))
-    return ContentRule(row["class"], row.get("genai_scope", False), paths)
+def _compiled_for(documents: list[Document], fitting: tuple[int, ...]) -> Tables:
+    rules = record_rules(documents, fitting)
+    keys = KeyPlans(rules, _REMEMBERED_BOUND_KEYS)
+    return Tables(rules, keys, Shapes(keys, _REMEMBERED_BOUND_SHAPES))

@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from semconv import notes as note
-from semconv.claims import Claimed
+from semconv.claims import Claimed, claim_name
 from semconv.context import Context, Reads, Row, in_portions, is_kept
-from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
+from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
+from semconv.dialects import Tables
 from semconv.faults import log_record_fault
 from semconv.gate import Gate, Taken
 from semconv.notes import note_list
@@ -27,6 +28,7 @@ class Draft(NamedTuple):
     received: LogRecord
     record: LogRecord  # redacted
     claimed: Claimed
+    tables: Tables  # that hold for it
 
 
 _READS: Final = Reads[Draft](rank=lambda draft: draft.claimed.rank, weight=lambda _: 1)
@@ -43,11 +45,14 @@ def extract_logs(context: Context, senders: Senders, group: ScopeGroup) -> Itera
         rows.count(log_records_not_kept=len(drafts) - len(kept))
         if kept:
             sender, identity = senders.read(group, len(kept), names_genai=by_scope), senders.identity(group)
-            gate = context.gate(genai_scope=genai_scope)
+            gates = {
+                own: context.gate(own=own, genai_scope=genai_scope)
+                for own in {draft.tables for draft in kept}
+            }
             for draft in kept:
                 record_hash = _record_hash(identity, draft.received)
                 make_row = _row if context.budget.own >= 0 else _short_row
-                rows.log_records.append(make_row(context, sender, gate, draft, record_hash))
+                rows.log_records.append(make_row(context, sender, gates[draft.tables], draft, record_hash))
         yield
 
 
@@ -59,17 +64,19 @@ def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
         read += 1
         if log_record_fault(record.time_unix_nano, record.observed_time_unix_nano) is None:
             redacted = record if redaction is None else redaction.log_record(record)
-            yield Draft(record, redacted, _claim(context, record, redacted))
+            own = context.tables.of(group.scope.name, _event_name(record))
+            yield Draft(record, redacted, _claim(context, own, record, redacted), own)
         else:
             rejected += 1
     context.rows.count(log_records_read=read, log_records_rejected=rejected)
 
 
-def _claim(context: Context, received: LogRecord, redacted: LogRecord) -> Claimed:
-    """The attributes' claims; the event's name alone may make a record GenAI."""
-    claimed = context.claim(received.attributes, redacted.attributes, redacted.notes)
-    rank = context.tables.rules.event_rank(_event_name(received))
-    return claimed._replace(rank=min(rank, claimed.rank))
+def _claim(context: Context, own: Tables, received: LogRecord, redacted: LogRecord) -> Claimed:
+    """The attributes' and the event name's claims; the name alone may make a record GenAI."""
+    claimed = context.claim(own, received.attributes, redacted.attributes, redacted.notes)
+    name = _event_name(received)
+    rank = min(own.rules.event_rank(name), claimed.rank)
+    return claim_name(claimed._replace(rank=rank), own.rules, name)
 
 
 def _event_name(record: LogRecord) -> str:
@@ -91,7 +98,7 @@ def _record_hash(identity: Any, record: LogRecord) -> str:
 
 
 def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash: str) -> Row:
-    received, record, claimed = draft
+    received, record, claimed, _ = draft
     notes = record.notes
     taken = Taken(notes)
     body = gate.body(_event_name(received), record.body, taken)
@@ -129,7 +136,7 @@ def _short_row(context: Context, sender: Sender, gate: Gate, draft: Draft, recor
     """The row of a record in a request whose rows hold too much text already."""
     draft.record.notes.append(note.TEXT_DROPPED)
     short, bare = context.in_short(), draft._replace(record=draft.record._replace(body=None))
-    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), bare, record_hash)
+    return _row(short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), bare, record_hash)
 
 
 def _time_us(context: Context, record: LogRecord) -> int:

@@ -11,7 +11,8 @@ import orjson
 from semconv import notes as note
 from semconv.claims import Claimed
 from semconv.context import Context, Reads, Row, exemplar_json, in_portions, is_kept
-from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
+from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
+from semconv.dialects import Tables
 from semconv.faults import point_fault
 from semconv.gate import Gate, Taken
 from semconv.notes import note_list
@@ -65,8 +66,8 @@ def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> It
     counted.
     """
     rows, keep = context.rows, context.settings.keep_metrics
-    by_scope = names_genai(context.tables, group.scope)
-    drafts = (draft for metric in group.records for draft in _acceptable(context, metric))
+    by_scope, tables = names_genai(context.tables, group.scope), context.tables.of(group.scope.name)
+    drafts = (draft for metric in group.records for draft in _acceptable(context, metric, tables))
     for portion, genai_scope in in_portions(context, by_scope, drafts, _READS):
         kept = [
             draft for draft in portion if is_kept(keep, genai=by_scope or draft.claimed.rank < NO_DIALECT)
@@ -74,19 +75,19 @@ def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> It
         rows.count(metric_points_not_kept=len(portion) - len(kept))
         if kept:
             sender, identity = senders.read(group, len(kept), names_genai=by_scope), senders.identity(group)
-            gate = context.gate(genai_scope=genai_scope)
+            gate = context.gate(own=tables, genai_scope=genai_scope)
             for _, own in groupby(kept, lambda draft: id(draft.metric)):
                 rows.metric_points.extend(_rows_of_metric(context, sender, gate, identity, list(own)))
         yield
 
 
-def _acceptable(context: Context, metric: Metric) -> Iterator[Draft]:
+def _acceptable(context: Context, metric: Metric, tables: Tables) -> Iterator[Draft]:
     redaction = context.redaction
     rank, rejected = context.tables.rules.metric_rank(metric.name), 0
     for point in metric.points:
         if point_fault(point.time_unix_nano, point.start_time_unix_nano) is None:
             redacted = point if redaction is None else redaction.point(point)
-            claimed = context.claim(point.attributes, redacted.attributes, point.notes)
+            claimed = context.claim(tables, point.attributes, redacted.attributes, point.notes)
             # The metric's name alone may make a point GenAI.
             yield Draft(metric, point, redacted, claimed._replace(rank=min(rank, claimed.rank)))
         else:
@@ -130,7 +131,7 @@ def _series(context: Context, gate: Gate, metric: Metric, identity: Any, points:
     if context.budget.allows(total_length([*series.names, series.metadata]), points):
         return series
     short = context.in_short()
-    return _read_series(short, short.gate(genai_scope=gate.genai_scope), metric, identity)
+    return _read_series(short, short.gate(own=gate.own, genai_scope=gate.genai_scope), metric, identity)
 
 
 def _read_series(context: Context, gate: Gate, metric: Metric, identity: Any) -> Series:
@@ -194,7 +195,9 @@ def _short_row(
     draft.point.notes.append(note.TEXT_DROPPED)
     bare = draft._replace(point=draft.point._replace(exemplars=[]))
     short = context.in_short()
-    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), (series, bare), record_hash)
+    return _row(
+        short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), (series, bare), record_hash
+    )
 
 
 def _time_us(context: Context, point: Point) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from semconv import notes as note
-from semconv.claims import Claimed, claim_record
+from semconv.claims import Claimed, claim_name, claim_record
 from semconv.context import Context, Reads, Row, in_portions, is_kept, stored_time
-from semconv.dialects import NO_DIALECT, RECORD_COLUMNS
+from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
+from semconv.dialects import Tables
 from semconv.faults import span_fault
 from semconv.gate import NO_ITEMS, Gate, Taken
 from semconv.notes import note_list
@@ -36,31 +37,34 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iter
     out are counted.
     """
     rows, keep = context.rows, context.settings.keep_spans
-    by_scope = names_genai(context.tables, group.scope)
-    for drafts, genai_scope in in_portions(context, by_scope, _acceptable(context, group), _READS):
+    by_scope, own = names_genai(context.tables, group.scope), context.tables.of(group.scope.name)
+    for drafts, genai_scope in in_portions(context, by_scope, _acceptable(context, group, own), _READS):
         kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
         rows.count(spans_not_kept=len(drafts) - len(kept))
         if kept:
             sender = senders.read(group, len(kept), names_genai=by_scope)
-            gate = context.gate(genai_scope=genai_scope)
+            gate = context.gate(own=own, genai_scope=genai_scope)
             for span, claimed in kept:
                 make_row = _row if context.budget.own >= 0 else _short_row
                 rows.spans.append(make_row(context, sender, gate, span, claimed))
         yield
 
 
-def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
+def _acceptable(context: Context, group: ScopeGroup, own: Tables) -> Iterator[Draft]:
     redaction = context.redaction
+    named = bool(own.rules.names)
     read = rejected = 0
     span: Span
     for span in group.records:
         read += 1
         if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None:
             if redaction is None:
-                yield span, claim_record(span.attributes, context.tables.records, span.notes)
+                claimed = claim_record(span.attributes, own.records, span.notes)
+                yield span, claim_name(claimed, own.rules, span.name) if named else claimed
             else:
                 redacted = redaction.span(span)
-                yield redacted, context.claim(span.attributes, redacted.attributes, span.notes)
+                claimed = context.claim(own, span.attributes, redacted.attributes, span.notes)
+                yield redacted, claim_name(claimed, own.rules, span.name)
         else:
             rejected += 1
     context.rows.count(spans_read=read, spans_rejected=rejected)
@@ -123,7 +127,7 @@ def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed
         dropped_links_count=span.dropped_links_count + len(span.links),
     )
     short = context.in_short()
-    return _row(short, sender, short.gate(genai_scope=gate.genai_scope), bare, claimed)
+    return _row(short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), bare, claimed)
 
 
 def _duration(span: Span, received_at: int) -> int | None:

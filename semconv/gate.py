@@ -17,7 +17,7 @@ log record's event name or a metric's name. So a span without any GenAI attribut
 travels beside one that has some. Whether a record *is* GenAI (``keep``) never depends on its neighbours.
 
 What is taken goes to ``contents`` if its class is switched on, else nowhere. ``evidence`` tells the lengths
-and keeps the numbers and short identifiers of the places that the tables list, never text.
+and keeps the numbers and short identifiers of the places that the tables list or claim, never text.
 
 The gate also keeps the bounds of what is stored: the number of attributes (those that are claimed, or that the
 settings refer to, stay before others), and the length of texts and keys.
@@ -25,21 +25,21 @@ settings refer to, stay before others), and the length of texts and keys.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import orjson
 
 from semconv import notes as note
-from semconv.claims import Claimed, drop_long
-from semconv.dialects import ContentRule, Tables, general_key
+from semconv.claims import Claimed, Kept, drop_long
+from semconv.dialect_rules import ContentRule, general_key
+from semconv.dialects import AllTables, Tables
+from semconv.documents import may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
 from semconv.settings import ContentClass, Settings
 from semconv.values import (
     cut_text,
     cut_value,
     has_text,
-    is_small_json,
     json_text,
     longest_text,
     utf8_length,
@@ -54,8 +54,6 @@ _LONG_TEXT: Final = ContentRule("prompts")
 _ERROR_TEXT: Final = ContentRule("prompts")
 _UNNAMED_BODY: Final = ContentRule("prompts")
 
-# What evidence may keep of a string: an identifier or an enumerated word.
-_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,96}", re.ASCII)
 _MAX_KEPT: Final = 256  # values per key
 # Of one record evidence tells no more places than a conversation in indexed keys has, and no longer names.
 # JSON text of one record's attributes, or of its events. 64 MiB of control characters are 384 MiB of it.
@@ -97,10 +95,15 @@ class Taken:
 class Gate:
     """The gate for the records of one scope message."""
 
-    def __init__(self, tables: Tables, settings: Settings, *, genai_scope: bool) -> None:
+    def __init__(
+        self, all_tables: AllTables, settings: Settings, *, own: Tables | None = None, genai_scope: bool
+    ) -> None:
+        """``own`` are the tables for the records, where more holds for them than for all."""
+        tables = own or all_tables
         self.genai_scope = genai_scope
+        self.own = own
         self._plans = tables.keys
-        self._claims = (tables.rules.claims, tables.resource_rules.claims)
+        self._claims = (tables.rules.claims, all_tables.resource_rules.claims)
         self._event_content = tables.rules.event_content
         self._settings = settings
         self._capture = settings.capture
@@ -120,12 +123,12 @@ class Gate:
             taken.dropped_attributes = sent - len(attributes)
             drop_long(claimed.values, taken.notes)
         if claimed.marked:
-            self._take_marked(attributes, taken, "")
+            self._take_marked(attributes, taken, "", claimed.kept)
         raw = orjson.dumps(attributes)
         if len(raw) > self._harmless:
             del raw  # it may be large
             drop_long(claimed.values, taken.notes)
-            self._shorten(attributes, taken, "")
+            self._shorten(attributes, taken, "", claimed.kept)
             return self._bounded_text(attributes, taken)
         return raw.decode()
 
@@ -216,18 +219,24 @@ class Gate:
             notes.append(note.VALUE_CUT)
         return cut
 
-    def _take(self, place: str, value: Value, rule: ContentRule, taken: Taken) -> None:
+    def _take(
+        self, place: str, value: Value, rule: ContentRule, taken: Taken, kept: dict[str, Any] | None = None
+    ) -> None:
         text = value if isinstance(value, str) else json_text(value)
         place = place[:_MAX_PLACE]
-        taken.add(place, text, _kept_values(value, rule.evidence) if rule.evidence else {})
+        listed = _kept_values(value, rule.evidence) if rule.evidence else {}
+        taken.add(place, text, {**listed, **kept} if kept else listed)
         if rule.content_class in self._capture:
             taken.contents.append((rule.content_class, place, text))
 
-    def _take_marked(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
+    def _take_marked(
+        self, attributes: Attributes, taken: Taken, prefix: str, kept: Kept | None = None
+    ) -> None:
+        kept = kept or {}
         for key, value in list(attributes.items()):
             rule = self._plans[key].content
             if rule and (self.genai_scope or not rule.genai_scope) and has_text(value):
-                self._take(prefix + key, attributes.pop(key), rule, taken)
+                self._take(prefix + key, attributes.pop(key), rule, taken, kept.get(key))
 
     def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, prefix: str) -> None:
         for key, value in list(attributes.items()):
@@ -235,11 +244,12 @@ class Gate:
             if not plan.claims and has_text(value):
                 self._take(prefix + key, attributes.pop(key), plan.content or rule, taken)
 
-    def _shorten(self, attributes: Attributes, taken: Taken, prefix: str) -> None:
+    def _shorten(self, attributes: Attributes, taken: Taken, prefix: str, kept: Kept | None = None) -> None:
         """Take what is too long for a GenAI scope, then cut what is too long for the lake."""
+        kept = kept or {}
         for key, value in list(attributes.items()):
             if self.genai_scope and longest_text(value) > LONG_TEXT_BYTES:
-                self._take(prefix + key, attributes.pop(key), _LONG_TEXT, taken)
+                self._take(prefix + key, attributes.pop(key), _LONG_TEXT, taken, kept.get(key))
             elif utf8_length(key) <= LONG_TEXT_BYTES:
                 attributes[key] = self.cut(value, taken.notes)
             else:
@@ -250,22 +260,13 @@ class Gate:
 
 def _kept_values(value: Value, paths: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
     """The numbers and identifiers at the paths of a JSON value, which may be text; the first 256."""
-    document = _json_document(value)
+    document = read_document(value)
     found: dict[str, Any] = {}
     for path in paths:
         for place, leaf in _leaves(document, path, ""):
-            if len(found) < _MAX_KEPT and _may_be_kept(leaf):
+            if len(found) < _MAX_KEPT and may_be_kept(leaf):
                 found[place] = leaf
     return found
-
-
-def _json_document(value: Value) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value) if value[:1] in ("[", "{") and is_small_json(value) else None
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _leaves(value: Any, path: tuple[str, ...], place: str) -> list[tuple[str, Any]]:
@@ -279,9 +280,3 @@ def _leaves(value: Any, path: tuple[str, ...], place: str) -> list[tuple[str, An
     if isinstance(value, dict) and step in value:
         return _leaves(value[step], rest, f"{place}.{step}")
     return []
-
-
-def _may_be_kept(leaf: Any) -> bool:
-    if isinstance(leaf, str):
-        return _IDENTIFIER.fullmatch(leaf) is not None
-    return isinstance(leaf, int | float)

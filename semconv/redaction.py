@@ -26,7 +26,8 @@ from operator import is_
 from typing import Final, TypeVar
 
 from semconv import notes as note
-from semconv.dialects import Tables, claiming_keys, general_key, tables
+from semconv.dialect_rules import claiming_keys, general_key, inner_keys
+from semconv.dialects import AllTables, tables
 from semconv.otlp import (
     Attributes,
     Event,
@@ -61,16 +62,17 @@ _ESCAPE: Final = re.compile(r"\\+u00([2-7][0-9a-fA-F])")
 class Redaction:
     """The rules of a deployment, compiled. Records come back as they are where no rule fits them."""
 
-    def __init__(self, rules: RedactionRules, dialects: Tables) -> None:
+    def __init__(self, rules: RedactionRules, dialects: AllTables) -> None:
         self._secret = rules.secret
         self._hashes = _Hashes(rules.secret)
-        self._user_keys = claiming_keys(dialects.rules, "user_id")
+        self._user_keys = claiming_keys(dialects.every_rule, "user_id")
         self._service_keys = claiming_keys(dialects.resource_rules, "service_name")
         users = {"keep": (), "drop": (), "hash": (), rules.user_ids: self._user_keys}
         self._actions = _Actions(
             (_Keys(rules.drop, users["drop"]), _dropped), (_Keys(rules.hash, users["hash"]), self.hashed)
         )
-        named = (*rules.drop, *rules.hash, *users["drop"], *users["hash"])
+        within = () if rules.user_ids == "keep" else inner_keys(dialects.every_rule, "user_id")
+        named = (*rules.drop, *rules.hash, *users["drop"], *users["hash"], *within)
         self._may_name = _naming(named)
         self._longest = max(map(len, named), default=0)
 

@@ -9,7 +9,8 @@ import orjson
 
 from semconv.claims import claim_resource, drop_long
 from semconv.context import Context, Row
-from semconv.dialects import NO_DIALECT, RESOURCE_COLUMNS, Tables
+from semconv.dialect_rules import NO_DIALECT, RESOURCE_COLUMNS
+from semconv.dialects import AllTables
 from semconv.gate import Taken
 from semconv.notes import note_list
 from semconv.otlp import Attributes, Notes, Resource, Scope, ScopeGroup
@@ -86,7 +87,7 @@ class Senders:
         return self._parts[key]
 
 
-def names_genai(tables: Tables, scope: Scope) -> bool:
+def names_genai(tables: AllTables, scope: Scope) -> bool:
     """Whether the scope's name or one of its attributes, as received, is of a dialect."""
     if tables.rules.is_genai_scope_name(scope.name):
         return True

@@ -12,7 +12,8 @@ import pytest
 
 from semconv import columns
 from semconv.claims import claim_record
-from semconv.dialects import RECORD_COLUMNS, compile_tables, tables
+from semconv.dialect_rules import RECORD_COLUMNS
+from semconv.dialects import compile_tables, tables
 from semconv.extract import Extracted, extract
 from semconv.notes import EXTRACTION_NOTES
 from semconv.otlp import INT64_MAX

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from semconv.dialects import claiming_keys, tables
+from semconv.dialect_rules import claiming_keys
+from semconv.dialects import tables
 from semconv.extract import Extracted, extract
 from semconv.redaction import Redaction, redaction
 from semconv.request import Request
@@ -36,7 +37,7 @@ from tests.otlp_data import (
 CANARY = "canary@example.com"
 SECRET = b"0123456789abcdef"
 TABLES = ("spans", "log_records", "metric_points", "contents")
-USER_KEYS = claiming_keys(tables().rules, "user_id")
+USER_KEYS = claiming_keys(tables().every_rule, "user_id")
 GENAI = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 12}
 
 

@@ -1,0 +1,295 @@
+"""The rows of the dialect tables as rules: what they say of keys, scopes, events, metrics and names, before it is
+looked up by the keys that records really have (:mod:`semconv.dialects`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+
+from semconv.columns import CLAIMED
+from semconv.converters import CONVERTERS, EXACT_TYPES
+from semconv.otlp import Value
+from semconv.settings import CONTENT_CLASSES, ContentClass
+
+Document = Mapping[str, Any]  # a parsed TOML file
+
+RECORD_COLUMNS: Final = (*(name for name, _ in CLAIMED), "token_type")
+RESOURCE_COLUMNS: Final = (
+    "service_name",
+    "service_namespace",
+    "service_version",
+    "deployment_environment",
+    "resource_billing_account",
+    "resource_plan_tier",
+)
+NO_DIALECT: Final = 1000  # above every rank
+
+_NOTHING_SAID: Final[list[NameClaim]] = []
+_CLAIM_FIELDS: Final = {"key", "column", "convert", "precedence"}
+_TEXT_COLUMNS: Final = {name for name, of_type in CLAIMED if of_type == pa.string()}
+_NUMBERED: Final = re.compile(r"(?<=\.)[0-9]+(?=\.|$)", re.ASCII)
+
+
+class Claim(NamedTuple):
+    """One key's claim on one column: an index into RECORD_COLUMNS or RESOURCE_COLUMNS."""
+
+    slot: int
+    precedence: int
+    first: bool  # no other key goes before it
+    exact: type | None  # a positive or non-empty value of this type needs no conversion
+    convert: Callable[[Value], Any]
+    path: tuple[str, ...] = ()  # the place in the value, which is a document; () = the value itself
+
+
+class NameClaim(NamedTuple):
+    """What a span's or log event's name says of a text column."""
+
+    slot: int
+    value: str
+    rank: int
+    telling: bool  # the name makes its record one of the dialect
+
+
+class ContentRule(NamedTuple):
+    """That the text under a key, or in an event, is content of a class."""
+
+    content_class: ContentClass
+    genai_scope: bool = False  # only in GenAI scopes
+    evidence: tuple[tuple[str, ...], ...] = ()  # paths whose numbers and identifiers are kept
+
+
+class EventClaim(NamedTuple):
+    """An attribute of a span event that names a column of its span."""
+
+    event: str
+    key: str
+    slot: int
+    convert: Callable[[Value], Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All tables as loaded: by key with N for numbers, prefixes by rank, and the rest by kind."""
+
+    columns: tuple[str, ...]  # that claims name by their index
+    ranks: set[int] = field(default_factory=set)
+    bound_to: list[str] = field(default_factory=list)  # names of scopes and events
+    dialects: dict[int, str] = field(default_factory=dict)
+    key_prefixes: list[tuple[str, int]] = field(default_factory=list)
+    scope_prefixes: list[str] = field(default_factory=list)
+    event_prefixes: list[tuple[str, int]] = field(default_factory=list)
+    metric_prefixes: list[tuple[str, int]] = field(default_factory=list)
+    claims: dict[str, list[Claim]] = field(default_factory=dict)
+    content: dict[str, ContentRule] = field(default_factory=dict)
+    event_content: dict[str, ContentRule] = field(default_factory=dict)
+    event_claims: list[EventClaim] = field(default_factory=list)
+    content_suffixes: list[tuple[str, ContentRule]] = field(default_factory=list)
+    names: dict[str, list[NameClaim]] = field(default_factory=dict)
+
+    def key_rank(self, key: str) -> int:
+        """The rank of the dialect that a key belongs to."""
+        return _prefix_rank(key, self.key_prefixes) if key.startswith(self._beginnings) else NO_DIALECT
+
+    @cached_property
+    def _beginnings(self) -> tuple[str, ...]:
+        return tuple(entry for entry, _ in self.key_prefixes)
+
+    @cached_property
+    def _endings(self) -> tuple[str, ...]:
+        return tuple(suffix for suffix, _ in self.content_suffixes)
+
+    def content_by_suffix(self, key: str) -> ContentRule | None:
+        """The rule for the text under a key that no table names."""
+        dotted = f".{key}".lower()
+        if not dotted.endswith(self._endings):
+            return None
+        return next((rule for suffix, rule in self.content_suffixes if dotted.endswith(suffix)), None)
+
+    def telling_words(self) -> list[bytes]:
+        """Of what makes a record GenAI (its keys, a log event's or a metric's name) one is in its bytes."""
+        entries = (*self.key_prefixes, *self.event_prefixes, *self.metric_prefixes)
+        words = dict.fromkeys((*(entry for entry, _ in entries), *self.bound_to))
+        return [word.encode() for word in words]
+
+    def named(self, name: str) -> list[NameClaim]:
+        """What a span's or log event's name says, exact names first."""
+        said = self.names.get(name, _NOTHING_SAID)
+        if name.startswith(self._name_beginnings):
+            said = said + [
+                row
+                for entry, rows in self.names.items()
+                if entry.endswith((".", " ")) and name.startswith(entry)
+                for row in rows
+            ]
+        return said
+
+    @cached_property
+    def _name_beginnings(self) -> tuple[str, ...]:
+        return tuple(entry for entry in self.names if entry.endswith((".", " ")))
+
+    def event_rank(self, name: str) -> int:
+        """The rank of the dialect that a log event's name belongs to."""
+        return _prefix_rank(name, self.event_prefixes)
+
+    def metric_rank(self, name: str) -> int:
+        """The rank of the dialect that a metric's name belongs to."""
+        return _prefix_rank(name, self.metric_prefixes)
+
+    def is_genai_scope_name(self, name: str) -> bool:
+        """Whether an instrumentation scope of this name only ever instruments GenAI."""
+        return name.startswith(tuple(self.scope_prefixes))
+
+
+def _prefix_rank(name: str, prefixes: Iterable[tuple[str, int]]) -> int:
+    """The lowest rank of the entries that name is or, for entries with a final dot, begins with."""
+    return min((rank for entry, rank in prefixes if fits(name, entry)), default=NO_DIALECT)
+
+
+def fits(name: str, entry: str) -> bool:
+    """Whether a name is an entry or, if that has a final dot, begins with it."""
+    return name.startswith(entry) if entry.endswith(".") else name == entry
+
+
+def claiming_keys(rules: Rules, column: str) -> tuple[str, ...]:
+    """The keys, N for numbers, that the tables map to a column, those of span events included. A key within a
+    document has the document's key before it.
+    """
+    of_attributes = (
+        (".".join((key, *_map_keys(claim.path))), rules.columns[claim.slot])
+        for key, claims in rules.claims.items()
+        for claim in claims
+    )
+    of_events = ((claim.key, RECORD_COLUMNS[claim.slot]) for claim in rules.event_claims)
+    return tuple(dict.fromkeys(key for key, filled in (*of_attributes, *of_events) if filled == column))
+
+
+def inner_keys(rules: Rules, column: str) -> tuple[str, ...]:
+    """What stands in documents before the values that the tables map to a column."""
+    claims = (claim for of_key in rules.claims.values() for claim in of_key)
+    paths = (claim.path for claim in claims if claim.path and rules.columns[claim.slot] == column)
+    return tuple(dict.fromkeys(".".join(_map_keys(path)) for path in paths))
+
+
+def _map_keys(path: tuple[str, ...]) -> Iterator[str]:
+    return (step for step in path if step != "N")
+
+
+def general_key(key: str) -> str:
+    """A key as the tables name it: N for every number between dots."""
+    return _NUMBERED.sub("N", key)
+
+
+def is_bound(document: Document) -> bool:
+    """Whether a file holds for the records of some scopes or events alone."""
+    return "only_scopes" in document or "only_events" in document
+
+
+def record_rules(documents: list[Document], fitting: tuple[int, ...]) -> Rules:
+    """The rules for records of the documents that hold for all, and of those of these numbers."""
+    rules = Rules(RECORD_COLUMNS)
+    for number, document in enumerate(documents):
+        _add_dialect(rules, document)
+        if number in fitting or not is_bound(document):
+            rules.key_prefixes.extend((entry, document["rank"]) for entry in document.get("keys", ()))
+            _add_content(rules, document)
+            _add_claims(rules, document, "claims")
+            _add_names(rules, document)
+    _mark_first(rules)
+    return rules
+
+
+def resource_rules(documents: list[Document]) -> Rules:
+    """The rules for resources."""
+    rules = Rules(RESOURCE_COLUMNS)
+    for document in documents:
+        _add_content(rules, document)
+        _add_claims(rules, document, "resource_claims")
+    _mark_first(rules)
+    return rules
+
+
+def _add_dialect(rules: Rules, document: Document) -> None:
+    """What tells of names that a record is GenAI holds everywhere."""
+    rank = document["rank"]
+    if rank in rules.ranks:
+        raise ValueError(f"two dialects have the rank {rank}")
+    rules.ranks.add(rank)
+    if "name" in document:
+        rules.dialects[rank] = document["name"]
+    rules.event_prefixes.extend((entry, rank) for entry in document.get("events", ()))
+    rules.metric_prefixes.extend((entry, rank) for entry in document.get("metrics", ()))
+    rules.scope_prefixes.extend(document.get("scopes", ()))
+    for condition in ("only_scopes", "only_events"):
+        rules.bound_to.extend(document.get(condition, ()))
+
+
+def _add_claims(rules: Rules, document: Document, kind: str) -> None:
+    taken: set[tuple[str, int]] = set()
+    for row in document.get(kind, ()):
+        claim = _claim(rules, row, document["rank"])
+        if (row["column"], claim.precedence) in taken:
+            raise ValueError(f"dialect row {row}: two rows claim the column with one precedence")
+        taken.add((row["column"], claim.precedence))
+        rules.claims.setdefault(row["key"], []).append(claim)
+
+
+def _claim(rules: Rules, row: Mapping[str, Any], rank: int) -> Claim:
+    if set(row) - {"path"} != _CLAIM_FIELDS:
+        raise ValueError(f"dialect row {row}: its fields are {sorted(_CLAIM_FIELDS)} and may be path")
+    if row["column"] not in rules.columns or row["convert"] not in CONVERTERS:
+        raise ValueError(f"dialect row {row}: no such column or converter")
+    path = tuple(row["path"].split(".")) if "path" in row else ()
+    if "" in path:
+        raise ValueError(f"dialect row {row}: a step of its path is empty")
+    convert = row["convert"]
+    exact = None if path else EXACT_TYPES.get(convert)
+    slot, precedence = rules.columns.index(row["column"]), row["precedence"] * NO_DIALECT + rank
+    return Claim(slot, precedence, False, exact, CONVERTERS[convert], path)
+
+
+def _mark_first(rules: Rules) -> None:
+    """Mark the claims that need not wait for others: alone in the lowest precedence of their column."""
+    lowest: dict[int, int] = {}
+    for claims in rules.claims.values():
+        for claim in claims:
+            lowest[claim.slot] = min(claim.precedence, lowest.get(claim.slot, claim.precedence))
+    for key, claims in rules.claims.items():
+        rules.claims[key] = [
+            claim._replace(first=claim.precedence == lowest[claim.slot] and ".N" not in key)
+            for claim in claims
+        ]
+
+
+def _add_names(rules: Rules, document: Document) -> None:
+    telling = is_bound(document)
+    for row in document.get("names", ()):
+        if set(row) != {"name", "column", "value"} or row["column"] not in _TEXT_COLUMNS:
+            raise ValueError(f"dialect row {row}: its fields are name, column (one of text) and value")
+        slot = RECORD_COLUMNS.index(row["column"])
+        claim = NameClaim(slot, row["value"], document["rank"], telling)
+        rules.names.setdefault(row["name"], []).append(claim)
+
+
+def _add_content(rules: Rules, document: Document) -> None:
+    for row in document.get("content", ()):
+        rules.content[row["key"]] = _content_rule(row)
+    for row in document.get("event_content", ()):
+        rules.event_content[row["event"]] = _content_rule(row)
+    for row in document.get("content_suffixes", ()):
+        rules.content_suffixes.append((row["suffix"], _content_rule(row)))
+    for row in document.get("event_claims", ()):
+        slot = RECORD_COLUMNS.index(row["column"])
+        rules.event_claims.append(EventClaim(row["event"], row["key"], slot, CONVERTERS[row["convert"]]))
+
+
+def _content_rule(row: Mapping[str, Any]) -> ContentRule:
+    if row["class"] not in CONTENT_CLASSES:
+        raise ValueError(f"dialect row {row}: no such content class")
+    paths = tuple(tuple(path.split(".")) for path in row.get("evidence", ()))
+    return ContentRule(row["class"], row.get("genai_scope", False), paths)

@@ -1,0 +1,83 @@
+"""Documents inside attribute values: JSON as text, once or twice quoted, a dictionary as Python writes it, or a map.
+
+Reading one is bounded and never fails: what is no document, too large or too deep counts as absent.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from semconv.otlp import Value
+from semconv.values import is_small_json
+
+# Characters of a text that is read: half of the largest request, and of what Python writes, whose translation takes
+# a hundred times as long, what usage and other figures need.
+_LONGEST_JSON: Final = 32 << 20
+_LONGEST_PYTHON: Final = 64 << 10
+_PYTHON_BEGINS: Final = ("{'", "['", "[{'")
+_PYTHON_TOKEN: Final = re.compile(
+    r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|\b(?:None|True|False)\b""", re.DOTALL
+)
+_PYTHON_WORDS: Final = {"None": "null", "True": "true", "False": "false"}
+# What evidence may keep of a string: an identifier or an enumerated word.
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/@+=-]{1,256}", re.ASCII)
+
+
+def read_document(value: Value) -> Any:
+    """The list or map that a value is or spells, else None."""
+    if not isinstance(value, str):
+        return value if isinstance(value, dict | list) else None
+    if value[:1] == '"':
+        value = _loaded(value)
+    document = _of_text(value) if isinstance(value, str) else None
+    return document if isinstance(document, dict | list) else None
+
+
+def value_at(document: Any, path: tuple[str, ...]) -> Any:
+    """What stands at a path of a document, N being a list's first element; None if nothing does."""
+    for step in path:
+        if isinstance(document, dict):
+            document = document.get(step)
+        elif step == "N" and isinstance(document, list) and document:
+            document = document[0]
+        else:
+            return None
+    return document
+
+
+def may_be_kept(leaf: Any) -> bool:
+    """Whether a value of a document is a number or an identifier, and no text."""
+    if isinstance(leaf, str):
+        return _IDENTIFIER.fullmatch(leaf) is not None
+    return isinstance(leaf, int | float)
+
+
+def _of_text(text: str) -> Any:
+    if text[:1].isspace():
+        text = text.lstrip()
+    if text.startswith(_PYTHON_BEGINS):
+        return _loaded(_as_json(text)) if len(text) <= _LONGEST_PYTHON else None
+    return _loaded(text) if text.startswith(("{", "[")) else None
+
+
+def _loaded(text: str) -> Any:
+    if len(text) > _LONGEST_JSON or not is_small_json(text):
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _as_json(text: str) -> str:
+    """The JSON of what Python's repr wrote. Text with an escape or a quote in it is left out: it names nothing."""
+    return _PYTHON_TOKEN.sub(_json_token, text)
+
+
+def _json_token(match: re.Match[str]) -> str:
+    token = match[0]
+    inner = token[1:-1]
+    return _PYTHON_WORDS.get(token) or ('""' if "\\" in inner or '"' in inner else f'"{inner}"')
