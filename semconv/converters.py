@@ -62,6 +62,12 @@ def quoted_string(value: Value) -> str:
     return string(value)
 
 
+def error_status(value: Value) -> str | None:
+    """An HTTP status of 400 or more, as text; None for any other, which tells of no error."""
+    status = tokens(value)
+    return str(status) if 400 <= status <= 599 else None
+
+
 def seconds_to_ms(value: Value) -> float:
     """Seconds, returned in milliseconds."""
     return floating(value) * 1000.0
@@ -112,6 +118,7 @@ CONVERTERS: Final[dict[str, Callable[[Value], Any]]] = {
     "tokens": tokens,
     "float": floating,
     "bool": boolean,
+    "error_status": error_status,
     "seconds_to_ms": seconds_to_ms,
     "time_to_first_token": time_to_first_token,
     "strings": strings,
