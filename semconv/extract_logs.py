@@ -20,7 +20,8 @@ from semconv.sender import Sender, Senders, names_genai
 from semconv.values import json_text
 
 _CLAIMED: Final = slice(RECORD_COLUMNS.index("token_type"))  # token_type: metrics only
-# Where senders older than LogRecord.event_name (OTLP 1.5) put it.
+# Where senders older than LogRecord.event_name (OTLP 1.5) put it, and those in Rust, whose event_name tells the line of
+# the program: "event src/telemetry.rs:41".
 _EVENT_NAME_KEY: Final = "event.name"
 
 
@@ -80,8 +81,8 @@ def _claim(context: Context, own: Tables, received: LogRecord, redacted: LogReco
 
 
 def _event_name(record: LogRecord) -> str:
-    name = record.event_name or record.attributes.get(_EVENT_NAME_KEY)
-    return name if isinstance(name, str) else ""
+    name = record.attributes.get(_EVENT_NAME_KEY)
+    return name if isinstance(name, str) and name else record.event_name
 
 
 def _record_hash(identity: Any, record: LogRecord) -> str:
