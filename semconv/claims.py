@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from semconv import notes as note
 from semconv.converters import MAX_IDENTIFIER_BYTES
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Rules
-from semconv.dialects import Shapes, WantedDocument
+from semconv.dialects import Shapes, WantedDocument, WantedIf
 from semconv.documents import may_be_kept, read_document, value_at
 from semconv.otlp import Attributes, Notes, Value
 from semconv.values import utf8_length
@@ -41,32 +41,55 @@ def claim_resource(attributes: Attributes, shapes: Shapes, notes: Notes) -> Clai
     return _claim(attributes, shapes, _BLANK_RESOURCE.copy(), notes)
 
 
-def claim_name(claimed: Claimed, rules: Rules, name: str) -> Claimed:
+def claim_name(claimed: Claimed, rules: Rules, name: str, attributes: Attributes) -> Claimed:
     """Fill columns that no attribute filled from the name of a span or log event."""
     rank = claimed.rank
     for row in rules.named(name):
+        if row.when is not None and attributes.get(row.when[0]) != row.when[1]:
+            continue
         if row.telling or rank < NO_DIALECT:
             if claimed.values[row.slot] is None:
-                claimed.values[row.slot] = row.value
+                claimed.values[row.slot] = _identifier(name) if row.value is None else row.value
             rank = min(rank, row.rank) if row.telling else rank
     return claimed if rank == claimed.rank else claimed._replace(rank=rank)
+
+
+def _identifier(name: str) -> str | None:
+    return name if name and utf8_length(name) <= MAX_IDENTIFIER_BYTES else None
 
 
 def _claim(attributes: Attributes, shapes: Shapes, values: list[Any], notes: Notes) -> Claimed:
     """Fill ``values``: at once where a value needs nothing done to it and no key goes before its own."""
     waiting: list[tuple[int, int, Value]] = []
     sent = list(attributes.values())
-    rank, marked, wanted, documents = shapes[tuple(attributes)]
+    rank, marked, wanted, further = shapes[tuple(attributes)]
     for place, slot, exact, claims in wanted:
         value = sent[place]
         if type(value) is exact and value and (exact is not int or value > 0):  # type: ignore[operator]
             values[slot] = value
         else:
             _convert(value, claims, values, waiting, notes)
-    kept = _claim_within(sent, documents, values, waiting) if documents else None
+    kept = None
+    if further is not None:
+        documents, conditional = further
+        kept = _claim_within(sent, documents, values, waiting)
+        _claim_if(sent, conditional, values, waiting, notes)
     if waiting:
         _settle(values, waiting)
     return Claimed(values, rank, marked, kept)
+
+
+def _claim_if(
+    sent: list[Value],
+    conditional: tuple[WantedIf, ...],
+    values: list[Any],
+    waiting: list[tuple[int, int, Value]],
+    notes: Notes,
+) -> None:
+    """Fill ``values`` from what is claimed where another attribute has a certain value."""
+    for place, where, claim in conditional:
+        if claim.when is not None and sent[where] == claim.when[1]:
+            _convert(sent[place], (claim,), values, waiting, notes)
 
 
 def _claim_within(

@@ -18,6 +18,7 @@ from semconv.otlp import Value
 from semconv.settings import CONTENT_CLASSES, ContentClass
 
 Document = Mapping[str, Any]  # a parsed TOML file
+Condition = tuple[str, Any]  # an attribute's key, and the value that it must have
 
 RECORD_COLUMNS: Final = (*(name for name, _ in CLAIMED), "token_type")
 RESOURCE_COLUMNS: Final = (
@@ -32,6 +33,7 @@ NO_DIALECT: Final = 1000  # above every rank
 
 _NOTHING_SAID: Final[list[NameClaim]] = []
 _CLAIM_FIELDS: Final = {"key", "column", "convert", "precedence"}
+_ANY_NAME: Final = ""
 _TEXT_COLUMNS: Final = {name for name, of_type in CLAIMED if of_type == pa.string()}
 _NUMBERED: Final = re.compile(r"(?<=\.)[0-9]+(?=\.|$)", re.ASCII)
 
@@ -45,15 +47,17 @@ class Claim(NamedTuple):
     exact: type | None  # a positive or non-empty value of this type needs no conversion
     convert: Callable[[Value], Any]
     path: tuple[str, ...] = ()  # the place in the value, which is a document; () = the value itself
+    when: Condition | None = None
 
 
 class NameClaim(NamedTuple):
     """What a span's or log event's name says of a text column."""
 
     slot: int
-    value: str
+    value: str | None  # None: the name itself
     rank: int
     telling: bool  # the name makes its record one of the dialect
+    when: Condition | None = None
 
 
 class ContentRule(NamedTuple):
@@ -118,8 +122,8 @@ class Rules:
         return [word.encode() for word in words]
 
     def named(self, name: str) -> list[NameClaim]:
-        """What a span's or log event's name says, exact names first."""
-        said = self.names.get(name, _NOTHING_SAID)
+        """What a span's or log event's name says: exact names first, last what holds for any."""
+        said = self.names.get(name, _NOTHING_SAID) if name else _NOTHING_SAID
         if name.startswith(self._name_beginnings):
             said = said + [
                 row
@@ -127,7 +131,11 @@ class Rules:
                 if entry.endswith((".", " ")) and name.startswith(entry)
                 for row in rows
             ]
-        return said
+        return said + self._of_any_name
+
+    @cached_property
+    def _of_any_name(self) -> list[NameClaim]:
+        return self.names.get(_ANY_NAME, [])
 
     @cached_property
     def _name_beginnings(self) -> tuple[str, ...]:
@@ -240,17 +248,27 @@ def _add_claims(rules: Rules, document: Document, kind: str) -> None:
 
 
 def _claim(rules: Rules, row: Mapping[str, Any], rank: int) -> Claim:
-    if set(row) - {"path"} != _CLAIM_FIELDS:
-        raise ValueError(f"dialect row {row}: its fields are {sorted(_CLAIM_FIELDS)} and may be path")
+    if set(row) - {"path", "when"} != _CLAIM_FIELDS:
+        raise ValueError(f"dialect row {row}: its fields are {sorted(_CLAIM_FIELDS)}, perhaps path and when")
     if row["column"] not in rules.columns or row["convert"] not in CONVERTERS:
         raise ValueError(f"dialect row {row}: no such column or converter")
     path = tuple(row["path"].split(".")) if "path" in row else ()
     if "" in path:
         raise ValueError(f"dialect row {row}: a step of its path is empty")
     convert = row["convert"]
-    exact = None if path else EXACT_TYPES.get(convert)
     slot, precedence = rules.columns.index(row["column"]), row["precedence"] * NO_DIALECT + rank
-    return Claim(slot, precedence, False, exact, CONVERTERS[convert], path)
+    return Claim(
+        slot, precedence, False, EXACT_TYPES.get(convert), CONVERTERS[convert], path, _condition(row)
+    )
+
+
+def _condition(row: Mapping[str, Any]) -> Condition | None:
+    if "when" not in row:
+        return None
+    if "path" in row or not isinstance(row["when"], dict) or len(row["when"]) != 1:
+        raise ValueError(f"dialect row {row}: when is one attribute's key and value, and stands without path")
+    [(key, value)] = row["when"].items()
+    return key, value
 
 
 def _mark_first(rules: Rules) -> None:
@@ -269,11 +287,14 @@ def _mark_first(rules: Rules) -> None:
 def _add_names(rules: Rules, document: Document) -> None:
     telling = is_bound(document)
     for row in document.get("names", ()):
-        if set(row) != {"name", "column", "value"} or row["column"] not in _TEXT_COLUMNS:
-            raise ValueError(f"dialect row {row}: its fields are name, column (one of text) and value")
-        slot = RECORD_COLUMNS.index(row["column"])
-        claim = NameClaim(slot, row["value"], document["rank"], telling)
-        rules.names.setdefault(row["name"], []).append(claim)
+        of_value, of_record = set(row) == {"name", "column", "value"}, set(row) == {"column", "when"}
+        if not (of_value or of_record) or row["column"] not in _TEXT_COLUMNS:
+            raise ValueError(
+                f"dialect row {row}: its fields are column (one of text) with name and value, or with when"
+            )
+        slot, condition = RECORD_COLUMNS.index(row["column"]), _condition(row)
+        claim = NameClaim(slot, row.get("value"), document["rank"], telling and of_value, condition)
+        rules.names.setdefault(row.get("name", _ANY_NAME), []).append(claim)
 
 
 def _add_content(rules: Rules, document: Document) -> None:

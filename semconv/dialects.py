@@ -6,11 +6,12 @@ dialect is adding a file. What may stand in one: see dialects/otel_genai.toml an
 
 - ``path = "a.N.b"`` in a claim: the value is a document (:mod:`semconv.documents`), and what stands at that place of
   it is claimed, N being the first element of a list. Where the value is content, only numbers and identifiers are.
+- ``when = { key = value }`` in a claim: it holds where that attribute has that value.
 - ``only_scopes``, ``only_events`` in a file (exact, or with a final dot how they begin): its keys, claims, content and
   names hold for records of these scopes, and for log records of these event names, and for no others.
 - ``names``: what the name of a span or log event (exact, or with a final dot or blank how it begins) says of a column
   that no attribute filled. In a file for certain scopes or events it also tells the dialect; in others it holds only
-  for records that are GenAI by something else.
+  for records that are GenAI by something else. A row with ``when`` and no name fills the column with the name itself.
 
 Of the rows that claim one column the one of the lowest precedence present wins; of those that share it, the one of
 the dialect of the lowest rank.
@@ -55,8 +56,9 @@ class KeyPlan(NamedTuple):
 
     rank: int
     content: ContentRule | None
-    claims: tuple[Claim, ...]  # of the value itself
+    claims: tuple[Claim, ...]  # of the value itself, whatever else is there
     inner: tuple[Claim, ...]  # of places in the document that it is
+    conditional: tuple[Claim, ...]  # of the value itself, where another attribute says so
 
 
 # A claimed key of a shape: its place among the keys; slot and exact type of its claim where that is its only
@@ -64,9 +66,12 @@ class KeyPlan(NamedTuple):
 Wanted = tuple[int, int, type | None, tuple[Claim, ...]]
 # A key of a shape whose value is a document: its place among the keys, itself, whether its text is content.
 WantedDocument = tuple[int, str, bool, tuple[Claim, ...]]
+# A claimed key of a shape, and the one whose value must be as the claim says: their places among the keys.
+WantedIf = tuple[int, int, Claim]
 # What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
-# is content, and the keys that are claimed. Plain tuples: unpacking one takes half of a NamedTuple's time.
-Shape = tuple[int, bool, tuple[Wanted, ...], tuple[WantedDocument, ...]]
+# is content, and the keys that are claimed: at once; within documents and on conditions, None where there are
+# none. Plain tuples: unpacking one takes half of a NamedTuple's time.
+Shape = tuple[int, bool, tuple[Wanted, ...], tuple[tuple[WantedDocument, ...], tuple[WantedIf, ...]] | None]
 
 
 class KeyPlans(dict[str, KeyPlan]):
@@ -88,12 +93,13 @@ class KeyPlans(dict[str, KeyPlan]):
     def _plan(self, key: str) -> KeyPlan:
         general = general_key(key)
         claims = self._rules.claims.get(general, ())
-        whole = tuple(claim for claim in claims if not claim.path)
+        whole = tuple(claim for claim in claims if not claim.path and not claim.when)
+        conditional = tuple(claim for claim in claims if claim.when)
         inner = tuple(claim for claim in claims if claim.path)
         content = self._rules.content.get(general)
         if content is None and not whole:
             content = self._rules.content_by_suffix(key)
-        return KeyPlan(self._rules.key_rank(key), content, whole, inner)
+        return KeyPlan(self._rules.key_rank(key), content, whole, inner, conditional)
 
 
 class Shapes(dict[tuple[str, ...], Shape]):
@@ -122,7 +128,13 @@ class Shapes(dict[tuple[str, ...], Shape]):
             for place, plan in enumerate(plans)
             if plan.inner
         )
-        return rank, marked, wanted, documents
+        conditional = tuple(
+            (place, keys.index(claim.when[0]), claim)
+            for place, plan in enumerate(plans)
+            for claim in plan.conditional
+            if claim.when and claim.when[0] in keys
+        )
+        return rank, marked, wanted, (documents, conditional) if documents or conditional else None
 
 
 def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:

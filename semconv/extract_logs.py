@@ -77,7 +77,7 @@ def _claim(context: Context, own: Tables, received: LogRecord, redacted: LogReco
     claimed = context.claim(own, received.attributes, redacted.attributes, redacted.notes)
     name = _event_name(received)
     rank = min(own.rules.event_rank(name), claimed.rank)
-    return claim_name(claimed._replace(rank=rank), own.rules, name)
+    return claim_name(claimed._replace(rank=rank), own.rules, name, redacted.attributes)
 
 
 def _event_name(record: LogRecord) -> str:

@@ -60,11 +60,11 @@ def _acceptable(context: Context, group: ScopeGroup, own: Tables) -> Iterator[Dr
         if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None:
             if redaction is None:
                 claimed = claim_record(span.attributes, own.records, span.notes)
-                yield span, claim_name(claimed, own.rules, span.name) if named else claimed
+                yield span, claim_name(claimed, own.rules, span.name, span.attributes) if named else claimed
             else:
                 redacted = redaction.span(span)
                 claimed = context.claim(own, span.attributes, redacted.attributes, span.notes)
-                yield redacted, claim_name(claimed, own.rules, span.name)
+                yield redacted, claim_name(claimed, own.rules, redacted.name, redacted.attributes)
         else:
             rejected += 1
     context.rows.count(spans_read=read, spans_rejected=rejected)

@@ -17,8 +17,10 @@ from semconv.documents import read_document
 from tests.otlp_data import logs_message, metrics_message, only_span, read, traces_message
 
 
-def row(key: str, column: str, convert: str = "string", precedence: int = 10, **path: str) -> dict[str, Any]:
-    return {"key": key, "column": column, "convert": convert, "precedence": precedence, **path}
+def row(
+    key: str, column: str, convert: str = "string", precedence: int = 10, **further: Any
+) -> dict[str, Any]:
+    return {"key": key, "column": column, "convert": convert, "precedence": precedence, **further}
 
 
 ACME = {
@@ -182,6 +184,22 @@ def test_a_key_with_nothing_but_claimed_places_is_content_by_its_ending() -> Non
     assert own.keys["acme.x.output"].content is None
 
 
+@pytest.mark.parametrize(
+    ("attributes", "agent"),
+    [
+        ({"acme.name": "a", "acme.kind": "agent"}, "a"),
+        ({"acme.kind": "agent", "acme.name": "a"}, "a"),
+        ({"acme.kind": "tool", "acme.name": "a"}, None),
+        ({"acme.name": "a"}, None),
+        ({"acme.kind": "agent"}, None),
+        ({"acme.kind": "agent", "acme.name": ""}, None),
+    ],
+)
+def test_a_claim_may_depend_on_another_attribute(attributes: dict[str, Any], agent: str | None) -> None:
+    own = compile_tables([{**ACME, "claims": [row("acme.name", "agent_name", when={"acme.kind": "agent"})]}])
+    assert claim(own, attributes).get("agent_name") == agent
+
+
 def test_the_keys_of_a_column_name_the_places_in_documents_too() -> None:
     listed = row("acme.list", "user_id", precedence=20, path="users.N.id")
     own = compile_tables([{**ACME, "claims": [*ACME["claims"], listed]}])  # type: ignore[misc]
@@ -280,7 +298,8 @@ def test_made_up_scopes_and_events_neither_fill_the_memory_nor_compile_tables_an
 
 
 def named(own: Tables, name: str, attributes: dict[str, Any] | None = None) -> Claimed:
-    return claim_name(claim_record(attributes or {}, own.records, []), own.rules, name)
+    attributes = attributes or {}
+    return claim_name(claim_record(attributes, own.records, []), own.rules, name, attributes)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +328,25 @@ def test_a_name_of_a_common_table_says_something_of_genai_records_alone() -> Non
     assert columns(named(own, "call", {"acme.x": 1})) == {"operation": "chat"}
 
 
+@pytest.mark.parametrize(
+    ("name", "attributes", "agent"),
+    [
+        ("planner", {"acme.kind": "agent"}, "planner"),
+        ("planner", {"acme.kind": "agent", "acme.agent": "x"}, "x"),
+        ("planner", {"acme.kind": "tool"}, None),
+        ("planner", {"kind": "agent"}, None),
+        ("x" * 3000, {"acme.kind": "agent"}, None),
+        ("", {"acme.kind": "agent"}, None),
+    ],
+)
+def test_a_name_itself_may_be_what_a_column_wants(
+    name: str, attributes: dict[str, Any], agent: str | None
+) -> None:
+    names = [{"column": "agent_name", "when": {"acme.kind": "agent"}}]
+    own = compile_tables([{**ACME, "claims": [row("acme.agent", "agent_name")], "names": names}])
+    assert columns(named(own, name, attributes)).get("agent_name") == agent
+
+
 def test_names_of_spans_and_log_events_are_read(acme: AllTables) -> None:
     message = traces_message({}, scope="tool.sdk")
     message.resource_spans[0].scope_spans[0].spans[0].name = "tool.call"
@@ -334,6 +372,10 @@ def test_names_of_spans_and_log_events_are_read(acme: AllTables) -> None:
         ({"names": [{"name": "n", "column": "no_such", "value": "v"}]}, "its fields are"),
         ({"names": [{"name": "n", "column": "stream", "value": "v"}]}, "its fields are"),
         ({"names": [{"name": "n", "column": "operation"}]}, "its fields are"),
+        ({"names": [{"name": "n", "column": "operation", "when": {"a": "b"}}]}, "its fields are"),
+        ({"claims": [row("k", "provider", when={"a": "b", "c": "d"})]}, "when is"),
+        ({"claims": [row("k", "provider", when="a")]}, "when is"),
+        ({"claims": [row("k", "provider", path="p", when={"a": "b"})]}, "when is"),
     ],
 )
 def test_a_wrong_row_is_refused_when_the_tables_are_read(document: dict[str, Any], message: str) -> None:
