@@ -11,6 +11,7 @@ import pyarrow as pa
 from semconv.ancestry import Ancestry, walk
 from semconv.call_sql import CallSql
 from semconv.grouping import Edge, Grouping, group
+from semconv.log_twins import LogTwin
 from semconv.prices import compile_snapshot
 from semconv.prices.models import PriceModels
 from semconv.sqltext import sql_text
@@ -33,6 +34,7 @@ class CallBuilder:
     def __init__(self, connection: duckdb.DuckDBPyConnection, dimensions: Iterable[str]) -> None:
         self._connection = connection
         self._sql = CallSql(dimensions)
+        connection.execute(sql_text("call_macros.sql"))
         self._price_models = PriceModels()
         self._with_table("price_rows", compile_snapshot().rows, sql_text("prices/rates.sql"))
         self._with_table(
@@ -59,17 +61,22 @@ class CallBuilder:
         try:
             if nesting.num_rows:
                 self._drop_roll_ups()
-            elif not self._may_have_partners():
+            may_have_partners, has_logs = self._may_have_partners()
+            if not (nesting.num_rows or may_have_partners):
                 return Grouping((), frozenset())
             edges = [Edge(*row) for row in self._connection.execute(self._sql.edges).fetchall()]
         finally:
             self._connection.unregister("nesting")
         pairs = zip(nesting.column("ancestor").to_pylist(), nesting.column("node").to_pylist(), strict=True)
-        return group(edges, frozenset(pairs))
+        return group(edges, frozenset(pairs), self._log_twins() if has_logs else ())
 
-    def _may_have_partners(self) -> bool:
+    def _may_have_partners(self) -> tuple[bool, bool]:
+        """Whether two of the candidates may be one call, and whether there are log records among them."""
         row = self._connection.execute(self._sql.partners).fetchone()
-        return row is not None and any(row)
+        return (any(row), bool(row[-1])) if row else (False, False)
+
+    def _log_twins(self) -> list[LogTwin]:
+        return [LogTwin(*row) for row in self._connection.execute(self._sql.log_twins).fetchall()]
 
     def _drop_roll_ups(self) -> None:
         roll_ups = [node for (node,) in self._connection.execute(self._sql.roll_ups).fetchall()]

@@ -1,13 +1,13 @@
 -- Pairs of candidates that may be one call, best first, in an order that depends on their contents alone.
 -- rule: id (equal response ids), nested (one an ancestor of the other), twin (rule (c): one process, two traces), and
 -- doubt (alike, but nothing proves that they are one). `agreement`: 3 equal counts, 2 both without, 1 not in conflict,
--- 0 in conflict.
+-- 0 in conflict. What joins log records by their counts: call_log_twins.sql.
 WITH
 candidates AS (
     SELECT
         node, tenant, trace_id, span_id, signal, scope_name, resource, response_id, request_model, response_model,
         input_tokens, output_tokens, start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano,
-        concat_ws(chr(31), signal, scope_name) AS reporter
+        concat_ws(chr(31), signal, scope_name, event_name) AS reporter
     FROM call_candidates
 ),
 -- Equal ids, of ids that more than one library reports; each record against the next few by start, so that one id for
@@ -29,7 +29,6 @@ same_id AS (
     JOIN with_shared_id AS r
       ON r.tenant = l.tenant AND r.response_id = l.response_id AND r.place = l.place + l.step
     WHERE l.reporter <> r.reporter
-      AND r.start_unix_nano <= l.end_unix_nano
       AND r.start_unix_nano - l.start_unix_nano <= {horizon_ns}
 ),
 -- Materialized, as with_left below: DuckDB would begin with all pairs of candidates, the square of a trace's calls.
@@ -39,10 +38,15 @@ outer_of_nested AS MATERIALIZED (
     JOIN candidates AS l ON l.node = nesting.ancestor
 ),
 nested AS (
-    SELECT CASE WHEN l.response_id = r.response_id THEN 'id' ELSE 'nested' END AS rule, left_node, right_node
+    SELECT
+        CASE
+            WHEN l.response_id = r.response_id THEN 'id'
+            WHEN ids_conflict(l.response_id, r.response_id) THEN 'doubt'
+            ELSE 'nested'
+        END AS rule,
+        left_node, right_node
     FROM outer_of_nested AS l
     JOIN candidates AS r ON r.node = right_node
-    WHERE l.response_id IS NULL OR r.response_id IS NULL OR l.response_id = r.response_id
 ),
 -- Equal counts from one process, likewise.
 alike AS (
@@ -55,7 +59,7 @@ alike AS (
             ORDER BY start_unix_nano, trace_id, span_id
         ) AS place
     FROM candidates
-    WHERE input_tokens IS NOT NULL
+    WHERE input_tokens IS NOT NULL AND signal = 'span'
 ),
 within_one_process AS (
     SELECT
@@ -66,7 +70,7 @@ within_one_process AS (
       ON r.tenant = l.tenant AND r.input_tokens = l.input_tokens AND r.output_or_none = l.output_or_none
      AND r.process = l.process AND r.place = l.place + l.step
     WHERE l.reporter <> r.reporter
-      AND (l.response_id IS NULL OR r.response_id IS NULL)
+      AND NOT ids_conflict(l.response_id, r.response_id)
       AND r.start_unix_nano - l.start_unix_nano <= {slack_ns}
       AND abs(l.end_unix_nano - r.end_unix_nano) <= {slack_ns}
       -- the later one inside the earlier one, or both started at once
@@ -110,18 +114,20 @@ compared AS (
             WHEN coalesce(l.input_tokens, l.output_tokens, r.input_tokens, r.output_tokens) IS NULL THEN 2
             ELSE 1
         END AS agreement,
+        coalesce(l.response_id <> r.response_id, FALSE) AS has_two_ids,
         abs(l.start_unix_nano - r.start_unix_nano) + abs(l.end_unix_nano - r.end_unix_nano) AS gap_ns,
         l.trace_id AS left_trace, l.span_id AS left_span, r.trace_id AS right_trace, r.span_id AS right_span
     FROM with_left AS l
     JOIN candidates AS r ON r.node = right_node
-    WHERE l.start_unix_nano <= r.end_unix_nano
-      AND r.start_unix_nano <= l.end_unix_nano
+    WHERE calls_meet(
+        l.signal, l.start_unix_nano, l.end_unix_nano, r.signal, r.start_unix_nano, r.end_unix_nano, {log_slack_ns}
+    )
       AND models_agree(l.request_model, l.response_model, r.request_model, r.response_model)
 )
 SELECT rule, left_node, right_node, left_reporter, right_reporter, agreement
 FROM compared
 LEFT JOIN nesting ON nesting.ancestor = left_node AND nesting.node = right_node
-WHERE rule = 'id' OR agreement > 0
+WHERE rule = 'id' OR agreement > CASE WHEN has_two_ids THEN 1 ELSE 0 END
 ORDER BY
     array_position(['id', 'nested', 'twin', 'doubt'], rule), agreement DESC, distance NULLS LAST, gap_ns,
     least((left_trace, left_span), (right_trace, right_span)),

@@ -11,18 +11,26 @@ ranked AS (
                 (input_tokens IS NOT NULL)::INT + (output_tokens IS NOT NULL)::INT DESC,
                 {details} DESC,
                 token_semantics IS NOT DISTINCT FROM 'unknown',
-                response_id IS NULL, response_model IS NULL,
-                duration_ns NULLS LAST, start_unix_nano, signal DESC, trace_id, span_id
+                signal DESC, response_id IS NULL, response_model IS NULL,
+                duration_ns NULLS LAST, start_unix_nano, trace_id, span_id
         ) AS rank
     FROM call_candidates
     JOIN call_members USING (node)
 ),
--- What a record adds to the counts holds only beside the same total.
+-- What a record adds to the counts holds only beside the same total. Some senders leave the reasoning out of it
+-- (Gemini CLI's spans, whose log records tell it).
 compared AS (
     SELECT
         *,
+        rank + CASE WHEN signal = 'span' THEN 0 ELSE 1000 END AS span_rank,
         input_tokens IS NULL OR input_tokens = first_value(input_tokens IGNORE NULLS) OVER best AS same_input,
         output_tokens IS NULL OR output_tokens = first_value(output_tokens IGNORE NULLS) OVER best AS same_output,
+        reasoning_tokens IS NULL
+        AND coalesce(
+            output_tokens = first_value(output_tokens IGNORE NULLS) OVER best
+            - first_value(reasoning_tokens IGNORE NULLS) OVER best,
+            FALSE
+        ) AS lacks_reasoning,
         first_value(input_tokens IGNORE NULLS) OVER best IS NOT NULL
         OR first_value(output_tokens IGNORE NULLS) OVER best IS NOT NULL AS has_usage
     FROM ranked
@@ -36,6 +44,7 @@ levelled AS (
 )
 SELECT
     min(node) FILTER (rank = 1) AS node,
+    {of_its_span},
     {filled},
     {filled_input},
     {filled_output},
@@ -63,11 +72,11 @@ SELECT
     min(tool_level) AS tool_level,
     bool_or(possible_duplicate) AS possible_duplicate,
     to_json(
-        list({{'signal': signal, 'trace_id': trace_id, 'span_id': span_id}} ORDER BY rank)
+        list({member} ORDER BY rank)
     ) AS members,
     nullif(list_sort(list_distinct(list_concat(
         flatten(list(coalesce(notes, []))),
-        CASE WHEN bool_and(same_input AND same_output) THEN [] ELSE ['token_counts_differ'] END
+        CASE WHEN bool_and(same_input AND (same_output OR lacks_reasoning)) THEN [] ELSE ['token_counts_differ'] END
     ))), []) AS notes
 FROM levelled
 GROUP BY call_number

@@ -1,7 +1,11 @@
--- Whether call_edges.sql could find anything among records that are not nested: an id that comes twice, or a record
--- without an id where more than one library reports.
+-- Whether call_edges.sql could find anything among records that are not nested: an id that comes twice, or more than one
+-- library and ids that are missing or not comparable; and whether there are log records.
 SELECT
     count(response_id) > count(DISTINCT (tenant, response_id)) FILTER (response_id IS NOT NULL) AS has_repeated_id,
-    count(*) FILTER (response_id IS NULL AND input_tokens IS NOT NULL) > 0
-    AND min(coalesce(scope_name, '')) <> max(coalesce(scope_name, '')) AS may_have_twins
+    min(coalesce(scope_name, '')) <> max(coalesce(scope_name, ''))
+    AND (
+        count(*) FILTER (response_id IS NULL AND input_tokens IS NOT NULL) > 0
+        OR min(left(response_id, 3)) <> max(left(response_id, 3))
+    ) AS may_have_twins,
+    coalesce(bool_or(signal = 'log'), FALSE) AS has_logs
 FROM call_candidates

@@ -1,8 +1,9 @@
--- Candidates whose usage only repeats the sum of several calls below them. A call that several libraries report
--- under one response id counts once in the sum.
+-- Candidates whose usage only repeats the sum of several calls below them. A call that several libraries report under
+-- one response id counts once in the sum; spans are added up, and log records, which may tell of the same calls, apart,
+-- each event for itself.
 WITH
 with_usage AS (
-    SELECT node, response_id, input_tokens, output_tokens
+    SELECT node, event_name, response_id, input_tokens, output_tokens
     FROM call_candidates
     WHERE input_tokens IS NOT NULL OR output_tokens IS NOT NULL
 ),
@@ -14,20 +15,20 @@ nearest_outer AS (
 ),
 calls_below AS (
     SELECT
-        outer_node,
+        outer_node, event_name,
         max(input_tokens) AS input_tokens,
         max(output_tokens) AS output_tokens
     FROM nearest_outer
     JOIN with_usage USING (node)
-    GROUP BY outer_node, coalesce(response_id, 'node ' || node)
+    GROUP BY outer_node, event_name, coalesce(response_id, 'node ' || node)
 ),
 sums AS (
     SELECT outer_node AS node, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
     FROM calls_below
-    GROUP BY outer_node
+    GROUP BY outer_node, event_name
     HAVING count(*) >= 2
 )
-SELECT with_usage.node
+SELECT DISTINCT with_usage.node
 FROM with_usage
 JOIN sums USING (node)
 WHERE coalesce(with_usage.input_tokens = sums.input_tokens, with_usage.input_tokens IS NULL)

@@ -32,6 +32,12 @@ _MERGED_APART: Final = {
     ),
 }
 
+# What identifies a call and says when it was: of a span, where one reported it.
+_OF_ITS_SPAN: Final = (
+    *("signal", "trace_id", "span_id", "parent_span_id", "scope_name", "event_name"),
+    *("start_time", "start_unix_nano", "end_unix_nano", "duration_ns"),
+)
+
 # The columns of `calls` in the lake's order; configured dimensions follow.
 CALL_COLUMNS: Final = (
     *("call_id", "tenant", "trace_id", "span_id", "members", "signal", "start_time", "duration_ns"),
@@ -56,9 +62,17 @@ _COSTED: Final = {
     *("cost_input_usd", "cost_output_usd", "cost_cache_read_usd", "cost_cache_write_usd"),
     *("cost_reasoning_usd", "cost_audio_usd", "cost_request_usd"),
 }
+# A record as `members` names it.
+_MEMBER: Final = (
+    "CASE WHEN signal = 'span'"
+    " THEN to_json({'signal': signal, 'trace_id': trace_id, 'span_id': span_id})"
+    " ELSE to_json({'signal': signal, 'record_hash': span_id}) END"
+)
 _EXPRESSIONS: Final = {
-    "call_id": "md5(concat_ws(chr(31), tenant, signal, trace_id, span_id))",
-    "members": "coalesce(members, to_json([{'signal': signal, 'trace_id': trace_id, 'span_id': span_id}]))",
+    "call_id": calls.CALL_ID,
+    "trace_id": "CASE WHEN signal = 'span' THEN trace_id END",
+    "span_id": "CASE WHEN signal = 'span' THEN span_id END",
+    "members": f"coalesce(members, to_json([{_MEMBER}]))",
     "agent_inherited": "coalesce(agent_level > 1, FALSE)",
     "tool_inherited": "coalesce(tool_level > 1, FALSE)",
     "plan_tier": "coalesce(plan_tier, 'unknown')",
@@ -84,6 +98,7 @@ class CallSql:
         self.roll_ups = sql_text("call_rollups.sql")
         self.partners = sql_text("call_partners.sql")
         self.edges = sql_text("call_edges.sql").format(**calls.BOUNDS)
+        self.log_twins = sql_text("call_log_twins.sql")
         self.merge = _merge(whose)
         self.new_models = sql_text("prices/new_models.sql")
         self.price = sql_text("prices/price.sql")
@@ -161,11 +176,13 @@ def _call_columns(whose: list[_Whose]) -> Iterator[str]:
 
 def _merge(whose: list[_Whose]) -> str:
     details = (name for name in (*_INPUT_COUNTS, *_OUTPUT_COUNTS) if name not in _TOTALS)
-    filled = (name for name in _record_columns() if name not in _MERGED_APART)
+    filled = (name for name in _record_columns() if name not in (*_MERGED_APART, *_OF_ITS_SPAN))
     return sql_text("call_merge.sql").format(
         details=" + ".join(f"({name} IS NOT NULL)::INT" for name in details),
         least_levels=_joined(value.least_level() for value in whose),
         filled=_joined(f"arg_min({name}, rank) AS {name}" for name in filled),
+        of_its_span=_joined(f"arg_min({name}, span_rank) AS {name}" for name in _OF_ITS_SPAN),
+        member=_MEMBER,
         filled_input=_joined(
             f"arg_min({name}, rank) FILTER (same_input) AS {name}" for name in _INPUT_COUNTS
         ),

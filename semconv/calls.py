@@ -1,21 +1,27 @@
-"""From stored spans to `calls`: which columns the SQL needs, and which traces belong together.
+"""From stored spans and log records to `calls`: which columns the SQL needs, and which records belong together.
 
-How a store uses this, inside one transaction and after `Resolver.resolve_spans`:
+Records are touched and replaced by the trace. A log record without a trace id, which is normal, stands for a trace
+of its own: `RECORD_TRACE` names it. Of log records only those matter that report a call: `REPORTS_CALL`.
 
-1. ``TEMP touched_traces(tenant, trace_id)``: the distinct traces of the new spans.
-2. ``TEMP call_records``: ``SELECT {call_record_select(dimensions)}`` over the new spans, ``UNION ALL`` the
-   same over the stored spans of the touched traces. Every span of a touched trace, GenAI or not: parents and
-   sessions stand anywhere.
-3. Run ``partner_traces_sql("<stored spans>")``. While it names traces: add them to ``touched_traces`` and
-   their stored spans to ``call_records``, and run it again. It names none that are touched, so this ends.
-4. ``Resolver.build_calls()``, then replace in ``calls`` every row whose (tenant, trace_id) is touched with
-   the rows of ``TEMP built_calls``.
+How a store uses this, inside one transaction and after `Resolver.resolve_spans` and `resolve_log_records`:
+
+1. ``TEMP touched_traces(tenant, trace_id)``: the distinct traces of the new spans and of the new log records that
+   report a call.
+2. ``TEMP call_records``: ``SELECT {span_record_select(dimensions)}`` over the new spans and ``SELECT
+   {log_record_select(dimensions)}`` over the new log records that report a call, ``UNION ALL`` the same over the
+   stored ones of the touched traces. Every span of a touched trace, GenAI or not: parents and sessions stand
+   anywhere.
+3. Run ``partner_traces_sql("<stored records>")``. While it names traces: add them to ``touched_traces`` and
+   their stored records to ``call_records``, and run it again. It names none that are touched, so this ends.
+4. ``Resolver.build_calls()``, then replace in ``calls`` every row whose (tenant, trace_id) is touched, or whose
+   call_id is that of a log record in ``call_records`` (`CALL_ID`), with the rows of ``TEMP built_calls``.
 
 The result depends on the set of records alone, never on the order or the batches in which they came.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,62 +30,144 @@ from semconv.sqltext import literal, quoted, sql_text
 
 # Two records of different traces can only be one call when they start within this time of each other. It
 # bounds the search for partners; a server that draws its ids from 999 numbers must not join all its traces.
-PARTNER_HORIZON_SECONDS: Final = 3600
+PARTNER_HORIZON: Final = dt.timedelta(hours=1)
+PARTNER_HORIZON_NS: Final = 3_600_000_000_000
 # Rule (c): how far the inner record may stand from the outer one at each end.
 NESTING_SLACK_NS: Final = 50_000_000
+# How far a log record may stand from the end of the call it reports.
+LOG_SLACK_NS: Final = 5_000_000_000
+# A log record without ids or a trace looks for its span within one period of the clock, so that a sender whose
+# counts never change does not tie a whole day's calls together. At its border one in some 100,000 is not found.
+LOG_PERIOD_NS: Final = 600_000_000_000
 # With how many of the next records by start a record is compared among those of one id or of equal counts. A
 # call has been seen in four records; a server that sends one id for ever must not cost the square of its calls.
 NEIGHBOURS: Final = 8
 # The bounds as the SQL files name them.
 BOUNDS: Final = {
-    "horizon_ns": PARTNER_HORIZON_SECONDS * 1_000_000_000,
+    "horizon_ns": PARTNER_HORIZON_NS,
     "slack_ns": NESTING_SLACK_NS,
+    "log_slack_ns": LOG_SLACK_NS,
+    "log_period_ns": LOG_PERIOD_NS,
     "neighbours": NEIGHBOURS,
 }
 
-_IDENTITY: Final = (
-    *("tenant", "trace_id", "span_id", "parent_span_id"),
-    *("start_time", "start_unix_nano", "end_unix_nano", "duration_ns", "status_code"),
-    *("service_name", "deployment_environment", "scope_name", "dialect", "role"),
+# Which rows of `log_records` report a call.
+REPORTS_CALL: Final = (
+    "(role IN ('llm', 'embeddings')"
+    " AND (coalesce(input_tokens, output_tokens) IS NOT NULL OR error_type IS NOT NULL))"
 )
-_READ_FOR_RESOLUTION_ONLY: Final = {"total_tokens", "stream"}
+# Over `log_records`: the trace that a record counts to. No span has a trace id with a blank.
+RECORD_TRACE: Final = "coalesce(trace_id, 'log ' || record_hash)"
+# Over `call_records`: the id of the call that this record alone would be.
+CALL_ID: Final = (
+    "md5(concat_ws(chr(31), tenant, signal, CASE WHEN signal = 'span' THEN trace_id END, span_id))"
+)
 
+_READ_FOR_RESOLUTION_ONLY: Final = {"total_tokens", "stream"}
 # The process that sent the record: service.instance.id where sent, else all that the resource says.
 _RESOURCE: Final = (
     "CASE WHEN role IN ('llm', 'embeddings')"
     " THEN coalesce(resource_attributes ->> 'service.instance.id', resource_attributes::VARCHAR) END"
 )
+# How long a call took, where its log record tells: Claude Code, Codex, Gemini CLI, Qwen Code. At most an hour.
+_LOG_DURATION_NS: Final = (
+    "CASE WHEN try_cast(attributes ->> 'duration_ms' AS DOUBLE) BETWEEN 0 AND 3600000"
+    " THEN (try_cast(attributes ->> 'duration_ms' AS DOUBLE) * 1000000)::BIGINT END"
+)
+_LOG_END_NS: Final = "coalesce(time_unix_nano, observed_time_unix_nano, epoch_us(time) * 1000)"
 
-# Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
-CALL_RECORD_COLUMNS: Final[Mapping[str, str]] = {
-    **{name: name for name in _IDENTITY},
+_COMMON: Final = {
+    **{name: name for name in ("service_name", "deployment_environment", "scope_name", "dialect", "role")},
     **{name: name for name, _ in CLAIMED if name not in _READ_FOR_RESOLUTION_ONLY},
     **{name: name for name in ("token_semantics", "token_evidence", "notes")},
-    "signal": "'span'",
     "resource": _RESOURCE,
 }
+# Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
+_OF_SPANS: Final[Mapping[str, str]] = {
+    **{name: name for name in ("tenant", "trace_id", "span_id", "parent_span_id")},
+    **{
+        name: name
+        for name in ("start_time", "start_unix_nano", "end_unix_nano", "duration_ns", "status_code")
+    },
+    "signal": "'span'",
+    "event_name": "NULL::VARCHAR",
+    **_COMMON,
+}
+# The same over a row of `log_records`. `span_id` is the record's own identity, and the span in which it was written
+# is its parent.
+_OF_LOG_RECORDS: Final[Mapping[str, str]] = {
+    "tenant": "tenant",
+    "trace_id": RECORD_TRACE,
+    "span_id": "record_hash",
+    "parent_span_id": "span_id",
+    "start_time": f"time - to_microseconds(coalesce({_LOG_DURATION_NS}, 0) // 1000)",
+    "start_unix_nano": f"{_LOG_END_NS} - coalesce({_LOG_DURATION_NS}, 0)",
+    "end_unix_nano": _LOG_END_NS,
+    "duration_ns": _LOG_DURATION_NS,
+    "status_code": "CASE WHEN error_type IS NULL THEN 'UNSET' ELSE 'ERROR' END",
+    "signal": "'log'",
+    "event_name": "coalesce(event_name, '')",
+    **_COMMON,
+}
+CALL_RECORD_COLUMNS: Final = tuple(_OF_SPANS)
+# What partners.sql reads of stored records.
+PARTNER_COLUMNS: Final = (
+    *(
+        "tenant",
+        "trace_id",
+        "signal",
+        "event_name",
+        "scope_name",
+        "role",
+        "resource",
+        "session_id",
+        "response_id",
+    ),
+    *("input_tokens", "output_tokens", "reasoning_tokens", "status_code", "error_type"),
+    *("start_time", "start_unix_nano", "end_unix_nano"),
+)
 
 
-def call_record_select(dimensions: Mapping[str, str]) -> str:
+def span_record_select(dimensions: Mapping[str, str]) -> str:
     """The select list that makes `call_records` of `spans`; `dimensions`: column name -> attribute key."""
-    columns = {**CALL_RECORD_COLUMNS, **_dimension_columns(dimensions)}
-    return ", ".join(name if name == value else f"{value} AS {name}" for name, value in columns.items())
+    return _select({**_OF_SPANS, **_dimension_columns(dimensions)})
 
 
-def partner_traces_sql(stored_spans: str) -> str:
-    """A SELECT of (tenant, trace_id): untouched traces in `stored_spans` with a record that may be one call
-    with one in ``TEMP call_records``, by an equal response id or by rule (c); needs ``TEMP touched_traces``.
+def log_record_select(dimensions: Mapping[str, str]) -> str:
+    """The same of those `log_records` of which REPORTS_CALL holds."""
+    return _select({**_OF_LOG_RECORDS, **_dimension_columns(dimensions)})
 
-    `stored_spans` is a relation with the columns of `spans`: ``lake.spans``, or a subquery cut to
-    ``start_time BETWEEN <first start of call_records> - 1 h AND <last> + 1 h`` (``PARTNER_HORIZON_SECONDS``,
-    which the rule itself demands) so that files outside are never read.
+
+def partner_span_select() -> str:
+    """The select list that makes of `spans` what partner_traces_sql reads."""
+    return _select({name: _OF_SPANS[name] for name in PARTNER_COLUMNS})
+
+
+def partner_log_select() -> str:
+    """The same of `log_records`."""
+    return _select({name: _OF_LOG_RECORDS[name] for name in PARTNER_COLUMNS})
+
+
+def partner_traces_sql(stored_records: str) -> str:
+    """A SELECT of (tenant, trace_id): untouched traces in `stored_records` with a record that may be one call
+    with one in ``TEMP call_records``; needs ``TEMP touched_traces``.
+
+    `stored_records` is a relation with PARTNER_COLUMNS, of spans and of log records that report a call. It may be
+    cut to those that start within PARTNER_HORIZON of one in ``TEMP call_records``, which the rule itself
+    demands, so that files outside are never read.
     """
-    return sql_text("partners.sql").format(stored_spans=stored_spans, resource=_RESOURCE, **BOUNDS)
+    return sql_text("partners.sql").format(
+        stored_records=stored_records, columns=", ".join(PARTNER_COLUMNS), **BOUNDS
+    )
 
 
 def resource_dimension(name: str) -> str:
     """The column of `call_records` that holds a dimension's value on the resource."""
     return f"resource_{name}"
+
+
+def _select(columns: Mapping[str, str]) -> str:
+    return ", ".join(name if name == value else f"{value} AS {name}" for name, value in columns.items())
 
 
 def _dimension_columns(dimensions: Mapping[str, str]) -> dict[str, str]:

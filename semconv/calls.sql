@@ -15,7 +15,7 @@ moded AS (
         CASE WHEN plan_tier IS DISTINCT FROM 'local' THEN node END AS priced_node,
         batch IS TRUE
         OR coalesce(service_tier, 'standard') NOT IN ('standard', 'default', 'auto', 'on_demand')
-        OR coalesce(lower(speed), 'standard') <> 'standard' AS has_special_tier
+        OR coalesce(lower(speed), 'standard') NOT IN ('standard', 'normal') AS has_special_tier
     FROM call_candidates
 ),
 costed AS (

@@ -1,28 +1,24 @@
--- Which untouched traces hold a record that may be one call with a record of the touched ones: a superset of the
--- edges of rule (a) and (c) in edges.sql, symmetric, so that the closure over it does not depend on where it starts.
+-- Which untouched traces hold a record that may be one call with a record of the touched ones: a superset of what
+-- call_edges.sql and call_log_twins.sql join across traces, symmetric, so that the closure over it does not depend on
+-- where it starts.
 WITH
-here AS (
-    SELECT
-        tenant, trace_id, scope_name, resource, response_id, input_tokens, output_tokens,
-        start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano, FALSE AS is_elsewhere
-    FROM call_records
-    WHERE role IN ('llm', 'embeddings')
-),
 elsewhere AS MATERIALIZED (
-    SELECT
-        tenant, trace_id, scope_name, response_id, input_tokens, output_tokens, start_unix_nano,
-        greatest(end_unix_nano, start_unix_nano) AS end_unix_nano, TRUE AS is_elsewhere,
-        {resource} AS resource
-    FROM {stored_spans} AS stored
+    SELECT {columns}
+    FROM {stored_records} AS stored
     ANTI JOIN touched_traces USING (tenant, trace_id)
     WHERE role IN ('llm', 'embeddings')
 ),
 records AS (
-    SELECT *, coalesce(scope_name, '') AS library, coalesce(output_tokens, -1) AS output_or_none,
-        coalesce(resource, '') AS process
+    SELECT
+        * REPLACE (greatest(end_unix_nano, start_unix_nano) AS end_unix_nano, coalesce(resource, '') AS resource),
+        concat_ws(chr(31), signal, scope_name, event_name) AS reporter,
+        coalesce(output_tokens, -1) AS output_or_none
     FROM (
-        FROM here
-        UNION ALL BY NAME
+        SELECT {columns}, FALSE AS is_elsewhere
+        FROM call_records
+        WHERE role IN ('llm', 'embeddings')
+        UNION ALL
+        SELECT {columns}, TRUE AS is_elsewhere
         FROM elsewhere
     )
 ),
@@ -35,7 +31,7 @@ with_shared_id AS (
         FROM records
         WHERE response_id IS NOT NULL
         GROUP BY tenant, response_id
-        HAVING min(library) <> max(library) AND min(is_elsewhere) <> max(is_elsewhere)
+        HAVING min(reporter) <> max(reporter) AND min(is_elsewhere) <> max(is_elsewhere)
     ) USING (tenant, response_id)
 ),
 same_id AS (
@@ -44,38 +40,70 @@ same_id AS (
     JOIN with_shared_id AS r
       ON r.tenant = l.tenant AND r.response_id = l.response_id AND r.place = l.place + l.step
     WHERE l.is_elsewhere <> r.is_elsewhere
-      AND l.library <> r.library
-      AND r.start_unix_nano <= l.end_unix_nano
+      AND l.reporter <> r.reporter
+      AND calls_meet(
+          l.signal, l.start_unix_nano, l.end_unix_nano, r.signal, r.start_unix_nano, r.end_unix_nano, {log_slack_ns}
+      )
       AND r.start_unix_nano - l.start_unix_nano <= {horizon_ns}
 ),
 alike AS (
     SELECT
         *,
         row_number() OVER (
-            PARTITION BY tenant, input_tokens, output_or_none, process ORDER BY start_unix_nano, trace_id
+            PARTITION BY tenant, input_tokens, output_or_none, resource ORDER BY start_unix_nano, trace_id
         ) AS place
     FROM records
     JOIN (
-        SELECT tenant, input_tokens, output_or_none, process
+        SELECT tenant, input_tokens, output_or_none, resource
         FROM records
-        WHERE input_tokens IS NOT NULL
+        WHERE input_tokens IS NOT NULL AND signal = 'span'
         GROUP BY ALL
-        HAVING min(library) <> max(library) AND min(is_elsewhere) <> max(is_elsewhere)
-        AND count(response_id) < count(*)
-    ) USING (tenant, input_tokens, output_or_none, process)
+        HAVING min(reporter) <> max(reporter) AND min(is_elsewhere) <> max(is_elsewhere)
+    ) USING (tenant, input_tokens, output_or_none, resource)
+    WHERE signal = 'span'
 ),
 same_tokens AS (
     SELECT l.tenant, CASE WHEN l.is_elsewhere THEN l.trace_id ELSE r.trace_id END AS trace_id
     FROM (SELECT *, unnest(range(1, {neighbours} + 1)) AS step FROM alike) AS l
     JOIN alike AS r
       ON r.tenant = l.tenant AND r.input_tokens = l.input_tokens AND r.output_or_none = l.output_or_none
-     AND r.process = l.process AND r.place = l.place + l.step
+     AND r.resource = l.resource AND r.place = l.place + l.step
     WHERE l.is_elsewhere <> r.is_elsewhere
-      AND l.library <> r.library
-      AND (l.response_id IS NULL OR r.response_id IS NULL)
+      AND l.reporter <> r.reporter
+      AND NOT ids_conflict(l.response_id, r.response_id)
       AND r.start_unix_nano - l.start_unix_nano <= {slack_ns}
       AND abs(l.end_unix_nano - r.end_unix_nano) <= {slack_ns}
+),
+-- A log record outside any trace and its like: all within one period that have the same counts, with the reasoning or
+-- without, and the same session or process.
+log_keys AS (
+    SELECT *, unnest([session_id, resource]) AS sender
+    FROM (
+        SELECT
+            tenant, trace_id, reporter, is_elsewhere, session_id, resource,
+            starts_with(trace_id, 'log ') AS is_alone,
+            end_unix_nano // {log_period_ns} AS period,
+            coalesce(input_tokens, -1) AS input_or_none,
+            unnest(list_distinct([output_or_none, output_or_none - coalesce(reasoning_tokens, 0)])) AS output_key
+        FROM records
+        WHERE (SELECT bool_or(signal = 'log') FROM records)
+          AND (coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR' OR error_type IS NOT NULL)
+    )
+),
+same_moment AS (
+    SELECT tenant, trace_id
+    FROM log_keys
+    SEMI JOIN (
+        SELECT tenant, period, sender, input_or_none, output_key
+        FROM log_keys
+        WHERE sender IS NOT NULL
+        GROUP BY ALL
+        HAVING bool_or(is_alone) AND min(reporter) <> max(reporter) AND min(is_elsewhere) <> max(is_elsewhere)
+    ) USING (tenant, period, sender, input_or_none, output_key)
+    WHERE is_elsewhere
 )
-SELECT tenant, trace_id FROM same_id
+FROM same_id
 UNION
-SELECT tenant, trace_id FROM same_tokens
+FROM same_tokens
+UNION
+FROM same_moment

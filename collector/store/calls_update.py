@@ -8,14 +8,21 @@ from typing import Final
 
 import duckdb
 
+from collector.store.call_logs import CallLogs
 from collector.store.records import SPANS, count, hours
 from collector.store.statements import sql
 from collector.store.traces import complete_traces, look_up_traces
 from collector.store.windows import Window, any_of, windows
-from semconv.calls import NESTING_SLACK_NS, PARTNER_HORIZON_SECONDS, call_record_select, partner_traces_sql
+from semconv.calls import (
+    CALL_ID,
+    NESTING_SLACK_NS,
+    PARTNER_HORIZON,
+    partner_span_select,
+    partner_traces_sql,
+    span_record_select,
+)
 from semconv.resolve import Resolver
 
-_HORIZON: Final = dt.timedelta(seconds=PARTNER_HORIZON_SECONDS)
 # start_time is cut to microseconds, the rule counts nanoseconds.
 _SLACK: Final = dt.timedelta(microseconds=NESTING_SLACK_NS // 1000 + 1)
 
@@ -28,16 +35,18 @@ class CallsUpdate:
     ) -> None:
         self._connection = connection
         self._resolver = resolver
-        self._select = call_record_select(dimensions)
-        self._partners = partner_traces_sql("partner_spans")
-        self._has_stored = False  # whether a touched trace has stored spans, and so may have stored calls
+        self._select = span_record_select(dimensions)
+        self._partners = partner_traces_sql("partner_records")
+        self._logs = CallLogs(connection, dimensions)
+        self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
 
     def build(self, looked_at: list[Window]) -> bool:
-        """TEMP built_calls for the traces that new_spans touches; False where no model call is touched.
+        """TEMP built_calls for the traces that the batch touches; False where no model call is touched.
 
-        Needs TEMP new_spans and stored_spans with the windows that were looked at for it; lake.spans must not
-        hold the new spans yet.
+        Needs TEMP new_spans, stored_spans with the windows that were looked at for it, and new_call_logs; the lake
+        must not hold the new records yet.
         """
+        self._logs.look_around(looked_at)
         self._connection.execute(sql("sql/touched_traces.sql"))
         if not count(self._connection, "touched_traces"):
             return False
@@ -48,11 +57,17 @@ class CallsUpdate:
         self._has_stored = False
         if count(self._connection, "stored_spans"):
             complete_traces(self._connection, "touched_traces", looked_at, with_new=True)
-            self._add_stored("touched_traces")
+            self._add_stored_spans("touched_traces")
+        self._logs.add_new()
+        self._has_stored |= self._logs.add_stored("touched_traces", "call_records")
         while self._find_partners():
             self._add_partners()
         self._resolver.build_calls()
         return True
+
+    def take_logs(self, *, has_log_records: bool) -> bool:
+        """TEMP new_call_logs: the log records among TEMP new_log_records that report calls; whether there are any."""
+        return self._logs.take_new(has_log_records=has_log_records)
 
     def replace(self) -> int:
         """Put TEMP built_calls in the place of the touched traces' calls; how many rows were written."""
@@ -70,9 +85,11 @@ class CallsUpdate:
 
     def _look_up_stored(self, columns: str) -> int:
         """TEMP stored_calls: the touched traces' calls as they are; how many."""
+        by_log = sql("sql/stored_log_calls.sql").format(columns=columns, when=self._when(), call_id=CALL_ID)
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE stored_calls AS SELECT {columns} FROM lake.calls"
             f" SEMI JOIN touched_traces USING (tenant, trace_id) WHERE {self._when()}"
+            f" {by_log if self._logs.are_there else ''}"
         )
         return count(self._connection, "stored_calls")
 
@@ -89,7 +106,7 @@ class CallsUpdate:
         """When the touched traces' calls start: a call starts with one of its records."""
         return any_of(windows(hours(self._connection, "call_records", "start_time")), "start_time")
 
-    def _add_stored(self, traces: str) -> None:
+    def _add_stored_spans(self, traces: str) -> None:
         """Append the stored spans of `traces` to call_records: those whose keys stand in stored_spans."""
         ranges = windows(
             hours(self._connection, f"stored_spans SEMI JOIN {traces} USING (tenant, trace_id)", SPANS.time)
@@ -105,21 +122,28 @@ class CallsUpdate:
         """TEMP partner_traces: further traces with a record that may be one call with one of call_records."""
         candidates = "(FROM call_records WHERE role IN ('llm', 'embeddings'))"
         near = hours(self._connection, candidates, SPANS.time)
+        columns, within_horizon = partner_span_select(), any_of(windows(near, PARTNER_HORIZON), SPANS.time)
         self._connection.execute(
             sql("sql/partner_spans.sql").format(
-                within_horizon=any_of(windows(near, _HORIZON), SPANS.time),
+                columns=columns,
+                within_horizon=within_horizon,
                 same_moment=any_of(windows(near, _SLACK), SPANS.time),
             )
         )
-        if not count(self._connection, "partner_spans"):
+        if self._logs.are_there:
+            of_logs = sql("sql/partner_spans_of_logs.sql")
+            self._connection.execute(of_logs.format(columns=columns, within_horizon=within_horizon))
+        self._logs.add_partners(near)
+        if not count(self._connection, "partner_records"):
             return False
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE partner_traces AS {self._partners}")
         return count(self._connection, "partner_traces") > 0
 
     def _add_partners(self) -> None:
-        partners = "partner_spans SEMI JOIN partner_traces USING (tenant, trace_id)"
+        partners = "partner_records SEMI JOIN partner_traces USING (tenant, trace_id)"
         extents = hours(self._connection, partners, SPANS.time)
         looked_at = look_up_traces(self._connection, "partner_traces", extents)
         complete_traces(self._connection, "partner_traces", looked_at, with_new=False)
-        self._add_stored("partner_traces")
+        self._add_stored_spans("partner_traces")
+        self._has_stored |= self._logs.add_stored("partner_traces", "partner_records")
         self._connection.execute("INSERT INTO touched_traces FROM partner_traces")

@@ -24,6 +24,7 @@ from collector.store.lock import writer_lock
 from collector.store.partitions import split
 from collector.store.records import (
     KINDS,
+    LOG_RECORDS,
     SPANS,
     Kind,
     choose_new,
@@ -41,6 +42,10 @@ from semconv.settings import Settings
 _LARGEST_TABLES: Final = (
     *(f"resolved_{kind.table}" for kind in KINDS),
     *("call_records", "call_candidates", "call_prices", "built_calls"),
+)
+# TEMP new_call_logs (call_logs.py) are the log records that report calls.
+_BATCH_TRACES: Final = (
+    "(SELECT tenant, trace_id FROM resolved_spans UNION SELECT tenant, trace_id FROM new_call_logs)"
 )
 
 
@@ -113,17 +118,17 @@ class Committer:
         """All of the batch but its `loads` row: first everything that reads the lake, then all that writes."""
         connection = self._lake.connection
         counts = dict(extracted.counts)
+        new = {kind: self._find_new(kind) for kind in kinds if kind is not SPANS}
+        has_call_logs = self._calls.take_logs(has_log_records=LOG_RECORDS in kinds)
         has_calls = False
+        if has_call_logs or SPANS in kinds:
+            if SPANS not in kinds:
+                self._resolver.resolve_spans(extracted.spans)
+            new[SPANS], has_calls = self._find_new_spans(has_call_logs)
         for kind in kinds:
-            if kind is SPANS:
-                new, has_calls = self._find_new_spans()
-            else:
-                look_up_keys(connection, kind)
-                new = choose_new(connection, kind, also_seen=kind in self._has_seen)
-            duplicates = getattr(extracted, kind.table).num_rows - new
-            counts |= {f"{kind.table}_stored": new, f"{kind.table}_duplicate": duplicates}
-        for kind in kinds:
-            if counts[f"{kind.table}_stored"]:
+            duplicates = getattr(extracted, kind.table).num_rows - new[kind]
+            counts |= {f"{kind.table}_stored": new[kind], f"{kind.table}_duplicate": duplicates}
+            if new[kind]:
                 insert_new(connection, kind, load_id)
         if has_calls:
             counts["calls_written"] = self._calls.replace()
@@ -131,13 +136,16 @@ class Committer:
             insert_contents(connection, extracted.contents, load_id)
         return counts
 
-    def _find_new_spans(self) -> tuple[int, bool]:
+    def _find_new(self, kind: Kind) -> int:
+        look_up_keys(self._lake.connection, kind)
+        return choose_new(self._lake.connection, kind, also_seen=kind in self._has_seen)
+
+    def _find_new_spans(self, has_call_logs: bool) -> tuple[int, bool]:
         """How many there are, and whether TEMP built_calls has to take the place of stored calls."""
         connection = self._lake.connection
-        batch_traces = "(SELECT DISTINCT tenant, trace_id FROM resolved_spans)"
-        looked_at = look_up_traces(connection, batch_traces, batch_extents(connection))
+        looked_at = look_up_traces(connection, _BATCH_TRACES, batch_extents(connection))
         new = choose_new(connection, SPANS, also_seen=SPANS in self._has_seen)
-        return new, bool(new) and self._calls.build(looked_at)
+        return new, (new > 0 or has_call_logs) and self._calls.build(looked_at)
 
     def _finish(self, kinds: list[Kind], dry_run: bool) -> None:
         if dry_run:

@@ -215,8 +215,8 @@ CREATE TABLE calls (
     tenant                   VARCHAR   NOT NULL,
     trace_id                 VARCHAR,            -- of the record preferred; NULL where only a log reported it
     span_id                  VARCHAR,
-    members                  JSON      NOT NULL, -- every record that reported the call: [{"signal","trace_id","span_id"}, …]
-    signal                   VARCHAR   NOT NULL, -- span, log: of the record preferred
+    members                  JSON      NOT NULL, -- every record that reported the call: [{"signal":"span","trace_id","span_id"}, {"signal":"log","record_hash"}, …]
+    signal                   VARCHAR   NOT NULL, -- span; log where only log records reported it
     start_time               TIMESTAMP NOT NULL,
     duration_ns              BIGINT,
     service_name             VARCHAR,

@@ -20,11 +20,12 @@ MARGIN: Final = 24 * HOUR
 SILENCE: Final = MARGIN / 2
 # Longer durations are broken clocks; following them would make a commit read the whole lake.
 LONGEST_SPAN: Final = dt.timedelta(days=7)
+_EXTENT: Final = "tenant, trace_id, start_time, duration_ns"
 _COLUMNS: Final = "tenant, trace_id, span_id, role, start_time, duration_ns"
 
 
 def batch_extents(connection: duckdb.DuckDBPyConnection) -> list[Extent]:
-    """From when to when the batch's spans last, joined by the hour of their start."""
+    """From when to when the batch's spans and calls last, joined by the hour of their start."""
     return connection.execute(sql("sql/batch_extents.sql").format(longest_ns=_nanos(LONGEST_SPAN))).fetchall()
 
 
@@ -45,7 +46,7 @@ def look_up_traces(connection: duckdb.DuckDBPyConnection, traces: str, extents: 
 def complete_traces(
     connection: duckdb.DuckDBPyConnection, traces: str, looked_at: list[Window], *, with_new: bool
 ) -> None:
-    """Look further until TEMP stored_spans has all parts of `traces`; `with_new` adds those of new_spans."""
+    """Look further until TEMP stored_spans has all parts of `traces`; `with_new` adds those of the batch."""
     while True:
         extents = trace_extents(connection, traces, with_new=with_new)
         if covers(looked_at, windows(extents, SILENCE)):
@@ -55,7 +56,8 @@ def complete_traces(
 
 def trace_extents(connection: duckdb.DuckDBPyConnection, traces: str, *, with_new: bool) -> list[Extent]:
     """From when to when the known parts of `traces` last, joined by the hour of their start."""
-    or_new = "UNION ALL SELECT tenant, trace_id, start_time, duration_ns FROM new_spans" if with_new else ""
+    new = [f"SELECT {_EXTENT} FROM {table}" for table in ("new_spans", "new_call_logs") if with_new]
+    or_new = " ".join(f"UNION ALL {part}" for part in new)
     statement = sql("sql/extents.sql").format(traces=traces, or_new=or_new, longest_ns=_nanos(LONGEST_SPAN))
     return connection.execute(statement).fetchall()
 

@@ -11,7 +11,16 @@ import duckdb
 import pyarrow as pa
 
 from semconv import columns
-from semconv.calls import call_record_select, partner_traces_sql
+from semconv.calls import (
+    CALL_ID,
+    RECORD_TRACE,
+    REPORTS_CALL,
+    log_record_select,
+    partner_log_select,
+    partner_span_select,
+    partner_traces_sql,
+    span_record_select,
+)
 from semconv.resolve import Resolver
 from semconv.settings import Settings
 
@@ -65,6 +74,33 @@ def chat(span_id: str, parent: str | None = None, **given: Any) -> Row:
     return span(span_id, parent, **(claimed | given))
 
 
+def log(record_hash: str, inside: str | None = None, *, at: float = 1, **given: Any) -> Row:
+    """A log record written `at` seconds after noon in no trace, or inside the span `inside` of trace t1, that tells of
+    a chat call of gpt-4o with 100 tokens in and 10 out."""
+    row: Row = dict.fromkeys(columns.LOG_RECORDS.names)
+    row |= {
+        "tenant": "",
+        "record_hash": record_hash,
+        "time": NOON + dt.timedelta(microseconds=int(at * 1e6)),
+        "time_unix_nano": nanos(NOON) + int(at * SECOND),
+        "trace_id": inside and "t1",
+        "span_id": inside,
+        "event_name": "api_request",
+        "resource_attributes": INSTANCE,
+        "attributes": "{}",
+        "dialect": "otel_genai",
+        "operation": "chat",
+        "provider": "openai",
+        "request_model": "gpt-4o",
+        "scope_name": "lib.events",
+        "input_tokens": 100,
+        "output_tokens": 10,
+        "source": "otlp",
+        "received_at": NOON,
+    }
+    return row | given
+
+
 def table(rows: list[Row], schema: pa.Schema = columns.SPANS) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -88,7 +124,8 @@ def resolve(*rows: Row, settings: Settings | None = None) -> list[Row]:
 
 
 class Store:
-    """`spans` and `calls` in memory; each commit rebuilds the calls of the traces it touches and their partners'."""
+    """`spans`, `log_records` and `calls` in memory; each commit rebuilds the calls of the traces it touches and their
+    partners'."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings()
@@ -96,32 +133,47 @@ class Store:
         self.connection.execute(SCHEMA)
         for name in settings.dimensions:
             self.connection.execute(f"ALTER TABLE calls ADD COLUMN {name} VARCHAR")
-        self._select = call_record_select(settings.dimensions)
+        self._spans = span_record_select(settings.dimensions)
+        self._logs = log_record_select(settings.dimensions)
         self._resolver = Resolver(self.connection, settings)
 
     def commit(self, *rows: Row) -> None:
+        """Rows of spans and of log records, as made below."""
         run = self.connection.execute
-        self._resolver.resolve_spans(table(list(rows)))
-        run("INSERT INTO spans BY NAME SELECT *, 'load' AS load_id FROM resolved_spans")
+        logs = [row for row in rows if "record_hash" in row]
+        self._resolver.resolve_spans(table([row for row in rows if "record_hash" not in row]))
+        self._resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
+        for name in ("spans", "log_records"):
+            run(f"INSERT INTO {name} BY NAME SELECT *, 'load' AS load_id FROM resolved_{name}")
         run(
-            "CREATE OR REPLACE TEMP TABLE touched_traces AS SELECT DISTINCT tenant, trace_id FROM resolved_spans"
+            "CREATE OR REPLACE TEMP TABLE touched_traces AS SELECT tenant, trace_id FROM resolved_spans"
+            f" UNION SELECT tenant, {RECORD_TRACE} FROM resolved_log_records WHERE {REPORTS_CALL}"
         )
         self._gather()
-        while partners := run(partner_traces_sql("spans")).fetchall():
+        stored = (
+            f"(SELECT {partner_span_select()} FROM spans"
+            f" UNION ALL SELECT {partner_log_select()} FROM log_records WHERE {REPORTS_CALL})"
+        )
+        while partners := run(partner_traces_sql(stored)).fetchall():
             self.connection.executemany("INSERT INTO touched_traces VALUES (?, ?)", partners)
             self._gather()
         self._resolver.build_calls()
-        run("DELETE FROM calls WHERE (tenant, trace_id) IN (FROM touched_traces)")
+        run(
+            "DELETE FROM calls WHERE (tenant, trace_id) IN (FROM touched_traces)"
+            f" OR call_id IN (SELECT {CALL_ID} FROM call_records WHERE signal = 'log')"
+        )
         run("INSERT INTO calls BY NAME FROM built_calls")
 
     def _gather(self) -> None:
         self.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE call_records AS SELECT {self._select}"
+            f"CREATE OR REPLACE TEMP TABLE call_records AS SELECT {self._spans}"
             " FROM spans SEMI JOIN touched_traces USING (tenant, trace_id)"
+            f" UNION ALL BY NAME SELECT {self._logs} FROM log_records WHERE {REPORTS_CALL}"
+            f" AND (tenant, {RECORD_TRACE}) IN (FROM touched_traces)"
         )
 
     def calls(self) -> list[Row]:
-        return fetch(self.connection, "FROM calls ORDER BY start_time, trace_id, span_id")
+        return fetch(self.connection, "FROM calls ORDER BY start_time, trace_id, span_id, call_id")
 
 
 def build(*rows: Row, settings: Settings | None = None) -> list[Row]:

@@ -1,9 +1,7 @@
--- Stored records that may be one call with a record of call_records: within the horizon by an equal response id, or
--- at the same moment by equal tokens. semconv decides; this only keeps the rest of the lake out of it.
-CREATE OR REPLACE TEMP TABLE partner_spans AS
-SELECT
-    tenant, trace_id, role, scope_name, response_id, input_tokens, output_tokens, start_unix_nano, end_unix_nano,
-    start_time, resource_attributes
+-- Stored spans that may be one call with a record of call_records: within the horizon by an equal response id, or at the
+-- same moment by equal tokens. semconv decides; this only keeps the rest of the lake out of it.
+CREATE OR REPLACE TEMP TABLE partner_records AS
+SELECT {columns}
 FROM lake.spans
 WHERE ({within_horizon})
   AND role IN ('llm', 'embeddings')
@@ -11,9 +9,7 @@ WHERE ({within_horizon})
       SELECT response_id FROM call_records WHERE role IN ('llm', 'embeddings') AND response_id IS NOT NULL
   )
 UNION ALL
-SELECT
-    tenant, trace_id, role, scope_name, response_id, input_tokens, output_tokens, start_unix_nano, end_unix_nano,
-    start_time, resource_attributes
+SELECT {columns}
 FROM lake.spans
 WHERE ({same_moment})
   AND role IN ('llm', 'embeddings')

@@ -1,0 +1,15 @@
+-- What two records of one call have in common; used where calls are built and where their partners are searched for.
+
+-- Who made up a response id, as far as it shows: a gateway (LiteLLM) gives an answer an id of its own, in the style of
+-- another API than the one that was called.
+CREATE OR REPLACE TEMP MACRO id_style(id) AS regexp_extract(id, '^(chatcmpl|cmpl|msg|resp|gen|req|run|lc_run)[-_]', 1);
+-- Two ids of one style tell two calls apart; ids of two styles cannot be compared.
+CREATE OR REPLACE TEMP MACRO ids_conflict(id_a, id_b) AS
+    coalesce(id_a <> id_b AND id_style(id_a) = id_style(id_b), FALSE);
+
+-- Spans meet when they overlap; a log record is written when its call has ended.
+CREATE OR REPLACE TEMP MACRO calls_meet(signal_a, start_a, end_a, signal_b, start_b, end_b, log_slack_ns) AS
+    CASE
+        WHEN signal_a = 'span' AND signal_b = 'span' THEN start_a <= end_b AND start_b <= end_a
+        ELSE abs(end_a - end_b) <= log_slack_ns
+    END;
