@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Any, Final
 
 import duckdb
 
+from semconv import token_rules
 from semconv.redaction import stored_account_rules
 from semconv.settings import AccountPlan, AccountRule, Settings
 from semconv.sqltext import literal, sql_text
+from semconv.token_rules import Signs
 
 _NEVER_BEFORE: Final = dt.date(1, 1, 1)
 
@@ -21,16 +23,25 @@ _NEVER_BEFORE: Final = dt.date(1, 1, 1)
 def install(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Create (or replace) every TEMP table and macro that the resolution's SQL refers to."""
     connection.execute(sql_text("macros.sql"))
-    for macro in _macros(settings):
+    providers = _table("providers")
+    _create_names(connection, "provider_names", _provider_names(providers))
+    _create_names(connection, "operation_roles", _table("operations")["roles"])
+    for macro in _macros(providers, settings):
         connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
 
 
-def _macros(settings: Settings) -> Iterator[str]:
-    providers = _table("providers")
-    yield f"known_provider(name) AS {_map('name', providers['aliases'])}"
+def signs() -> Signs:
+    """Which attributes the rules of senders ask for."""
+    return token_rules.signs(_table("token_rules")["rule"])
+
+
+def _macros(providers: dict[str, Any], settings: Settings) -> Iterator[str]:
+    apis = "|".join(map(re.escape, providers["apis"]))
+    yield f"without_api(provider) AS regexp_replace(provider, {literal(rf'[.]({apis})$')}, '')"
     yield f"infer_provider(model) AS {_case(_model_branch(row) for row in providers['models'])}"
-    yield f"known_role(operation) AS {_map('operation', _table('operations')['roles'])}"
-    yield f"token_rule(scope, version, provider) AS {_token_rule(_table('token_rules')['rule'])}"
+    corrections = (row for row in providers["models"] if "instead_of" in row)
+    yield f"real_provider(provider, model) AS {_case(map(_instead_branch, corrections))}"
+    yield from token_rules.rule_macros(_table("token_rules")["rule"])
     yield (
         "account_by_rule(provider, service, user_id, attributes, resource_attributes) AS "
         + _case(_account_branch(rule) for rule in stored_account_rules(settings))
@@ -46,11 +57,23 @@ def _table(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _map(parameter: str, pairs: dict[str, str]) -> str:
-    """What `pairs` says of the parameter, NULL where nothing. No join: an Arrow scan has no known size, so the
-    planner would build the hash table on the side of the batch; no CASE: it takes long to plan."""
-    entries = ", ".join(f"{literal(key)}: {literal(value)}" for key, value in pairs.items())
-    return f"MAP {{{entries}}}[{parameter}]"
+def _create_names(connection: duckdb.DuckDBPyConnection, name: str, pairs: Mapping[str, str]) -> None:
+    """TEMP table (sent, meant)."""
+    columns = ", ".join(
+        f"unnest([{', '.join(map(literal, texts))}]) AS {column}" for column, texts in _columns(pairs)
+    )
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}")
+
+
+def _columns(pairs: Mapping[str, str]) -> tuple[tuple[str, Iterable[str]], tuple[str, Iterable[str]]]:
+    return ("sent", pairs.keys()), ("meant", pairs.values())
+
+
+def _provider_names(providers: dict[str, Any]) -> dict[str, str]:
+    """Each alias, alone and with each of the APIs behind it."""
+    aliases = providers["aliases"]
+    with_api = {f"{alias}.{api}": name for alias, name in aliases.items() for api in providers["apis"]}
+    return {**with_api, **aliases}
 
 
 def _case(branches: Iterable[tuple[str, str]]) -> str:
@@ -59,34 +82,13 @@ def _case(branches: Iterable[tuple[str, str]]) -> str:
     return f"CASE{whens} END" if whens else "NULL"
 
 
-def _model_branch(row: dict[str, str]) -> tuple[str, str]:
+def _model_branch(row: dict[str, Any]) -> tuple[str, str]:
     return f"regexp_matches(model, {literal('^(?:' + row['pattern'] + ')')})", literal(row["provider"])
 
 
-def _token_rule(rules: list[dict[str, str]]) -> str:
-    """Rules with conditions first, then those that hold for all that a library sends."""
-    always = {rule["scope"]: rule["semantics"] for rule in rules if rule.keys() == {"scope", "semantics"}}
-    conditional = (rule for rule in rules if rule.keys() > {"scope", "semantics"})
-    return f"coalesce({_case(_token_branch(rule) for rule in conditional)}, {_map('scope', always)})"
-
-
-def _token_branch(rule: dict[str, str]) -> tuple[str, str]:
-    conditions = [f"scope = {literal(rule['scope'])}"]
-    if "provider" in rule:
-        conditions.append(f"provider = {literal(rule['provider'])}")
-    if "from" in rule:
-        conditions.append(f"{_VERSION_NUMBERS} >= {_version_numbers(rule['from'])}")
-    if "below" in rule:
-        conditions.append(f"{_VERSION_NUMBERS} < {_version_numbers(rule['below'])}")
-    return " AND ".join(conditions), literal(rule["semantics"])
-
-
-# A version compares as the list of its numbers: 0.66b2 is [0, 66, 2].
-_VERSION_NUMBERS: Final = r"list_transform(regexp_extract_all(version, '\d{1,9}'), lambda n: n::BIGINT)"
-
-
-def _version_numbers(version: str) -> str:
-    return str([int(number) for number in re.findall(r"\d{1,9}", version)])
+def _instead_branch(row: dict[str, Any]) -> tuple[str, str]:
+    condition, provider = _model_branch(row)
+    return f"provider IN ({', '.join(map(literal, row['instead_of']))}) AND {condition}", provider
 
 
 def _account_branch(rule: AccountRule) -> tuple[str, str]:

@@ -65,7 +65,13 @@ EXTRACTION_NOTES: Final = frozenset(
 RESOLUTION_NOTES: Final = frozenset(
     {
         "implausible_token_count",  # negative, or more than any call could have: read as unknown
-        "output_excluded_reasoning",  # more reasoning than output: added to it
+        "zero_usage_ignored",  # a call cannot have no input: read as unknown
+        "estimated_usage_ignored",  # counted by the sender, far from what the provider counts: read as unknown
+        "output_excluded_reasoning",  # reasoning stood beside the output: added to it
+        "output_may_lack_reasoning",  # the sender leaves reasoning out, and says nowhere how much it was
+        "zero_cost_ignored",  # the sender found no price: read as unknown
+        "time_to_first_token_without_stream",  # no such time: read as unknown
+        "session_is_response_id",  # the conversation's id names an answer: no session
     }
 )
 

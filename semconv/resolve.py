@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from semconv import columns, macros
 from semconv.call_builder import CallBuilder
+from semconv.kinds import Kinds
 from semconv.settings import Settings
 from semconv.sqltext import sql_text
 
@@ -26,9 +27,6 @@ _DOCUMENTS: Final = {
     *("events", "links", "evidence", "body", "buckets", "exemplars"),
 }
 _COUNTS: Final = tuple(name for name, _ in columns.CLAIMED if name.endswith("_tokens"))
-_STORED_COUNTS: Final = tuple(name for name in _COUNTS if name not in _CONSUMED)
-# Columns of extraction that resolution replaces.
-_MEANT: Final = ("provider", "service_tier", "batch", "input_tokens", "output_tokens", "cache_write_tokens")
 _ACCOUNT: Final = (
     "coalesce(sent_account(bound_billing_account, billing_account, resource_billing_account),"
     " fallback_account)"
@@ -52,6 +50,7 @@ class Resolver:
         """Loads the mapping tables and the settings' accounts and plans into TEMP tables and macros."""
         self._connection = connection
         macros.install(connection, settings)
+        self._kinds = Kinds(connection, macros.signs())
         self._call_builder = CallBuilder(connection, settings.dimensions)
         self._statements = {
             "spans": _records_sql("resolved_spans", columns.SPANS, time="start_time"),
@@ -76,8 +75,7 @@ class Resolver:
         self._call_builder.build()
 
     def _run(self, signal: str, extracted: pa.Table) -> None:
-        numbered = extracted.append_column("row", pa.array(range(extracted.num_rows), pa.int64()))
-        self._connection.register(_SOURCE, _with_documents(numbered))
+        self._connection.register(_SOURCE, self._kinds.told(_with_documents(extracted)))
         try:
             self._connection.execute(self._statements[signal])
         finally:
@@ -88,9 +86,11 @@ def _records_sql(target: str, schema: pa.Schema, time: str) -> str:
     return sql_text("resolve_records.sql").format(
         target=target,
         source=_SOURCE,
-        plausible_counts=", ".join(_plausible_counts()),
-        untouched_counts=", ".join(name for name in _STORED_COUNTS if name not in _MEANT),
-        columns=", ".join(_resolved_columns(schema, time, meant={*_MEANT, *_STORED_COUNTS}, added=_ADDED)),
+        counts=", ".join(_COUNTS),
+        largest_count=_LARGEST_COUNT,
+        plausible_counts=", ".join(map(_plausible_count, _COUNTS)),
+        known_counts=", ".join(map(_known_count, _COUNTS)),
+        columns=", ".join(_resolved_columns(schema, time, added=_ADDED)),
     )
 
 
@@ -98,27 +98,27 @@ def _metric_points_sql() -> str:
     return sql_text("resolve_metric_points.sql").format(
         target="resolved_metric_points",
         source=_SOURCE,
-        columns=", ".join(_resolved_columns(columns.METRIC_POINTS, "time", meant={"provider"}, added={})),
+        columns=", ".join(_resolved_columns(columns.METRIC_POINTS, "time", added={})),
     )
 
 
-def _plausible_counts() -> Iterator[str]:
-    for name in _COUNTS:
-        yield f"CASE WHEN {name} BETWEEN 0 AND {_LARGEST_COUNT} THEN {name} END AS {name}"
-    every = ", ".join(_COUNTS)
-    yield f"least({every}) < 0 OR greatest({every}) > {_LARGEST_COUNT} AS has_implausible_count"
+def _plausible_count(name: str) -> str:
+    return f"CASE WHEN {name} BETWEEN 0 AND {_LARGEST_COUNT} THEN {name} END AS {name}"
 
 
-def _resolved_columns(
-    schema: pa.Schema, time: str, meant: set[str], added: Mapping[str, tuple[str, ...]]
-) -> Iterator[str]:
-    """The lake's columns: what resolution decides, and the rest as extracted."""
+def _known_count(name: str) -> str:
+    is_known = "NOT (is_void OR has_zero_input)" if name == "input_tokens" else "NOT is_void"
+    return f"CASE WHEN {is_known} THEN {name} END AS {name}"
+
+
+def _resolved_columns(schema: pa.Schema, time: str, added: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """The lake's columns of what resolution made of the extracted ones."""
     for name in schema.names:
         if name in _DECIDED_LAST:
             yield f"{_DECIDED_LAST[name].format(time=time)} AS {name}"
         elif name not in _CONSUMED:
-            yield f"meaning.{name}" if name in meant else f"source.{name}"
-        yield from (f"meaning.{column}" for column in added.get(name, ()))
+            yield name
+        yield from added.get(name, ())
 
 
 def _with_documents(table: pa.Table) -> pa.Table:

@@ -1,23 +1,24 @@
 -- What the claimed values of metric points mean; see resolve_records.sql.
 CREATE OR REPLACE TEMP TABLE {target} AS
 WITH
+noted AS (
+    SELECT *, dialect IS NOT NULL AND coalesce(is_response_id(session_id), FALSE) AS has_no_session
+    FROM {source}
+),
 meaning AS (
     SELECT
-        row,
+        * REPLACE (
+            served_by AS provider,
+            CASE WHEN NOT has_no_session THEN session_id END AS session_id
+        ),
         CASE
-            WHEN known_provider(lower(trim(provider))) IS NULL AND trim(provider) <> '' THEN lower(trim(provider))
-            ELSE coalesce(
-                nullif(known_provider(lower(trim(provider))), ''),
-                infer_provider(lower(trim(coalesce(response_model, request_model))))
-            )
-        END AS provider,
-        coalesce(
-            account_by_rule(provider, service_name, user_id, attributes, resource_attributes), provider
-        ) AS fallback_account,
-        NULL::VARCHAR[] AS new_notes
-    FROM {source}
-    WHERE dialect IS NOT NULL
+            WHEN dialect IS NOT NULL
+                THEN coalesce(
+                    account_by_rule(served_by, service_name, user_id, attributes, resource_attributes), served_by
+                )
+        END AS fallback_account,
+        CASE WHEN has_no_session THEN ['session_is_response_id'] END AS new_notes
+    FROM noted
 )
 SELECT {columns}
-FROM {source} AS source
-LEFT JOIN meaning USING (row)
+FROM meaning

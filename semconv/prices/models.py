@@ -53,8 +53,8 @@ class PriceModels:
         return self._found[key]
 
     def _look_up(self, provider: str | None, model: str) -> Priced | None:
-        # Gateways put a path before the model: "models/gemini-2.5-flash", "openai/gpt-4o".
-        for reference in dict.fromkeys((model, model.rpartition("/")[2])):
+        # Gateways put a path before the model, of one step or more: "openrouter/openai/gpt-4o", "models/gemini-2.5".
+        for reference in dict.fromkeys((model, model.partition("/")[2] or model, model.rpartition("/")[2])):
             source = self._provider(provider, reference)
             info = source and source.find_model(reference, all_providers=self._snapshot.providers)
             if info:
