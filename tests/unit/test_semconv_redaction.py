@@ -183,18 +183,21 @@ def test_a_named_key_is_found_wherever_attributes_stand(signal: Signal) -> None:
 @pytest.mark.parametrize("key", USER_KEYS)
 @pytest.mark.parametrize("how", ["hash", "drop"])
 def test_user_ids_are_those_of_the_dialect_tables(key: str, how: UserIds) -> None:
-    """Under every key that fills user_id, wherever it stands, nested too; and in the column itself."""
+    """Under every key that fills user_id, wherever it stands, nested too; and in the column itself, which a key that
+    means something for some scopes alone, or further down in a document, does not fill here."""
     outer, _, inner = key.rpartition(".")
-    attributes = {key: CANARY, "acme.json": json.dumps({key: CANARY}), outer or "map": {inner: CANARY}}
+    nested = {outer if outer not in ("", *USER_KEYS) else "map": {inner: CANARY}}
+    attributes = {key: CANARY, "acme.json": json.dumps({key: CANARY}), **nested}
     message = traces_message(attributes, resource={key: CANARY})
     extracted = read(message, settings=keeping_all(rules(user_ids=how)))
     assert not holds_canary(extracted)
     [row] = extracted.spans.to_pylist()
-    assert row["user_id"] == (hashed(CANARY) if how == "hash" else None)
+    [plain] = read(message, settings=keeping_all(None)).spans.to_pylist()
+    assert row["user_id"] == (hashed(CANARY) if how == "hash" and plain["user_id"] else None)
 
 
 def test_the_user_keys_are_known() -> None:
-    assert {"user.id", "enduser.id"} <= set(USER_KEYS)
+    assert {"user.id", "enduser.id", "user.email"} <= set(USER_KEYS)
 
 
 @given(
