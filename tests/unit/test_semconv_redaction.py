@@ -186,7 +186,7 @@ def test_user_ids_are_those_of_the_dialect_tables(key: str, how: UserIds) -> Non
     """Under every key that fills user_id, wherever it stands, nested too; and in the column itself, which a key that
     means something for some scopes alone, or further down in a document, does not fill here."""
     outer, _, inner = key.rpartition(".")
-    nested = {outer if outer not in ("", *USER_KEYS) else "map": {inner: CANARY}}
+    nested = {} if outer in USER_KEYS else {outer or "map": {inner: CANARY}}
     attributes = {key: CANARY, "acme.json": json.dumps({key: CANARY}), **nested}
     message = traces_message(attributes, resource={key: CANARY})
     extracted = read(message, settings=keeping_all(rules(user_ids=how)))
