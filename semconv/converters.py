@@ -19,6 +19,8 @@ from semconv.values import in_int64, is_small_json, parse_double, parse_integer,
 MAX_IDENTIFIER_BYTES: Final = 2048
 _MONEY_SCALE: Final = Decimal(1).scaleb(-12)  # DECIMAL(38,12)
 _MONEY_LIMIT: Final = Decimal(10) ** 26
+# OpenAI and those that speak its language, Anthropic, OpenRouter.
+_RESPONSE_IDS: Final = ("chatcmpl-", "cmpl-", "resp_", "msg_", "gen-")
 _BOOLEANS: Final = {"true": True, "True": True, "false": False, "False": False}
 
 
@@ -29,6 +31,15 @@ def string(value: Value) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise ValueError("not an identifier")
+
+
+def response_id(value: Value) -> str:
+    """The id of a provider's response. Among answers that stand where a response may, ids of other things are as
+    common: only what begins as the providers' own do is one.
+    """
+    if isinstance(value, str) and value.startswith(_RESPONSE_IDS):
+        return string(value)
+    raise ValueError("not a response id")
 
 
 def tokens(value: Value) -> int:
@@ -80,9 +91,9 @@ def time_to_first_token(value: Value) -> float:
 
 def strings(value: Value) -> list[str]:
     """A list of identifiers, at most 2 KiB in all; one alone, or a JSON array of them in text (LiteLLM, Agent
-    Framework), is one too.
+    Framework), is one too, and so is one in quotes (Langfuse).
     """
-    if isinstance(value, str) and value.startswith("["):
+    if isinstance(value, str) and value.startswith(("[", '"')):
         value = _json(value)
     found = [string(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
     if sum(map(utf8_length, found)) + len(found) > MAX_IDENTIFIER_BYTES + 1:
@@ -112,6 +123,11 @@ def money(value: Value) -> Decimal:
         return amount.quantize(_MONEY_SCALE, ROUND_HALF_EVEN)
 
 
+def money_or_none(value: Value) -> Decimal | None:
+    """The same of a sender that writes 0 where it knows no price."""
+    return money(value) or None
+
+
 CONVERTERS: Final[dict[str, Callable[[Value], Any]]] = {
     "string": string,
     "quoted_string": quoted_string,
@@ -123,6 +139,8 @@ CONVERTERS: Final[dict[str, Callable[[Value], Any]]] = {
     "time_to_first_token": time_to_first_token,
     "strings": strings,
     "money": money,
+    "money_or_none": money_or_none,
+    "response_id": response_id,
 }
 
 # What a converter returns unchanged where it is positive or not empty, so that the hot loop need not call it.
