@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,19 @@ from collector.store.lake import Lake
 from collector.store.migrate import create_or_migrate
 from semconv.extract import extract
 from semconv.request import Request
-from semconv.settings import Settings
+from semconv.settings import Encoding, Settings, Signal
 
 HERE = Path(__file__).parent
 RECEIVED_AT = 1_795_300_000_000_000_000
 
 PREDICTIONS = """
 SELECT
-    s.tenant, s.span_id, s.role, c.call_id IS NOT NULL AS counted,
+    s.tenant, s.span_id, s.trace_id, s.role, c.call_id IS NOT NULL AS counted,
     coalesce(c.provider, s.provider) AS provider,
     coalesce(c.request_model, s.request_model) AS request_model,
     coalesce(c.response_model, s.response_model) AS response_model,
+    coalesce(c.response_id, s.response_id) AS response_id,
+    coalesce(c.service_tier, s.service_tier) AS service_tier,
     coalesce(c.input_tokens, s.input_tokens) AS input_total,
     coalesce(c.cache_read_tokens, s.cache_read_tokens) AS cache_read,
     coalesce(c.cache_write_tokens, s.cache_write_tokens) AS cache_write,
@@ -39,36 +42,78 @@ SELECT
     coalesce(c.reasoning_tokens, s.reasoning_tokens) AS reasoning,
     s.status_code = 'ERROR' OR s.error_type IS NOT NULL AS error,
     coalesce(c.session_id, s.session_id) AS session_id,
-    coalesce(c.user_id, s.user_id) AS user_id
+    coalesce(c.user_id, s.user_id) AS user_id,
+    coalesce(c.agent_name, s.agent_name) AS agent_name,
+    s.tool_name
 FROM lake.spans AS s
 LEFT JOIN lake.calls AS c ON c.tenant = s.tenant AND c.trace_id = s.trace_id AND c.span_id = s.span_id
 ORDER BY s.tenant, s.start_unix_nano
 """
+# Calls of a scenario that no span reports, with the sums that its truth tells.
+CALLS_OF_LOGS = """
+SELECT
+    tenant,
+    count(*) FILTER (error_type IS NULL) AS successful_calls,
+    sum(input_tokens) AS input_total,
+    sum(cache_read_tokens) AS cache_read,
+    sum(cache_write_tokens) AS cache_write,
+    sum(output_tokens) AS output_total
+FROM lake.calls
+WHERE span_id IS NULL
+GROUP BY tenant
+"""
+
+# What no reader can get right, by library and by what shortfalls() calls it. To be emptied where it says so.
+KNOWN = {
+    # The truth of a column that the telemetry does not carry counts as 0 in the scorer's sums.
+    "openlit@old": {
+        "sum": "its own estimate of a stream's tokens, and no cache counts, stand where usage belongs"
+    },
+    "mlflow-openai": {"service_tier": "a stream's stands in the events of its chunks, which are content"},
+    "gemini-cli": {"sum": "a span's output leaves out the reasoning, which its log record alone has"},
+    # To be emptied:
+    "openlit": {"logs": "a stream's event comes twice, and the second one is taken for a call of its own"},
+    "logfire-openai": {
+        "extra": "a stream is two spans, in two traces where they are roots; the second one has the usage",
+        "sum": "likewise: the scorer knows the first one alone",
+    },
+}
+
+Rows = list[dict[str, Any]]
+Shortfalls = dict[str, str]
 
 
-def load_scenarios(corpus: Path, pattern: str, data_dir: Path, encoding: str) -> list[dict[str, Any]]:
-    """Load every scenario's traces as a tenant of its own and return the reading of each span."""
-    suffix = "pb" if encoding == "protobuf" else "json"
-    requests = [
-        Request(
-            signal="traces",
-            encoding=encoding,  # type: ignore[arg-type]
-            body=expected.with_name(expected.name.replace("expected.json", suffix)).read_bytes(),
-            received_at=RECEIVED_AT,
-            tenant=f"{expected.parent.name}/{expected.name.removesuffix('.expected.json')}",
-        )
-        for expected in sorted(corpus.glob(f"{pattern}/*.expected.json"))
-        if expected.with_name(expected.name.replace("expected.json", suffix)).exists()
-    ]
-    assert requests, f"no captures in {corpus}"
+def scenarios(corpus: Path) -> list[Path]:
+    """The ground truths of a corpus."""
+    return sorted(corpus.glob("*/*.expected.json"))
+
+
+def tenant_of(expected: Path) -> str:
+    """Each scenario is loaded as a tenant of its own."""
+    return f"{expected.parent.name}/{expected.name.removesuffix('.expected.json')}"
+
+
+def requests_of(expected: Path, signals: tuple[Signal, ...], encoding: Encoding) -> Iterator[Request]:
+    """A scenario's requests, of those signals that it has."""
+    for signal in signals:
+        suffix = {"protobuf": "pb", "json": "json"}[encoding]
+        middle = "" if signal == "traces" else f"{signal}."
+        file = expected.with_name(expected.name.replace("expected.json", middle + suffix))
+        if file.exists():
+            yield Request(signal, encoding, file.read_bytes(), RECEIVED_AT, tenant_of(expected))
+
+
+def load(
+    found: list[Path], data_dir: Path, signals: tuple[Signal, ...], encoding: Encoding, *queries: str
+) -> list[Rows]:
+    """Load scenarios and return the rows of each query."""
+    requests = [request for expected in found for request in requests_of(expected, signals, encoding)]
     settings = Settings()
     create_or_migrate(data_dir, settings.dimensions)
     lake = Lake.open(data_dir)
     try:
         Committer(lake, settings).commit(extract(requests, settings), Origin("otlp"))
-        found = lake.connection.execute(PREDICTIONS)
-        names = [column[0] for column in found.description or []]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return [lake.connection.execute(query).to_arrow_table().to_pylist() for query in queries]
     finally:
         lake.close()
 
@@ -105,42 +150,145 @@ def score(corpus: Path, rows: list[dict[str, Any]], folder: Path) -> dict[str, s
     return {line.split()[0]: line for line in printed.splitlines()}
 
 
-def shortfalls(line: str) -> list[str]:
-    """What a perfect reader would not show in one of the scorer's lines."""
+def shortfalls(line: str) -> Shortfalls:
+    """What a perfect reader would not show in one of the scorer's lines, by kind."""
     calls, once, missed, double, extra = map(
         int, re.search(r"calls +(\d+) once +(\d+) missed +(\d+) double +(\d+) extra +(\d+)", line).groups()
     )
-    wrong = [] if (once, missed, double, extra) == (calls, 0, 0, 0) else [line.split("|", maxsplit=1)[0]]
-    wrong += [
-        f"{column} {right}/{asked}"
+    wrong = {} if (once, missed, double) == (calls, 0, 0) else {"calls": line.split("|", maxsplit=1)[0]}
+    wrong |= {"extra": str(extra)} if extra else {}
+    wrong |= {
+        column: f"{right}/{asked}"
         for column, right, asked in re.findall(r"(\w+) +(\d+)/(\d+)", line)
         if right != asked
+    }
+    sums = [
+        percent
+        for percent in re.findall(r"sum_(?:in|out) ([\d.]+)%", line)
+        if float(percent) not in (100.0, 0.0)
     ]
-    sums = re.findall(r"sum_(?:in|out) ([\d.]+)%", line)
-    return wrong + [f"sum {percent}%" for percent in sums if float(percent) not in (100.0, 0.0)]
+    return wrong | ({"sum": " ".join(sums)} if sums else {})
+
+
+def further_shortfalls(expected: Path, rows: Rows) -> Shortfalls:
+    """What a scenario's calls do not tell although the telemetry carries it: columns that the scorer leaves out,
+    and who they belong to."""
+    truth = json.loads(expected.read_text())
+    read = {row["span_id"]: row for row in rows if row["tenant"] == tenant_of(expected)}
+    wrong: Shortfalls = {}
+    for call in truth["api_calls"]:
+        counted = [read[span] for span in call["spans"] if span in read and read[span]["counted"]]
+        for row in counted:
+            wrong |= _wrong_columns(call, row) | _wrong_context(truth, row)
+    for span in truth["spans"]:
+        tool = truth["set_by_app"].get("tool_name")
+        if span["role"] == "tool" and tool and read[span["span_id"]]["tool_name"] != tool:
+            wrong["tool"] = f"{read[span['span_id']]['tool_name']}, not {tool}"
+    return {kind: f"{expected.name}: {what}" for kind, what in wrong.items()}
+
+
+def _wrong_columns(call: dict[str, Any], row: dict[str, Any]) -> Shortfalls:
+    carried = call.get("carried_by_spans") or {}
+    return {
+        column: f"{row[column]}, not {call[column]}"
+        for column in ("response_id", "service_tier")
+        if carried.get(column) and row[column] != call[column]
+    }
+
+
+def _wrong_context(truth: dict[str, Any], row: dict[str, Any]) -> Shortfalls:
+    """Whom the application named must be known where a span of the call's trace tells; an agent, where the call's
+    own span or one around it does."""
+    set_by_app = truth["set_by_app"]
+    in_trace = _told(span for span in truth["spans"] if span["trace_id"] == row["trace_id"])
+    around = _told(_and_ancestors(truth, row["span_id"]))
+    agents = [set_by_app[key] for key in ("agent_name", "sub_agent") if key in set_by_app]
+    possible = {
+        "session_id": [set_by_app.get("session_id")] if "session_id" in in_trace else [],
+        "user_id": [set_by_app.get("user_id")] if "user_id" in in_trace else [],
+        "agent_name": agents if "agent_name" in around else [],
+    }
+    return {
+        column: f"{row[column]}, not {names}"
+        for column, names in possible.items()
+        if names and column in set_by_app and row[column] not in names
+    }
+
+
+def _told(spans: Iterable[dict[str, Any]]) -> set[str]:
+    return {key for span in spans for key in span.get("context_evidence") or {}}
+
+
+def _and_ancestors(truth: dict[str, Any], span_id: str) -> Iterator[dict[str, Any]]:
+    by_id = {span["span_id"]: span for span in truth["spans"]}
+    while span_id in by_id:
+        yield by_id[span_id]
+        span_id = by_id[span_id]["parent_span_id"]
+
+
+def all_shortfalls(corpus: Path, rows: Rows, folder: Path) -> dict[str, Shortfalls]:
+    """By library what its captures show that a perfect reader would not, but for what is known."""
+    lines = score(corpus, rows, folder)
+    found: dict[str, Shortfalls] = {}
+    for expected in scenarios(folder / "corpus"):
+        library = expected.parent.name
+        wrong = shortfalls(lines[library]) if library in lines else {}
+        found[library] = found.get(library, {}) | wrong | further_shortfalls(expected, rows)
+    return {
+        library: unknown
+        for library, wrong in found.items()
+        if (unknown := {kind: what for kind, what in wrong.items() if kind not in KNOWN.get(library, {})})
+    }
 
 
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
-def test_every_captured_call_is_read_whole_and_counted_once(tmp_path: Path, encoding: str) -> None:
-    rows = load_scenarios(HERE, "otel-*", tmp_path / "lake", encoding)
-    lines = score(HERE, rows, tmp_path / "predictions")
-    libraries = {path.parent.name for path in HERE.glob("otel-*/*.expected.json")}
-    assert libraries <= set(lines)
-    assert {library: shortfalls(lines[library]) for library in libraries if shortfalls(lines[library])} == {}
+def test_every_captured_call_is_read_whole_and_counted_once(tmp_path: Path, encoding: Encoding) -> None:
+    [rows] = load(scenarios(HERE), tmp_path / "lake", ("traces",), encoding, PREDICTIONS)
+    assert {row["tenant"] for row in rows} == {tenant_of(expected) for expected in scenarios(HERE)}
+    assert all_shortfalls(HERE, rows, tmp_path / "predictions") == {}
+
+
+def test_log_records_of_the_same_calls_change_nothing(tmp_path: Path) -> None:
+    """All three signals report a call: what spans tell stays, and none is counted for a log record alone."""
+    signals: tuple[Signal, ...] = ("traces", "logs", "metrics")
+    queries = (PREDICTIONS, CALLS_OF_LOGS)
+    rows, of_logs = load(scenarios(HERE), tmp_path / "lake", signals, "protobuf", *queries)
+    libraries = {row["tenant"].split("/")[0] for row in of_logs}
+    assert {library for library in libraries if "logs" not in KNOWN.get(library, {})} == set()
+    assert all_shortfalls(HERE, rows, tmp_path / "predictions") == {}
 
 
 def test_a_span_that_stands_for_two_calls_is_one_call(tmp_path: Path) -> None:
     expected = HERE / "otel-google-genai" / "tool.expected.json"
     (span,) = spans_of_several_calls(expected)
-    rows = load_scenarios(HERE, "otel-google-genai", tmp_path / "lake", "protobuf")
-    counted = [row for row in rows if row["tenant"] == "otel-google-genai/tool" and row["counted"]]
+    [rows] = load([expected], tmp_path / "lake", ("traces",), "protobuf", PREDICTIONS)
+    counted = [row for row in rows if row["counted"]]
     assert [(row["span_id"], row["provider"]) for row in counted] == [(span, "gcp.gemini")]
 
 
 @pytest.mark.skipif("SPANLEDGER_CORPUS" not in os.environ, reason="SPANLEDGER_CORPUS names no folder")
 def test_a_corpus_from_elsewhere_is_read_whole(tmp_path: Path) -> None:
     corpus = Path(os.environ["SPANLEDGER_CORPUS"])
-    rows = load_scenarios(corpus, "otel-*", tmp_path / "lake", "protobuf")
-    lines = score(corpus, rows, tmp_path / "predictions")
-    wrong = {library: shortfalls(line) for library, line in lines.items() if library.startswith("otel-")}
-    assert {library: short for library, short in wrong.items() if short} == {}
+    [rows] = load(scenarios(corpus), tmp_path / "lake", ("traces",), "protobuf", PREDICTIONS)
+    assert all_shortfalls(corpus, rows, tmp_path / "predictions") == {}
+
+
+@pytest.mark.skipif("SPANLEDGER_CORPUS" not in os.environ, reason="SPANLEDGER_CORPUS names no folder")
+def test_a_corpus_from_elsewhere_is_read_from_logs_where_it_has_no_spans(tmp_path: Path) -> None:
+    truths = {
+        expected: json.loads(expected.read_text())
+        for expected in scenarios(Path(os.environ["SPANLEDGER_CORPUS"]))
+    }
+    found = [
+        expected
+        for expected, truth in truths.items()
+        if not any(call["spans"] for call in truth["api_calls"])
+        and next(requests_of(expected, ("logs",), "protobuf"), None)
+    ]
+    if not found:
+        pytest.skip("no scenario without spans")
+    [rows] = load(found, tmp_path / "lake", ("traces", "logs", "metrics"), "protobuf", CALLS_OF_LOGS)
+    columns = ("successful_calls", "input_total", "cache_read", "cache_write", "output_total")
+    read = {row["tenant"]: {column: row[column] or 0 for column in columns} for row in rows}
+    told = {tenant_of(path): truths[path]["totals_each_call_once"] | truths[path] for path in found}
+    assert read == {tenant: {column: truth[column] for column in columns} for tenant, truth in told.items()}
