@@ -69,6 +69,8 @@ RESOLUTION_NOTES: Final = frozenset(
         "estimated_usage_ignored",  # counted by the sender, far from what the provider counts: read as unknown
         "output_excluded_reasoning",  # reasoning stood beside the output: added to it
         "output_may_lack_reasoning",  # the sender leaves reasoning out, and says nowhere how much it was
+        "input_completed_by_total",  # the sender's total has the cache in it, and nothing else does
+        "input_may_lack_cache",  # the sender leaves the cache out, and may not say how much it was
         "zero_cost_ignored",  # the sender found no price: read as unknown
         "time_to_first_token_without_stream",  # no such time: read as unknown
         "session_is_response_id",  # the conversation's id names an answer: no session

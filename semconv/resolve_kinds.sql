@@ -33,6 +33,7 @@ SELECT
     END AS served_in,
     input_rule(scope_name, scope_version, served_by, dialect, event_name, stream, signs) AS input_rule,
     output_rule(scope_name, scope_version, served_by, dialect, event_name, stream, signs) AS output_rule,
+    cache_rule(scope_name, scope_version, served_by, dialect, event_name, stream, signs) AS cache_rule,
     rest_of_total_rule(scope_name, scope_version, served_by, dialect, event_name, stream, signs) AS rest_of_total_rule,
     usage_rule(scope_name, scope_version, served_by, dialect, event_name, stream, signs) AS usage_rule,
     zero_cost_rule(scope_name, scope_version, served_by, dialect, event_name, stream, signs) AS zero_cost_rule

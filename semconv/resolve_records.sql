@@ -116,7 +116,12 @@ completed AS (
             WHEN reasoned_tokens > output_tokens THEN reasoned_tokens
             WHEN reasoned_tokens > 0 AND (unexplained = reasoned_tokens OR output_rule = 'exclusive') THEN reasoned_tokens
             WHEN reasoned_tokens = 0 AND unexplained > 0 AND rest_of_total_rule = 'reasoning' THEN unexplained
-        END AS reasoning_apart
+        END AS reasoning_apart,
+        CASE
+            WHEN input_tokens IS NULL OR dialect IS NULL THEN NULL
+            WHEN cached_tokens = 0 AND reasoned_tokens = 0 AND unexplained > 0 AND rest_of_total_rule = 'cache'
+                THEN unexplained
+        END AS cache_apart
     FROM reasoned
 ),
 noted AS (
@@ -127,7 +132,10 @@ noted AS (
         coalesce(session_id = response_id OR is_response_id(session_id), FALSE) AND dialect IS NOT NULL
             AS has_no_session,
         output_rule = 'exclusive' AND reasoning_tokens IS NULL AND reasoning_apart IS NULL AND output_tokens IS NOT NULL
-            AS lacks_reasoning
+            AS lacks_reasoning,
+        cache_rule = 'untold' AND cache_read_tokens IS NULL AND cache_write_tokens IS NULL AND cache_apart IS NULL
+        AND input_tokens IS NOT NULL
+            AS lacks_cache
     FROM completed
 ),
 meaning AS (
@@ -137,7 +145,9 @@ meaning AS (
             coalesce(model_region, served_in) AS model_region,
             lower(service_tier) AS service_tier,
             coalesce(batch, CASE WHEN lower(service_tier) = 'batch' THEN TRUE END) AS batch,
-            input_tokens + CASE WHEN token_semantics = 'exclusive' THEN cached_tokens ELSE 0 END AS input_tokens,
+            input_tokens
+            + CASE WHEN token_semantics = 'exclusive' THEN cached_tokens ELSE 0 END
+            + coalesce(cache_apart, 0) AS input_tokens,
             output_tokens + coalesce(reasoning_apart, 0) AS output_tokens,
             CASE WHEN reasoning_apart > 0 THEN reasoning_apart ELSE reasoning_tokens END AS reasoning_tokens,
             CASE WHEN NOT found_no_price THEN reported_cost_usd END AS reported_cost_usd,
@@ -154,7 +164,7 @@ meaning AS (
         CASE
             WHEN dialect IS NOT NULL AND (
                 has_implausible_count OR is_void OR has_zero_input OR reasoning_apart > 0 OR lacks_reasoning
-                OR found_no_price OR has_time_without_stream OR has_no_session
+                OR cache_apart > 0 OR lacks_cache OR found_no_price OR has_time_without_stream OR has_no_session
             )
                 THEN list_filter([
                     CASE WHEN has_implausible_count THEN 'implausible_token_count' END,
@@ -162,6 +172,8 @@ meaning AS (
                     CASE WHEN (is_void OR has_zero_input) AND NOT is_estimated THEN 'zero_usage_ignored' END,
                     CASE WHEN reasoning_apart > 0 THEN 'output_excluded_reasoning' END,
                     CASE WHEN lacks_reasoning THEN 'output_may_lack_reasoning' END,
+                    CASE WHEN cache_apart > 0 THEN 'input_completed_by_total' END,
+                    CASE WHEN lacks_cache THEN 'input_may_lack_cache' END,
                     CASE WHEN found_no_price THEN 'zero_cost_ignored' END,
                     CASE WHEN has_time_without_stream THEN 'time_to_first_token_without_stream' END,
                     CASE WHEN has_no_session THEN 'session_is_response_id' END

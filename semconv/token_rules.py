@@ -11,7 +11,7 @@ from semconv.sqltext import literal
 Rule = Mapping[str, Any]
 
 # What a row can say of the records that its conditions fit.
-PROPERTIES: Final = ("input", "output", "rest_of_total", "usage", "zero_cost")
+PROPERTIES: Final = ("input", "output", "cache", "rest_of_total", "usage", "zero_cost")
 # The parameters of the macros; `signs` says which of the attributes that rules ask for a record has.
 _PARAMETERS: Final = "scope, version, provider, dialect, event, stream, signs"
 # Conditions on attributes: the only ones that differ between records of the same names.

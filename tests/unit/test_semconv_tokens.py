@@ -55,6 +55,10 @@ KNOWN_FOR = [
     ("opentelemetry.instrumentation.anthropic", "0.62.4", CLAUDE, "inclusive"),
     ("opentelemetry.instrumentation.langchain", "0.62.4", CLAUDE, "inclusive"),
     ("opentelemetry.instrumentation.bedrock", "0.62.4", BEDROCK_MODEL, "exclusive"),
+    ("@traceloop/instrumentation-anthropic", "0.23.0", CLAUDE, "exclusive"),
+    ("@traceloop/instrumentation-anthropic", "0.25.0", CLAUDE, "unknown"),
+    ("@traceloop/instrumentation-anthropic", "0.27.0", CLAUDE, "inclusive"),
+    ("@traceloop/instrumentation-bedrock", "0.27.1", BEDROCK_MODEL, "inclusive"),
     # OpenInference, whatever it instruments.
     ("openinference.instrumentation.bedrock", "0.1.30", BEDROCK_MODEL, "inclusive"),
     ("openinference.instrumentation.anthropic", "3.1.0", CLAUDE, "inclusive"),
@@ -65,15 +69,19 @@ KNOWN_FOR = [
     ("openlit.instrumentation.openai", None, GPT, "inclusive"),
     ("openlit.instrumentation.google_ai_studio", None, GEMINI, "inclusive"),
     ("openlit.otel.tracing", None, CLAUDE, "exclusive"),
-    ("openlit.otel.tracing", None, GPT, "unknown"),
+    ("openlit.otel.tracing", None, GPT, "inclusive"),
     # Agents and their tools.
     ("com.anthropic.claude_code.tracing", "1.0.0", CLAUDE, "exclusive"),
     ("com.anthropic.claude_code.events", "2.1.197", CLAUDE, "exclusive"),
     ("com.anthropic.sdk.python", "2.12.0", CLAUDE, "inclusive"),
     ("pydantic-ai", "2.68.0", CLAUDE, "inclusive"),
+    ("pydantic-ai", "1.39.1", CLAUDE, "inclusive"),
+    ("pydantic-ai", "1.39.1", BEDROCK_MODEL, "exclusive"),
+    ("pydantic-ai", "1.40.0", BEDROCK_MODEL, "inclusive"),
     ("logfire.openai", "5.2.0", GPT, "inclusive"),
     ("gcp.vertex.agent", None, GEMINI, "inclusive"),
     ("agent_framework", None, GPT, "inclusive"),
+    ("agent_framework", None, CLAUDE, "unknown"),
     ("litellm", None, CLAUDE, "inclusive"),
     ("mlflow.tracing.provider", None, GPT, "inclusive"),
     ("gemini-cli", "v1", GEMINI, "inclusive"),
@@ -119,7 +127,8 @@ def test_ai_sdk_4_and_5_leave_out_anthropics_cache() -> None:
         (BEDROCK_MODEL, '"ai.usage.inputTokens":1', "exclusive"),
         (CLAUDE, '"ai.usage.inputTokens":1,"ai.usage.inputTokenDetails.noCacheTokens":1', "inclusive"),  # 6
         (CLAUDE, '"ai.usage.inputTokenDetails.noCacheTokens":0', "inclusive"),  # all of it was cached
-        (GPT, '"ai.usage.promptTokens":1', "unknown"),
+        (GPT, '"ai.usage.promptTokens":1', "inclusive"),
+        ({"provider": "house"}, '"ai.usage.promptTokens":1', "unknown"),
     ]
     attributes = (f'{{"ai.operationId":"ai.generateText.doGenerate",{keys}}}' for _, keys, _ in sent)
     rows = (
@@ -141,7 +150,7 @@ def test_strands_adds_the_cache_since_it_has_the_conventions_names() -> None:
         (new | CLAUDE | itself, "inclusive"),
         (old | CLAUDE | itself, "exclusive"),
         (old | BEDROCK_MODEL | itself, "exclusive"),
-        (old | GPT | itself, "unknown"),
+        (old | GPT | itself, "inclusive"),
         (new | BEDROCK_MODEL | {"total_tokens": 1310}, "exclusive"),
         (new | BEDROCK_MODEL | {"total_tokens": 1010}, "inclusive"),
     ]
@@ -291,6 +300,24 @@ def test_the_rest_of_googles_total_is_reasoning_only_where_a_rule_says_so() -> N
     assert found == [row[2:] for row in sent]
 
 
+def test_bedrocks_total_completes_an_input_whose_sender_tells_no_cache() -> None:
+    """Strands 1.4: 1,000 in and 10 out beside a cache that only the total has in it."""
+    counts = {"scope_name": "strands.telemetry.tracer", "provider": "strands-agents", "input_tokens": 1000}
+    told = {"attributes": '{"gen_ai.usage.cache_read_input_tokens":0}', "cache_read_tokens": 0}
+    bedrock, claude = (
+        counts | {"request_model": names["request_model"]} for names in (BEDROCK_MODEL, CLAUDE)
+    )
+    sent: list[tuple[Row, int, list[str] | None]] = [
+        (bedrock | {"total_tokens": 1310}, 1300, ["input_completed_by_total"]),
+        (bedrock | {"total_tokens": 1010}, 1000, ["input_may_lack_cache"]),
+        (bedrock, 1000, ["input_may_lack_cache"]),
+        (bedrock | told | {"total_tokens": 1310}, 1000, None),
+        (claude | {"total_tokens": 1310}, 1000, ["input_may_lack_cache"]),
+    ]
+    records = resolve(*(chat(str(place), **row[0]) for place, row in enumerate(sent)))
+    assert [(record["input_tokens"], record["notes"]) for record in records] == [row[1:] for row in sent]
+
+
 # --- wrong at the source
 
 
@@ -383,7 +410,8 @@ def test_every_row_says_something_and_its_words_are_known() -> None:
     words = {
         "input": {"inclusive", "exclusive"},
         "output": {"inclusive", "exclusive"},
-        "rest_of_total": {"reasoning"},
+        "cache": {"untold"},
+        "rest_of_total": {"reasoning", "cache"},
         "usage": {"estimated"},
         "zero_cost": {"unknown"},
     }
