@@ -6,7 +6,7 @@ WITH
 candidates AS (
     SELECT
         node, tenant, trace_id, span_id, signal, scope_name, resource, response_id, request_model, response_model,
-        input_tokens, output_tokens, start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano,
+        input_tokens, output_tokens, status_code, start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano,
         concat_ws(chr(31), signal, scope_name, event_name) AS reporter
     FROM call_candidates
 ),
@@ -48,18 +48,20 @@ nested AS (
     FROM outer_of_nested AS l
     JOIN candidates AS r ON r.node = right_node
 ),
--- Equal counts from one process, likewise.
+-- Equal counts from one process, or none where both failed, likewise.
 alike AS (
     SELECT
         *,
+        coalesce(input_tokens, -1) AS input_or_none,
         coalesce(output_tokens, -1) AS output_or_none,
         coalesce(resource, '') AS process,
         row_number() OVER (
-            PARTITION BY tenant, input_tokens, coalesce(output_tokens, -1), coalesce(resource, '')
+            PARTITION BY tenant, coalesce(input_tokens, -1), coalesce(output_tokens, -1), coalesce(resource, '')
             ORDER BY start_unix_nano, trace_id, span_id
         ) AS place
     FROM candidates
-    WHERE input_tokens IS NOT NULL AND signal = 'span'
+    WHERE signal = 'span'
+      AND (input_tokens IS NOT NULL OR failed_unbilled(input_tokens, output_tokens, status_code))
 ),
 within_one_process AS (
     SELECT
@@ -67,7 +69,7 @@ within_one_process AS (
         l.node AS left_node, r.node AS right_node
     FROM (SELECT *, unnest(range(1, {neighbours} + 1)) AS step FROM alike) AS l
     JOIN alike AS r
-      ON r.tenant = l.tenant AND r.input_tokens = l.input_tokens AND r.output_or_none = l.output_or_none
+      ON r.tenant = l.tenant AND r.input_or_none = l.input_or_none AND r.output_or_none = l.output_or_none
      AND r.process = l.process AND r.place = l.place + l.step
     WHERE l.reporter <> r.reporter
       AND NOT ids_conflict(l.response_id, r.response_id)

@@ -8,7 +8,7 @@ candidates AS (
         coalesce(input_tokens, -1) AS input_or_none,
         coalesce(output_tokens, -1) AS output_or_none
     FROM call_candidates
-    WHERE coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR' OR error_type IS NOT NULL
+    WHERE coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR'
 )
 SELECT
     node, tenant, reporter, signal = 'log' AS is_log, trace_id,

@@ -13,3 +13,7 @@ CREATE OR REPLACE TEMP MACRO calls_meet(signal_a, start_a, end_a, signal_b, star
         WHEN signal_a = 'span' AND signal_b = 'span' THEN start_a <= end_b AND start_b <= end_a
         ELSE abs(end_a - end_b) <= log_slack_ns
     END;
+
+-- A call that failed and was not billed: of such records only their failure says that they are alike.
+CREATE OR REPLACE TEMP MACRO failed_unbilled(input_tokens, output_tokens, status_code) AS
+    coalesce(input_tokens, output_tokens) IS NULL AND status_code = 'ERROR';

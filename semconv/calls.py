@@ -11,7 +11,7 @@ How a store uses this, inside one transaction and after `Resolver.resolve_spans`
    {log_record_select(dimensions)}`` over the new log records that report a call, ``UNION ALL`` the same over the
    stored ones of the touched traces. Every span of a touched trace, GenAI or not: parents and sessions stand
    anywhere.
-3. Run ``partner_traces_sql("<stored records>")``. While it names traces: add them to ``touched_traces`` and
+3. Run ``partner_traces_sql("<stored records>", …)``. While it names traces: add them to ``touched_traces`` and
    their stored records to ``call_records``, and run it again. It names none that are touched, so this ends.
 4. ``Resolver.build_calls()``, then replace in ``calls`` every row whose (tenant, trace_id) is touched, or whose
    call_id is that of a log record in ``call_records`` (`CALL_ID`), with the rows of ``TEMP built_calls``.
@@ -42,6 +42,9 @@ LOG_PERIOD_NS: Final = 600_000_000_000
 # With how many of the next records by start a record is compared among those of one id or of equal counts. A
 # call has been seen in four records; a server that sends one id for ever must not cost the square of its calls.
 NEIGHBOURS: Final = 8
+# How many records of one period, sender and counts are compared with one another; no sender of log records makes that
+# many calls, and more must not be read again at every commit.
+MOST_ALIKE: Final = 5000
 # The bounds as the SQL files name them.
 BOUNDS: Final = {
     "horizon_ns": PARTNER_HORIZON_NS,
@@ -49,6 +52,7 @@ BOUNDS: Final = {
     "log_slack_ns": LOG_SLACK_NS,
     "log_period_ns": LOG_PERIOD_NS,
     "neighbours": NEIGHBOURS,
+    "most_alike": MOST_ALIKE,
 }
 
 # Which rows of `log_records` report a call.
@@ -123,7 +127,7 @@ PARTNER_COLUMNS: Final = (
         "session_id",
         "response_id",
     ),
-    *("input_tokens", "output_tokens", "reasoning_tokens", "status_code", "error_type"),
+    *("input_tokens", "output_tokens", "reasoning_tokens", "status_code"),
     *("start_time", "start_unix_nano", "end_unix_nano"),
 )
 
@@ -148,16 +152,20 @@ def partner_log_select() -> str:
     return _select({name: _OF_LOG_RECORDS[name] for name in PARTNER_COLUMNS})
 
 
-def partner_traces_sql(stored_records: str) -> str:
+def partner_traces_sql(stored_records: str, *, with_logs: bool) -> str:
     """A SELECT of (tenant, trace_id): untouched traces in `stored_records` with a record that may be one call
     with one in ``TEMP call_records``; needs ``TEMP touched_traces``.
 
     `stored_records` is a relation with PARTNER_COLUMNS, of spans and of log records that report a call. It may be
     cut to those that start within PARTNER_HORIZON of one in ``TEMP call_records``, which the rule itself
-    demands, so that files outside are never read.
+    demands, so that files outside are never read. `with_logs`: whether there are log records in either.
     """
     return sql_text("partners.sql").format(
-        stored_records=stored_records, columns=", ".join(PARTNER_COLUMNS), **BOUNDS
+        stored_records=stored_records,
+        columns=", ".join(PARTNER_COLUMNS),
+        of_logs=sql_text("partners_of_logs.sql").format(**BOUNDS) if with_logs else "",
+        union_of_logs="UNION FROM same_moment" if with_logs else "",
+        **BOUNDS,
     )
 
 

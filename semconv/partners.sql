@@ -1,6 +1,6 @@
 -- Which untouched traces hold a record that may be one call with a record of the touched ones: a superset of what
 -- call_edges.sql and call_log_twins.sql join across traces, symmetric, so that the closure over it does not depend on
--- where it starts.
+-- where it starts. What log records need is in partners_of_logs.sql where there are log records.
 WITH
 elsewhere AS MATERIALIZED (
     SELECT {columns}
@@ -12,6 +12,7 @@ records AS (
     SELECT
         * REPLACE (greatest(end_unix_nano, start_unix_nano) AS end_unix_nano, coalesce(resource, '') AS resource),
         concat_ws(chr(31), signal, scope_name, event_name) AS reporter,
+        coalesce(input_tokens, -1) AS input_or_none,
         coalesce(output_tokens, -1) AS output_or_none
     FROM (
         SELECT {columns}, FALSE AS is_elsewhere
@@ -50,60 +51,33 @@ alike AS (
     SELECT
         *,
         row_number() OVER (
-            PARTITION BY tenant, input_tokens, output_or_none, resource ORDER BY start_unix_nano, trace_id
+            PARTITION BY tenant, input_or_none, output_or_none, resource ORDER BY start_unix_nano, trace_id
         ) AS place
     FROM records
     JOIN (
-        SELECT tenant, input_tokens, output_or_none, resource
+        SELECT tenant, input_or_none, output_or_none, resource
         FROM records
-        WHERE input_tokens IS NOT NULL AND signal = 'span'
+        WHERE signal = 'span'
+          AND (input_tokens IS NOT NULL OR failed_unbilled(input_tokens, output_tokens, status_code))
         GROUP BY ALL
         HAVING min(reporter) <> max(reporter) AND min(is_elsewhere) <> max(is_elsewhere)
-    ) USING (tenant, input_tokens, output_or_none, resource)
+    ) USING (tenant, input_or_none, output_or_none, resource)
     WHERE signal = 'span'
 ),
 same_tokens AS (
     SELECT l.tenant, CASE WHEN l.is_elsewhere THEN l.trace_id ELSE r.trace_id END AS trace_id
     FROM (SELECT *, unnest(range(1, {neighbours} + 1)) AS step FROM alike) AS l
     JOIN alike AS r
-      ON r.tenant = l.tenant AND r.input_tokens = l.input_tokens AND r.output_or_none = l.output_or_none
+      ON r.tenant = l.tenant AND r.input_or_none = l.input_or_none AND r.output_or_none = l.output_or_none
      AND r.resource = l.resource AND r.place = l.place + l.step
     WHERE l.is_elsewhere <> r.is_elsewhere
       AND l.reporter <> r.reporter
       AND NOT ids_conflict(l.response_id, r.response_id)
       AND r.start_unix_nano - l.start_unix_nano <= {slack_ns}
       AND abs(l.end_unix_nano - r.end_unix_nano) <= {slack_ns}
-),
--- A log record outside any trace and its like: all within one period that have the same counts, with the reasoning or
--- without, and the same session or process.
-log_keys AS (
-    SELECT *, unnest([session_id, resource]) AS sender
-    FROM (
-        SELECT
-            tenant, trace_id, reporter, is_elsewhere, session_id, resource,
-            starts_with(trace_id, 'log ') AS is_alone,
-            end_unix_nano // {log_period_ns} AS period,
-            coalesce(input_tokens, -1) AS input_or_none,
-            unnest(list_distinct([output_or_none, output_or_none - coalesce(reasoning_tokens, 0)])) AS output_key
-        FROM records
-        WHERE (SELECT bool_or(signal = 'log') FROM records)
-          AND (coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR' OR error_type IS NOT NULL)
-    )
-),
-same_moment AS (
-    SELECT tenant, trace_id
-    FROM log_keys
-    SEMI JOIN (
-        SELECT tenant, period, sender, input_or_none, output_key
-        FROM log_keys
-        WHERE sender IS NOT NULL
-        GROUP BY ALL
-        HAVING bool_or(is_alone) AND min(reporter) <> max(reporter) AND min(is_elsewhere) <> max(is_elsewhere)
-    ) USING (tenant, period, sender, input_or_none, output_key)
-    WHERE is_elsewhere
 )
+{of_logs}
 FROM same_id
 UNION
 FROM same_tokens
-UNION
-FROM same_moment
+{union_of_logs}

@@ -36,7 +36,10 @@ class CallsUpdate:
         self._connection = connection
         self._resolver = resolver
         self._select = span_record_select(dimensions)
-        self._partners = partner_traces_sql("partner_records")
+        self._partners = {
+            with_logs: partner_traces_sql("partner_records", with_logs=with_logs)
+            for with_logs in (False, True)
+        }
         self._logs = CallLogs(connection, dimensions)
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
 
@@ -136,7 +139,8 @@ class CallsUpdate:
         self._logs.add_partners(near)
         if not count(self._connection, "partner_records"):
             return False
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE partner_traces AS {self._partners}")
+        partners = self._partners[self._logs.are_there]
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE partner_traces AS {partners}")
         return count(self._connection, "partner_traces") > 0
 
     def _add_partners(self) -> None:

@@ -151,25 +151,30 @@ class Store:
         self._spans = span_record_select(settings.dimensions)
         self._logs = log_record_select(settings.dimensions)
         self._resolver = Resolver(self.connection, settings)
+        self._has_logs = False
 
     def commit(self, *rows: Row) -> None:
         """Rows of spans and of log records, as made below."""
         run = self.connection.execute
-        logs = [row for row in rows if "record_hash" in row]
-        self._resolver.resolve_spans(table([row for row in rows if "record_hash" not in row]))
-        self._resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
-        for name in ("spans", "log_records"):
-            run(f"INSERT INTO {name} BY NAME SELECT *, 'load' AS load_id FROM resolved_{name}")
-        run(
-            "CREATE OR REPLACE TEMP TABLE touched_traces AS SELECT tenant, trace_id FROM resolved_spans"
-            f" UNION SELECT tenant, {RECORD_TRACE} FROM resolved_log_records WHERE {REPORTS_CALL}"
-        )
+        run("CREATE OR REPLACE TEMP TABLE touched_traces (tenant VARCHAR, trace_id VARCHAR)")
+        if spans := [row for row in rows if "record_hash" not in row]:
+            self._resolver.resolve_spans(table(spans))
+            run("INSERT INTO spans BY NAME SELECT *, 'load' AS load_id FROM resolved_spans")
+            run("INSERT INTO touched_traces SELECT DISTINCT tenant, trace_id FROM resolved_spans")
+        if logs := [row for row in rows if "record_hash" in row]:
+            self._has_logs = True
+            self._resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
+            run("INSERT INTO log_records BY NAME SELECT *, 'load' AS load_id FROM resolved_log_records")
+            run(
+                f"INSERT INTO touched_traces SELECT DISTINCT tenant, {RECORD_TRACE} FROM resolved_log_records"
+                f" WHERE {REPORTS_CALL} AND (tenant, {RECORD_TRACE}) NOT IN (FROM touched_traces)"
+            )
         self._gather()
         stored = (
             f"(SELECT {partner_span_select()} FROM spans"
             f" UNION ALL SELECT {partner_log_select()} FROM log_records WHERE {REPORTS_CALL})"
         )
-        while partners := run(partner_traces_sql(stored)).fetchall():
+        while partners := run(partner_traces_sql(stored, with_logs=self._has_logs)).fetchall():
             self.connection.executemany("INSERT INTO touched_traces VALUES (?, ?)", partners)
             self._gather()
         self._resolver.build_calls()

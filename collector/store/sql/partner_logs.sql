@@ -5,7 +5,7 @@ WITH here AS (
     SELECT response_id, coalesce(input_tokens, -1) AS input_or_none
     FROM call_records
     WHERE role IN ('llm', 'embeddings')
-      AND (coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR' OR error_type IS NOT NULL)
+      AND (coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR')
 )
 SELECT {columns}
 FROM lake.log_records

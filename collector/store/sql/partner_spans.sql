@@ -1,5 +1,5 @@
 -- Stored spans that may be one call with a record of call_records: within the horizon by an equal response id, or at the
--- same moment by equal tokens. semconv decides; this only keeps the rest of the lake out of it.
+-- same moment by equal tokens, or failed like it. semconv decides; this only keeps the rest of the lake out of it.
 CREATE OR REPLACE TEMP TABLE partner_records AS
 SELECT {columns}
 FROM lake.spans
@@ -13,6 +13,8 @@ SELECT {columns}
 FROM lake.spans
 WHERE ({same_moment})
   AND role IN ('llm', 'embeddings')
-  AND input_tokens IN (
-      SELECT input_tokens FROM call_records WHERE role IN ('llm', 'embeddings') AND input_tokens IS NOT NULL
+  AND coalesce(input_tokens, CASE WHEN status_code = 'ERROR' THEN -1 END) IN (
+      SELECT coalesce(input_tokens, CASE WHEN status_code = 'ERROR' THEN -1 END) AS input_or_none
+      FROM call_records
+      WHERE role IN ('llm', 'embeddings') AND (input_tokens IS NOT NULL OR status_code = 'ERROR')
   )

@@ -10,5 +10,5 @@ SELECT {columns}
 FROM lake.spans
 WHERE ({within_horizon})
   AND role IN ('llm', 'embeddings')
-  AND (coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR' OR error_type IS NOT NULL)
+  AND (coalesce(input_tokens, output_tokens) IS NOT NULL OR status_code = 'ERROR')
   AND coalesce(input_tokens, -1) IN (FROM logs)
