@@ -25,9 +25,7 @@ token_metrics AS (
             ('gen_ai.client.token.usage', 'input', 'input', 3), -- conventions before that
             ('gen_ai.client.token.usage', 'output', 'output', 3),
             ('gen_ai.client.token.usage', 'prompt', 'input', 3), -- v1.26
-            ('gen_ai.client.token.usage', 'completion', 'output', 3),
-            ('gen_ai.usage.input_tokens', NULL, 'input', 4), -- OpenLIT until 1.34
-            ('gen_ai.usage.output_tokens', NULL, 'output', 4)
+            ('gen_ai.client.token.usage', 'completion', 'output', 3)
     ) AS listed (metric_name, word, counts_as, preference)
 ),
 -- A day before the window is enough to find what a cumulative series had counted before it.

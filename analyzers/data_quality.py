@@ -1,0 +1,151 @@
+"""What is missing in the telemetry, by service and library, and what that does to the cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import duckdb
+
+from analyzers import sql
+from analyzers.finding import Column, Finding, Report
+from analyzers.registry import Settings, register
+from analyzers.window import Window
+from semconv import notes
+from semconv.dialect_rules import claiming_keys
+from semconv.dialects import tables
+from semconv.sqltext import literal
+
+_CLOCK_NOTES: Final = (notes.START_MISSING, notes.START_IN_FUTURE, notes.END_MISSING, notes.END_BEFORE_START)
+
+
+class Problem(NamedTuple):
+    """What calls may lack: the column that counts them, what that does, and what a reader can do about it."""
+
+    name: str
+    label: str
+    title: str  # of so many calls; {service} and {library} are filled in
+    effect: str
+    action: str
+
+
+PROBLEMS: Final = (
+    Problem(
+        "without_usage",
+        "no usage",
+        "report no tokens",
+        "they have no cost and are in no sum of money",
+        "update the library, or instrument the client that it calls",
+    ),
+    Problem(
+        "streams_without_usage",
+        "streams without usage",
+        "stream without telling their tokens",
+        "they have no cost and are in no sum of money",
+        "ask the API for usage in streams (OpenAI: stream_options.include_usage)",
+    ),
+    Problem(
+        "without_cache_split",
+        "no cache split",
+        "do not say how much input came from the cache",
+        "all their input is priced as new: where a cache was used, the cost is too high",
+        "update the library to one that sends gen_ai.usage.cache_read.input_tokens",
+    ),
+    Problem(
+        "unknown_semantics",
+        "unknown semantics",
+        "do not say whether their input includes what was cached",
+        "their cost is known between two ends only",
+        "update the library, or send gen_ai.usage.total_tokens, which decides it",
+    ),
+    Problem(
+        "unknown_model",
+        "no price",
+        "are of a model without a known price",
+        "they have no cost and are in no sum of money",
+        'look at the names with: otlp-collector sql "SELECT DISTINCT provider, request_model, response_model, cost_note'
+        ' FROM calls WHERE cost_usd IS NULL"',
+    ),
+    Problem(
+        "possible_duplicates",
+        "possible duplicates",
+        "may be second reports of another call",
+        "all are counted: the cost may be too high",
+        "switch one of the instrumentations off",
+    ),
+    Problem(
+        "clock_skew",
+        "odd times",
+        "have times that cannot be",
+        "they may stand on the wrong day, and have no duration",
+        "set the clock of the machine that sends them",
+    ),
+)
+_COLUMNS: Final = (
+    Column("service", "service", "text"),
+    Column("library", "library", "text"),
+    Column("version", "version", "text"),
+    Column("calls", "calls", "count"),
+    Column("failed", "failed", "count"),
+    *(Column(problem.name, problem.label, "count") for problem in PROBLEMS[:5]),
+    Column("duplicates_merged", "merged", "count"),
+    *(Column(problem.name, problem.label, "count") for problem in PROBLEMS[5:]),
+    Column("uncertain_share", "uncertain", "ratio"),
+)
+
+
+@register(
+    "data-quality", help="what the telemetry lacks, by service and library, and what that does to the cost"
+)
+def data_quality(connection: duckdb.DuckDBPyConnection, window: Window, _settings: Settings) -> Report:
+    """One row per service and library with its version; a finding for each thing that is missing there.
+
+    A failed call without usage lacks nothing. `uncertain_share` is how far apart the two ends of the cost are, as a
+    part of it. Calls that several records reported are merged, which is not a fault and stands there to be known.
+    """
+    found = connection.execute(_calls_sql(), window.parameters())
+    names = [column[0] for column in found.description or ()]
+    records = [dict(zip(names, record, strict=True)) for record in found.fetchall()]
+    sampled = connection.execute(sql.read("sampling.sql").format(), window.parameters()).fetchall()
+    return Report(
+        columns=_COLUMNS,
+        rows=tuple(tuple(record[column.name] for column in _COLUMNS) for record in records),
+        notes=(*(_sampling(*row) for row in sampled), *([] if records else [f"no calls from {window}"])),
+        findings=tuple(finding for record in records for finding in _findings(record)),
+    )
+
+
+def _calls_sql() -> str:
+    keys = (key for key in claiming_keys(tables().every_rule, "stream") if ".N" not in key)
+    says_so = (f"lower(spans.attributes ->> {literal(key)}) = 'true'" for key in keys)
+    return sql.read("data_quality.sql").format(
+        streaming=" OR ".join(f"coalesce({one}, FALSE)" for one in says_so),
+        clock_notes=f"[{', '.join(map(literal, _CLOCK_NOTES))}]",
+    )
+
+
+def _findings(record: dict[str, Any]) -> Iterator[Finding]:
+    service, library = record["service"] or "(no name)", record["library"] or "(no library)"
+    for problem in PROBLEMS:
+        count = record[problem.name]
+        if count:
+            who = f"{library} {record['version']}".strip()
+            yield Finding(
+                _finding_id(problem, record),
+                f"{count} of {record['calls']} calls of {service} via {who} {problem.title}",
+                evidence={"calls": count, "of_calls": record["calls"], "effect": problem.effect},
+                caveats=(problem.effect, f"what to do: {problem.action}"),
+            )
+
+
+def _finding_id(problem: Problem, record: dict[str, Any]) -> str:
+    identity = "\x1f".join(("data-quality", problem.name, record["service"], record["library"]))
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _sampling(service: str, spans: int, kept_share: float) -> str:
+    return (
+        f"sampled: this is not the bill. {spans} spans of {service or '(no name)'} stand for more: at least one kept"
+        f" only {kept_share:.1%} of its like"
+    )

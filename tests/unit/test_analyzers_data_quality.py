@@ -1,0 +1,145 @@
+"""What the analyzer `data-quality` says about requests that were loaded as any other; counts are made by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from analyzers import registry
+from analyzers.finding import Report
+from analyzers.window import Window
+from collector.store.lake import Lake
+from semconv.request import Request
+from tests.store_support import HOUR, NOON, NOON_NANOS, SECOND, call, store, traces, traces_body
+
+DAY = Window(NOON - dt.timedelta(hours=12), NOON + dt.timedelta(hours=12))
+ASKED_ONLY = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4.1-mini",
+}
+# The total decides that input includes the cache.
+CACHED = {"gen_ai.usage.cache_read.input_tokens": 100, "gen_ai.usage.total_tokens": 1100}
+MINUTE = 60 * SECOND
+
+
+def report(data_dir: Path, *requests: Request) -> Report:
+    with store(data_dir) as lake:
+        lake.load(*requests)
+    with Lake.open(data_dir, read_only=True) as lake:
+        lake.connection.execute("USE lake")
+        return registry.get("data-quality").run(lake.connection, DAY, {})
+
+
+def rows(report: Report) -> dict[str, dict[str, Any]]:
+    """By library."""
+    return {row["library"]: row for row in report.as_dict()["rows"]}
+
+
+def asked(trace: int, number: int, scope: str, **attributes: Any) -> dict[str, Any]:
+    return call(trace, number, scope=scope, at=trace * MINUTE) | {"attributes": ASKED_ONLY | attributes}
+
+
+def test_what_is_missing_is_counted_by_library(tmp_path: Path) -> None:
+    spans = [
+        call(1, 1, scope="whole", attributes=CACHED),
+        call(2, 1, scope="no cache", at=2 * MINUTE),
+        call(3, 1, scope="no cache", at=3 * MINUTE, attributes=CACHED),
+        asked(4, 1, "silent"),
+        asked(5, 1, "silent", **{"gen_ai.request.stream": "true"}),
+        call(
+            6,
+            1,
+            scope="new model",
+            at=6 * MINUTE,
+            attributes={**CACHED, "gen_ai.request.model": "model-of-tomorrow"},
+        ),
+    ]
+    found = rows(report(tmp_path / "data", traces(*spans)))
+    counts = {
+        library: {name for name, value in row.items() if isinstance(value, int) and value and name != "calls"}
+        for library, row in found.items()
+    }
+    assert counts == {
+        "whole": set(),
+        "no cache": {"without_cache_split"},
+        "silent": {"without_usage", "streams_without_usage"},
+        "new model": {"unknown_model"},
+    }
+    assert (found["no cache"]["calls"], found["no cache"]["without_cache_split"]) == (2, 1)
+    assert found["whole"]["service"] == "shop"
+
+
+def test_each_lack_is_a_finding_that_says_what_it_does_to_the_cost(tmp_path: Path) -> None:
+    """With an id that the next run gives it too."""
+    first = report(
+        tmp_path / "one", traces(asked(1, 1, "silent"), call(2, 1, scope="silent", attributes=CACHED))
+    )
+    again = report(tmp_path / "two", traces(asked(3, 1, "silent")))
+    [finding] = first.findings
+    assert finding.title == "1 of 2 calls of shop via silent report no tokens"
+    assert any("in no sum of money" in caveat for caveat in finding.caveats)
+    assert [finding.finding_id for finding in again.findings] == [finding.finding_id]
+
+
+def test_a_failed_call_without_usage_lacks_nothing(tmp_path: Path) -> None:
+    request = Request("traces", "protobuf", failed(traces_body([asked(1, 1, "strict")])), NOON_NANOS + HOUR)
+    found = report(tmp_path / "data", request)
+    [row] = rows(found).values()
+    assert (row["calls"], row["failed"], row["without_usage"]) == (1, 1, 0)
+    assert found.findings == ()
+
+
+def failed(body: bytes) -> bytes:
+    request = ExportTraceServiceRequest.FromString(body)
+    request.resource_spans[0].scope_spans[0].spans[0].status.code = 2
+    return request.SerializeToString()
+
+
+def test_input_of_unknown_meaning_makes_the_cost_uncertain(tmp_path: Path) -> None:
+    """1,000 input tokens, of which 400 may have come on top from the cache."""
+    attributes = {"gen_ai.usage.cache_read.input_tokens": 400}
+    [row] = rows(report(tmp_path / "data", traces(call(1, 1, scope="vague", attributes=attributes)))).values()
+    assert row["unknown_semantics"] == 1
+    assert row["uncertain_share"] > 0
+
+
+def test_merged_reports_are_told_and_are_no_finding(tmp_path: Path) -> None:
+    spans = [
+        call(1, 1, scope="outer", response_id="same", lasts=3 * SECOND, attributes=CACHED),
+        call(1, 2, parent=1, scope="inner", response_id="same", at=SECOND, attributes=CACHED),
+    ]
+    found = report(tmp_path / "data", traces(*spans))
+    assert [row["duplicates_merged"] for row in rows(found).values()] == [1]
+    assert found.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("trace_state", "kept"),
+    [
+        ("ot=th:8", "50.0%"),
+        ("ot=rv:123456789abcde;th:c", "25.0%"),
+        ("vendor=th:8,ot=th:fd70a3d70a3d71", "1.0%"),
+        ("ot=th:0", None),
+        ("vendor=th:8", None),
+        ("ot=rv:88888888888888", None),
+    ],
+)
+def test_thinned_out_traces_are_not_the_bill(tmp_path: Path, trace_state: str, kept: str | None) -> None:
+    request = ExportTraceServiceRequest.FromString(traces_body([call(1, 1, scope="s", attributes=CACHED)]))
+    request.resource_spans[0].scope_spans[0].spans[0].trace_state = trace_state
+    body = request.SerializeToString()
+    found = report(tmp_path / "data", Request("traces", "protobuf", body, NOON_NANOS + HOUR))
+    notes = [note for note in found.notes if note.startswith("sampled: this is not the bill")]
+    assert len(notes) == (kept is not None)
+    assert kept is None or kept in notes[0]
+
+
+def test_an_empty_window_says_so(tmp_path: Path) -> None:
+    found = report(tmp_path / "data")
+    assert found.rows == ()
+    assert "no calls" in found.notes[0]
