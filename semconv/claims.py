@@ -8,16 +8,18 @@ from semconv import notes as note
 from semconv.converters import MAX_IDENTIFIER_BYTES
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Rules
 from semconv.dialects import Shapes, WantedDocument, WantedIf
-from semconv.documents import may_be_kept, read_document, value_at
+from semconv.documents import look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
 from semconv.values import utf8_length
 
 _BLANK_RECORD: Final[list[Any]] = [None] * len(RECORD_COLUMNS)
 _BLANK_RESOURCE: Final[list[Any]] = [None] * len(RESOURCE_COLUMNS)
+_LAST: Final = (1 << 62, None)
 # Texts of no more characters are stored as they are, whatever they are.
 _SHORT_TEXT: Final = 512
 
 Kept = dict[str, dict[str, Any]]  # key → place in its document → value
+Waiting = dict[int, tuple[int, Any]]  # by column: lowest precedence, and what it claims
 
 
 class Claimed(NamedTuple):
@@ -44,6 +46,8 @@ def claim_resource(attributes: Attributes, shapes: Shapes, notes: Notes) -> Clai
 def claim_name(claimed: Claimed, rules: Rules, name: str, attributes: Attributes) -> Claimed:
     """Fill columns that no attribute filled from the name of a span or log event."""
     rank = claimed.rank
+    if rank == NO_DIALECT and not rules.names_tell:
+        return claimed
     for row in rules.named(name):
         if row.when is not None and attributes.get(row.when[0]) != row.when[1]:
             continue
@@ -60,7 +64,7 @@ def _identifier(name: str) -> str | None:
 
 def _claim(attributes: Attributes, shapes: Shapes, values: list[Any], notes: Notes) -> Claimed:
     """Fill ``values``: at once where a value needs nothing done to it and no key goes before its own."""
-    waiting: list[tuple[int, int, Value]] = []
+    waiting: Waiting = {}
     sent = list(attributes.values())
     rank, marked, wanted, further = shapes[tuple(attributes)]
     for place, slot, exact, claims in wanted:
@@ -83,7 +87,7 @@ def _claim_if(
     sent: list[Value],
     conditional: tuple[WantedIf, ...],
     values: list[Any],
-    waiting: list[tuple[int, int, Value]],
+    waiting: Waiting,
     notes: Notes,
 ) -> None:
     """Fill ``values`` from what is claimed where another attribute has a certain value."""
@@ -96,53 +100,52 @@ def _claim_within(
     sent: list[Value],
     documents: tuple[WantedDocument, ...],
     values: list[Any],
-    waiting: list[tuple[int, int, Value]],
+    waiting: Waiting,
 ) -> Kept:
     """Fill ``values`` from documents. Of one that the gate may take only what evidence keeps is read, and kept."""
     kept: Kept = {}
-    for place, key, is_content, claims in documents:
+    for place, key, is_content, tree in documents:
         value = sent[place]
         document = read_document(value)
         if document is not None:
             may_be_taken = is_content or type(value) is not str or len(value) > _SHORT_TEXT
-            own = _claim_places(document, claims, may_be_taken, values, waiting)
-            if own and may_be_taken:
+            found: list[tuple[Claim, Any]] = []
+            look_up(document, tree, found)
+            own = _claim_places(found, may_be_taken, values, waiting)
+            if own:
                 kept[key] = own
     return kept
 
 
 def _claim_places(
-    document: Any,
-    claims: tuple[Claim, ...],
+    found: list[tuple[Claim, Any]],
     may_be_taken: bool,
     values: list[Any],
-    waiting: list[tuple[int, int, Value]],
+    waiting: Waiting,
 ) -> dict[str, Any]:
     """Convert what stands at the claims' places. The document is its sender's own: what does not convert is no
     fault of it and counts as absent.
     """
-    found = {}
-    for claim in claims:
-        value = value_at(document, claim.path)
-        if value is None or value in ("", []) or (may_be_taken and not may_be_kept(value)):
+    kept = {}
+    for claim, value in found:
+        if value in ("", []) or (may_be_taken and not may_be_kept(value)):
             continue
-        try:
-            converted = claim.convert(value)
-        except ValueError:
-            continue
-        found[".".join("0" if step == "N" else step for step in claim.path)] = value
-        if claim.first:
-            values[claim.slot] = converted
-        else:
-            waiting.append((claim.slot, claim.precedence, converted))
-    return found
+        # A number that does not matter need not be converted; a text must, to tell whether it may be kept.
+        if type(value) is str or values[claim.slot] is None:
+            try:
+                _fill(claim.convert(value), claim, values, waiting)
+            except ValueError:
+                continue
+        if may_be_taken:
+            kept[".".join("0" if step == "N" else step for step in claim.path)] = value
+    return kept
 
 
 def _convert(
     value: Value,
     claims: tuple[Claim, ...],
     values: list[Any],
-    waiting: list[tuple[int, int, Value]],
+    waiting: Waiting,
     notes: Notes,
 ) -> None:
     """Convert a value for its claims. An empty one counts as absent; one that does not convert is noted."""
@@ -154,16 +157,19 @@ def _convert(
         except ValueError:
             notes.append(note.UNUSABLE_VALUE)
             continue
-        if claim.first:
-            values[claim.slot] = converted
-        else:
-            waiting.append((claim.slot, claim.precedence, converted))
+        _fill(converted, claim, values, waiting)
 
 
-def _settle(values: list[Any], waiting: list[tuple[int, int, Value]]) -> None:
+def _fill(converted: Any, claim: Claim, values: list[Any], waiting: Waiting) -> None:
+    if claim.first:
+        values[claim.slot] = converted
+    elif converted is not None and waiting.get(claim.slot, _LAST)[0] > claim.precedence:
+        waiting[claim.slot] = claim.precedence, converted
+
+
+def _settle(values: list[Any], waiting: Waiting) -> None:
     """Give columns that are still empty to the waiting claim of the lowest precedence."""
-    waiting.sort(key=lambda claim: claim[:2])
-    for slot, _, converted in waiting:
+    for slot, (_, converted) in waiting.items():
         if values[slot] is None:
             values[slot] = converted
 

@@ -116,10 +116,12 @@ class Rules:
         return next((rule for suffix, rule in self.content_suffixes if dotted.endswith(suffix)), None)
 
     def telling_words(self) -> list[bytes]:
-        """Of what makes a record GenAI (its keys, a log event's or a metric's name) one is in its bytes."""
+        """Of what makes a record GenAI (its keys, a log event's or a metric's name) one is in its bytes. Of each
+        word no more than up to its first dot: few are looked for.
+        """
         entries = (*self.key_prefixes, *self.event_prefixes, *self.metric_prefixes)
-        words = dict.fromkeys((*(entry for entry, _ in entries), *self.bound_to))
-        return [word.encode() for word in words]
+        beginnings = (_beginning(entry) for entry in (*(entry for entry, _ in entries), *self.bound_to))
+        return [word.encode() for word in dict.fromkeys(beginnings)]
 
     def named(self, name: str) -> list[NameClaim]:
         """What a span's or log event's name says: exact names first, last what holds for any."""
@@ -132,6 +134,11 @@ class Rules:
                 for row in rows
             ]
         return said + self._of_any_name
+
+    @cached_property
+    def names_tell(self) -> bool:
+        """Whether a name alone may tell the dialect of its record."""
+        return any(row.telling for rows in self.names.values() for row in rows)
 
     @cached_property
     def _of_any_name(self) -> list[NameClaim]:
@@ -152,6 +159,11 @@ class Rules:
     def is_genai_scope_name(self, name: str) -> bool:
         """Whether an instrumentation scope of this name only ever instruments GenAI."""
         return name.startswith(tuple(self.scope_prefixes))
+
+
+def _beginning(entry: str) -> str:
+    first, dot, _ = entry.partition(".")
+    return first + dot
 
 
 def _prefix_rank(name: str, prefixes: Iterable[tuple[str, int]]) -> int:

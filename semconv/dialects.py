@@ -38,6 +38,7 @@ from semconv.dialect_rules import (
     record_rules,
     resource_rules,
 )
+from semconv.documents import Places, places
 
 # Keys and shapes remembered at a time, and how long they may be: senders may make up keys without end.
 _REMEMBERED_KEYS: Final = 20_000
@@ -57,15 +58,16 @@ class KeyPlan(NamedTuple):
     rank: int
     content: ContentRule | None
     claims: tuple[Claim, ...]  # of the value itself, whatever else is there
-    inner: tuple[Claim, ...]  # of places in the document that it is
+    inner: Places[Claim]  # of places in the document that it is
     conditional: tuple[Claim, ...]  # of the value itself, where another attribute says so
 
 
 # A claimed key of a shape: its place among the keys; slot and exact type of its claim where that is its only
 # one and goes before all others of its column (else 0 and None); all its claims.
 Wanted = tuple[int, int, type | None, tuple[Claim, ...]]
-# A key of a shape whose value is a document: its place among the keys, itself, whether its text is content.
-WantedDocument = tuple[int, str, bool, tuple[Claim, ...]]
+# A key of a shape whose value is a document: its place among the keys, itself, whether its text is content,
+# and what is claimed within.
+WantedDocument = tuple[int, str, bool, Places[Claim]]
 # A claimed key of a shape, and the one whose value must be as the claim says: their places among the keys.
 WantedIf = tuple[int, int, Claim]
 # What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
@@ -95,7 +97,7 @@ class KeyPlans(dict[str, KeyPlan]):
         claims = self._rules.claims.get(general, ())
         whole = tuple(claim for claim in claims if not claim.path and not claim.when)
         conditional = tuple(claim for claim in claims if claim.when)
-        inner = tuple(claim for claim in claims if claim.path)
+        inner = places((claim.path, claim) for claim in claims if claim.path)
         content = self._rules.content.get(general)
         if content is None and not whole:
             content = self._rules.content_by_suffix(key)

@@ -6,12 +6,17 @@ Reading one is bounded and never fails: what is no document, too large or too de
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from semconv.otlp import Value
 from semconv.values import is_small_json
+
+Wish = TypeVar("Wish")
+# A step, what is wanted there, and the tree below it.
+Places = tuple[tuple[str, tuple[Wish, ...], "Places[Wish]"], ...]
 
 # Characters of a text that is read: half of the largest request, and of what Python writes, whose translation takes
 # a hundred times as long, what usage and other figures need.
@@ -36,16 +41,35 @@ def read_document(value: Value) -> Any:
     return document if isinstance(document, dict | list) else None
 
 
-def value_at(document: Any, path: tuple[str, ...]) -> Any:
-    """What stands at a path of a document, N being a list's first element; None if nothing does."""
-    for step in path:
-        if isinstance(document, dict):
-            document = document.get(step)
-        elif step == "N" and isinstance(document, list) and document:
-            document = document[0]
-        else:
-            return None
-    return document
+def places(wanted: Iterable[tuple[tuple[str, ...], Wish]]) -> Places[Wish]:
+    """Paths with what is wanted there, as a tree; N in a path is a list's first element."""
+    by_step: dict[str, list[tuple[tuple[str, ...], Wish]]] = {}
+    for path, wish in wanted:
+        by_step.setdefault(path[0], []).append((path[1:], wish))
+    return tuple(
+        (
+            step,
+            tuple(wish for rest, wish in below if not rest),
+            places((rest, wish) for rest, wish in below if rest),
+        )
+        for step, below in by_step.items()
+    )
+
+
+def look_up(document: Any, tree: Places[Wish], found: list[tuple[Wish, Any]]) -> None:
+    """Add to ``found`` what stands at the places of a tree and is not null."""
+    if isinstance(document, dict):
+        for step, wishes, below in tree:
+            value = document.get(step)
+            if value is not None:
+                found += [(wish, value) for wish in wishes]
+                if below:
+                    look_up(value, below, found)
+    elif isinstance(document, list) and document:
+        for step, wishes, below in tree:
+            if step == "N":
+                found += [(wish, document[0]) for wish in wishes]
+                look_up(document[0], below, found)
 
 
 def may_be_kept(leaf: Any) -> bool:

@@ -166,6 +166,17 @@ def test_text_of_content_fills_no_column_by_a_claim(acme: AllTables) -> None:
     assert "kept" not in json.loads(span["evidence"])
 
 
+def test_evidence_keeps_nothing_that_its_column_would_not_take() -> None:
+    claims = [
+        row("acme.answer", "response_id", "response_id", path="id"),
+        row("acme.x", "response_id", precedence=5),
+    ]
+    own = compile_tables([{**ACME, "claims": claims}])
+    for value, kept in (("resp_1", {"acme.answer": {"id": "resp_1"}}), ("canary", {})):
+        attributes = {"acme.x": "x", "acme.answer": json.dumps({"id": value})}
+        assert claim_record(attributes, own.records, []).kept == kept
+
+
 def test_evidence_keeps_what_is_claimed_of_a_document_that_is_too_long_to_be_stored(acme: AllTables) -> None:
     metadata = json.dumps({"user": {"id": "u@example.com"}, "story": "canary " * 1000})
     span = only_span(traces_message({"acme.metadata": metadata}))
