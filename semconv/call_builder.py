@@ -61,22 +61,21 @@ class CallBuilder:
         try:
             if nesting.num_rows:
                 self._drop_roll_ups()
-            may_have_partners, has_logs = self._may_have_partners()
-            if not (nesting.num_rows or may_have_partners):
+            found = self._connection.execute(self._sql.partners).fetchone() or (False,) * 4
+            if not (nesting.num_rows or any(found)):
                 return Grouping((), frozenset())
             edges = [Edge(*row) for row in self._connection.execute(self._sql.edges).fetchall()]
         finally:
             self._connection.unregister("nesting")
         pairs = zip(nesting.column("ancestor").to_pylist(), nesting.column("node").to_pylist(), strict=True)
-        return group(edges, frozenset(pairs), self._log_twins() if has_logs else ())
+        _, _, has_logs, has_streams = found
+        twins = [*self._twins(self._sql.streams, has_streams), *self._twins(self._sql.log_twins, has_logs)]
+        return group(edges, frozenset(pairs), twins)
 
-    def _may_have_partners(self) -> tuple[bool, bool]:
-        """Whether two of the candidates may be one call, and whether there are log records among them."""
-        row = self._connection.execute(self._sql.partners).fetchone()
-        return (any(row), bool(row[-1])) if row else (False, False)
-
-    def _log_twins(self) -> list[LogTwin]:
-        return [LogTwin(*row) for row in self._connection.execute(self._sql.log_twins).fetchall()]
+    def _twins(self, statement: str, are_there: bool) -> list[LogTwin]:
+        if not are_there:
+            return []
+        return [LogTwin(*row) for row in self._connection.execute(statement).fetchall()]
 
     def _drop_roll_ups(self) -> None:
         roll_ups = [node for (node,) in self._connection.execute(self._sql.roll_ups).fetchall()]

@@ -31,6 +31,20 @@ class Groups:
         self._members.update(dict.fromkeys(right, left))
         return True
 
+    def join_repeated_log(self, one: Node, its: Reporter, other: Node, others: Reporter) -> None:
+        """Add a log record that stands alone to a group with a span, whoever is in it."""
+        for record, reporter, span, spans in ((one, its, other, others), (other, others, one, its)):
+            alone = len(self._members.get(record, ())) <= 1
+            members = self._members.setdefault(span, {span: spans})
+            if (
+                alone
+                and reporter.startswith("log")
+                and spans.startswith("span")
+                and len(members) < _LARGEST_GROUP
+            ):
+                members[record] = reporter
+                self._members[record] = members
+
     def reporters(self, node: Node, own: Reporter) -> frozenset[Reporter]:
         """Who reports in the node's group; a node by itself is reported by `own`."""
         return frozenset(self._members[node].values()) if node in self._members else frozenset((own,))

@@ -17,3 +17,10 @@ CREATE OR REPLACE TEMP MACRO calls_meet(signal_a, start_a, end_a, signal_b, star
 -- A call that failed and was not billed: of such records only their failure says that they are alike.
 CREATE OR REPLACE TEMP MACRO failed_unbilled(input_tokens, output_tokens, status_code) AS
     coalesce(input_tokens, output_tokens) IS NULL AND status_code = 'ERROR';
+
+-- A stream's end, told in a span of its own (its event_name says so), and the span of the call, which has no usage.
+CREATE OR REPLACE TEMP MACRO may_be_of_stream(event_name, input_tokens, output_tokens, status_code) AS
+    (event_name IS NOT NULL) = (coalesce(input_tokens, output_tokens) IS NOT NULL) AND status_code <> 'ERROR';
+-- When the call answered and the stream began.
+CREATE OR REPLACE TEMP MACRO stream_moment(end_ns, event_name, duration_ns) AS
+    end_ns - CASE WHEN event_name IS NULL THEN 0 ELSE coalesce(duration_ns, 0) END;

@@ -22,7 +22,7 @@ ranked AS (
 compared AS (
     SELECT
         *,
-        rank + CASE WHEN signal = 'span' THEN 0 ELSE 1000 END AS span_rank,
+        rank + CASE WHEN signal = 'span' AND event_name IS NULL THEN 0 ELSE 1000 END AS span_rank,
         input_tokens IS NULL OR input_tokens = first_value(input_tokens IGNORE NULLS) OVER best AS same_input,
         output_tokens IS NULL OR output_tokens = first_value(output_tokens IGNORE NULLS) OVER best AS same_output,
         reasoning_tokens IS NULL

@@ -98,6 +98,7 @@ class CallSql:
         self.roll_ups = sql_text("call_rollups.sql")
         self.partners = sql_text("call_partners.sql")
         self.edges = sql_text("call_edges.sql").format(**calls.BOUNDS)
+        self.streams = sql_text("call_streams.sql")
         self.log_twins = sql_text("call_log_twins.sql")
         self.merge = _merge(whose)
         self.new_models = sql_text("prices/new_models.sql")

@@ -80,6 +80,18 @@ _LOG_DURATION_NS: Final = (
 )
 _LOG_END_NS: Final = "coalesce(time_unix_nano, observed_time_unix_nano, epoch_us(time) * 1000)"
 
+# Logfire tells the end of a stream, and with it the usage, in a span without length beside the call's own; and there,
+# how many seconds the stream took.
+_IS_STREAMS_END: Final = (
+    "role IN ('llm', 'embeddings') AND start_unix_nano = end_unix_nano"
+    " AND (attributes ->> 'logfire.span_type') = 'log'"
+)
+_SPAN_DURATION_NS: Final = (
+    f"CASE WHEN {_IS_STREAMS_END} THEN CASE WHEN try_cast(attributes ->> 'duration' AS DOUBLE) BETWEEN 0 AND 3600"
+    " THEN (try_cast(attributes ->> 'duration' AS DOUBLE) * 1000000000)::BIGINT END ELSE duration_ns END"
+)
+STREAMS_END: Final = "stream"  # their event_name, which other spans have none of
+
 _COMMON: Final = {
     **{name: name for name in ("service_name", "deployment_environment", "scope_name", "dialect", "role")},
     **{name: name for name, _ in CLAIMED if name not in _READ_FOR_RESOLUTION_ONLY},
@@ -89,12 +101,10 @@ _COMMON: Final = {
 # Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
 _OF_SPANS: Final[Mapping[str, str]] = {
     **{name: name for name in ("tenant", "trace_id", "span_id", "parent_span_id")},
-    **{
-        name: name
-        for name in ("start_time", "start_unix_nano", "end_unix_nano", "duration_ns", "status_code")
-    },
+    **{name: name for name in ("start_time", "start_unix_nano", "end_unix_nano", "status_code")},
+    "duration_ns": _SPAN_DURATION_NS,
     "signal": "'span'",
-    "event_name": "NULL::VARCHAR",
+    "event_name": f"CASE WHEN {_IS_STREAMS_END} THEN {literal(STREAMS_END)} END",
     **_COMMON,
 }
 # The same over a row of `log_records`. `span_id` is the record's own identity, and the span in which it was written
@@ -116,19 +126,9 @@ _OF_LOG_RECORDS: Final[Mapping[str, str]] = {
 CALL_RECORD_COLUMNS: Final = tuple(_OF_SPANS)
 # What partners.sql reads of stored records.
 PARTNER_COLUMNS: Final = (
-    *(
-        "tenant",
-        "trace_id",
-        "signal",
-        "event_name",
-        "scope_name",
-        "role",
-        "resource",
-        "session_id",
-        "response_id",
-    ),
-    *("input_tokens", "output_tokens", "reasoning_tokens", "status_code"),
-    *("start_time", "start_unix_nano", "end_unix_nano"),
+    *("tenant", "trace_id", "parent_span_id", "signal", "event_name", "scope_name", "role", "resource"),
+    *("session_id", "response_id", "input_tokens", "output_tokens", "reasoning_tokens", "status_code"),
+    *("start_time", "start_unix_nano", "end_unix_nano", "duration_ns"),
 )
 
 
@@ -158,7 +158,7 @@ def partner_traces_sql(stored_records: str, *, with_logs: bool) -> str:
 
     `stored_records` is a relation with PARTNER_COLUMNS, of spans and of log records that report a call. It may be
     cut to those that start within PARTNER_HORIZON of one in ``TEMP call_records``, which the rule itself
-    demands, so that files outside are never read. `with_logs`: whether there are log records in either.
+    demands, so that files outside are never read. `with_logs`: whether there are log records in either, or spans outside any other that tell of streams.
     """
     return sql_text("partners.sql").format(
         stored_records=stored_records,

@@ -36,7 +36,8 @@ def group(
     nothing else.
 
     `nesting` holds (ancestor, descendant). A group never holds two records of one reporter unless one is the
-    other's ancestor, also not through a third record. Nested pairs and twins join only where each is the
+    other's ancestor, also not through a third record; but an event that comes twice (OpenLIT's for streams) makes no
+    second call of a span that has its id and counts. Nested pairs and twins join only where each is the
     other's best.
     """
     groups = Groups(nesting)
@@ -47,6 +48,9 @@ def group(
         ):
             refused.append(edge)
     join_log_twins(log_twins, groups)
+    for edge in refused:
+        if edge.rule == "id" and edge.agreement == 3:
+            groups.join_repeated_log(edge.left, edge.left_reporter, edge.right, edge.right_reporter)
     apart = (edge for edge in refused if edge.agreement >= 2 and not groups.are_one(edge.left, edge.right))
     return Grouping(groups.several(), frozenset((edge.left, edge.right) for edge in apart))
 

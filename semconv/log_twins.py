@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from semconv.call_groups import Groups, Node, Reporter
-from semconv.calls import LOG_PERIOD_NS, LOG_SLACK_NS, PARTNER_HORIZON_NS
+from semconv.calls import LOG_PERIOD_NS, LOG_SLACK_NS, PARTNER_HORIZON_NS, STREAMS_END
 
 # Of one call no more libraries and events tell; among more of them, only the first are compared.
 _MOST_REPORTERS: Final = 8
@@ -16,7 +16,8 @@ _NEIGHBOURS: Final = 8
 
 
 class LogTwin(NamedTuple):
-    """A row of call_log_twins.sql; counts that are missing are -1."""
+    """A row of call_log_twins.sql, where counts that are missing are -1, or of call_streams.sql, where they do not
+    matter and a stream's end is what stands for a log record."""
 
     node: Node
     tenant: str
@@ -40,8 +41,9 @@ class LogTwin(NamedTuple):
         return self.trace_id.startswith("log ")
 
     @property
-    def has_usage(self) -> bool:
-        return self.input_tokens >= 0 or self.output_tokens >= 0
+    def has_failed(self) -> bool:
+        """Without usage, or it would not be here."""
+        return self.input_tokens == self.output_tokens == -1
 
 
 Key = Callable[[LogTwin], Hashable]
@@ -68,7 +70,7 @@ def _session(twin: LogTwin) -> Hashable:
 
 def _process(twin: LogTwin) -> Hashable:
     """Calls that failed all look alike: their process is not enough."""
-    if not twin.has_usage:
+    if twin.has_failed:
         return None
     return twin.resource and (twin.resource, twin.end_unix_nano // LOG_PERIOD_NS)
 
@@ -141,7 +143,8 @@ def _conflict(one: str | None, other: str | None) -> bool:
 
 def _would_bridge_spans(before: LogTwin, twin: LogTwin, groups: Groups) -> bool:
     """Spans that nothing else makes one call are not made one by a log record that fits both."""
-    return all(
-        any(reporter.startswith("span") for reporter in groups.reporters(node.node, node.reporter))
-        for node in (before, twin)
-    )
+    return all(any(map(_is_call, groups.reporters(node.node, node.reporter))) for node in (before, twin))
+
+
+def _is_call(reporter: Reporter) -> bool:
+    return reporter.startswith("span") and not reporter.endswith(f"\x1f{STREAMS_END}")

@@ -15,6 +15,15 @@ log_keys AS (
         WHERE coalesce(input_tokens, output_tokens) IS NOT NULL
            OR failed_unbilled(input_tokens, output_tokens, status_code)
     )
+    UNION ALL
+    -- Likewise what tells the end of a stream, and the calls without usage of that library.
+    SELECT
+        tenant, trace_id, reporter, is_elsewhere, session_id, resource, event_name IS NOT NULL AS is_alone,
+        stream_moment(end_unix_nano, event_name, duration_ns) // {log_period_ns} AS period,
+        -2 AS input_or_none, -2 AS output_key, concat_ws(chr(31), resource, scope_name) AS sender
+    FROM records
+    WHERE signal = 'span' AND parent_span_id IS NULL
+      AND may_be_of_stream(event_name, input_tokens, output_tokens, status_code)
 ),
 same_moment AS (
     SELECT tenant, trace_id

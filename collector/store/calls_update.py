@@ -25,6 +25,11 @@ from semconv.resolve import Resolver
 
 # start_time is cut to microseconds, the rule counts nanoseconds.
 _SLACK: Final = dt.timedelta(microseconds=NESTING_SLACK_NS // 1000 + 1)
+# Roots of the library that tells the ends of streams in spans of their own (semconv/calls.py).
+_MAY_STREAM: Final = (
+    "starts_with(scope_name, 'logfire') AND role IN ('llm', 'embeddings') AND parent_span_id IS NULL"
+    " AND (event_name IS NOT NULL OR coalesce(input_tokens, output_tokens) IS NULL)"
+)
 
 
 class CallsUpdate:
@@ -133,13 +138,20 @@ class CallsUpdate:
                 same_moment=any_of(windows(near, _SLACK), SPANS.time),
             )
         )
-        if self._logs.are_there:
-            of_logs = sql("sql/partner_spans_of_logs.sql")
-            self._connection.execute(of_logs.format(columns=columns, within_horizon=within_horizon))
+        has_streams = count(self._connection, f"call_records WHERE {_MAY_STREAM}") > 0
+        for name, is_needed in (
+            ("partner_spans_of_logs", self._logs.are_there),
+            ("partner_streams", has_streams),
+        ):
+            if is_needed:
+                statement = sql(f"sql/{name}.sql")
+                self._connection.execute(
+                    statement.format(columns=columns, within_horizon=within_horizon, may_stream=_MAY_STREAM)
+                )
         self._logs.add_partners(near)
         if not count(self._connection, "partner_records"):
             return False
-        partners = self._partners[self._logs.are_there]
+        partners = self._partners[self._logs.are_there or has_streams]
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE partner_traces AS {partners}")
         return count(self._connection, "partner_traces") > 0
 

@@ -151,7 +151,6 @@ class Store:
         self._spans = span_record_select(settings.dimensions)
         self._logs = log_record_select(settings.dimensions)
         self._resolver = Resolver(self.connection, settings)
-        self._has_logs = False
 
     def commit(self, *rows: Row) -> None:
         """Rows of spans and of log records, as made below."""
@@ -162,7 +161,6 @@ class Store:
             run("INSERT INTO spans BY NAME SELECT *, 'load' AS load_id FROM resolved_spans")
             run("INSERT INTO touched_traces SELECT DISTINCT tenant, trace_id FROM resolved_spans")
         if logs := [row for row in rows if "record_hash" in row]:
-            self._has_logs = True
             self._resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
             run("INSERT INTO log_records BY NAME SELECT *, 'load' AS load_id FROM resolved_log_records")
             run(
@@ -174,7 +172,7 @@ class Store:
             f"(SELECT {partner_span_select()} FROM spans"
             f" UNION ALL SELECT {partner_log_select()} FROM log_records WHERE {REPORTS_CALL})"
         )
-        while partners := run(partner_traces_sql(stored, with_logs=self._has_logs)).fetchall():
+        while partners := run(partner_traces_sql(stored, with_logs=True)).fetchall():
             self.connection.executemany("INSERT INTO touched_traces VALUES (?, ?)", partners)
             self._gather()
         self._resolver.build_calls()

@@ -271,3 +271,10 @@ def test_log_records_before_spans_and_after_give_the_same_calls() -> None:
         for row in seeded(attempt).sample(rows, len(rows)):
             store.commit(row)
         assert store.calls() == at_once
+
+
+def test_an_event_that_comes_twice_makes_no_second_call_of_a_span() -> None:
+    """OpenLIT writes the event of a stream once more, in no trace; without a span nothing tells that it is one."""
+    twice = [log("h1", at=2, response_id="r"), log("h2", at=2.01, response_id="r")]
+    assert members(build(chat("a", took=2, response_id="r"), *twice)) == [["a", "h1", "h2"]]
+    assert members(build(*twice)) == [["h1"], ["h2"]]
