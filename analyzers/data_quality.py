@@ -82,6 +82,15 @@ PROBLEMS: Final = (
         "set the clock of the machine that sends them",
     ),
 )
+# What a service's metrics may be compared with: some leave out what was cached, as their library's input does.
+_READINGS: Final = {
+    "input": ("call_input_tokens", "call_uncached_input_tokens"),
+    "output": ("call_output_tokens",),
+}
+# Metrics are exported once a minute or so: of a day, this is a quarter of an hour.
+_TOLERANCE: Final = 0.01
+_MISSED: Final = "calls may be missing: some are not traced, were sampled away or never arrived"
+_TWICE: Final = "calls may be counted twice, or metrics did not arrive"
 _COLUMNS: Final = (
     Column("service", "service", "text"),
     Column("library", "library", "text"),
@@ -112,7 +121,10 @@ def data_quality(connection: duckdb.DuckDBPyConnection, window: Window, _setting
         columns=_COLUMNS,
         rows=tuple(tuple(record[column.name] for column in _COLUMNS) for record in records),
         notes=(*(_sampling(*row) for row in sampled), *([] if records else [f"no calls from {window}"])),
-        findings=tuple(finding for record in records for finding in _findings(record)),
+        findings=(
+            *(finding for record in records for finding in _lacks(record)),
+            *_metrics(connection, window),
+        ),
     )
 
 
@@ -125,23 +137,46 @@ def _calls_sql() -> str:
     )
 
 
-def _findings(record: dict[str, Any]) -> Iterator[Finding]:
+def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
     service, library = record["service"] or "(no name)", record["library"] or "(no library)"
     for problem in PROBLEMS:
         count = record[problem.name]
         if count:
             who = f"{library} {record['version']}".strip()
             yield Finding(
-                _finding_id(problem, record),
+                _finding_id(problem.name, record["service"], record["library"]),
                 f"{count} of {record['calls']} calls of {service} via {who} {problem.title}",
                 evidence={"calls": count, "of_calls": record["calls"], "effect": problem.effect},
                 caveats=(problem.effect, f"what to do: {problem.action}"),
             )
 
 
-def _finding_id(problem: Problem, record: dict[str, Any]) -> str:
-    identity = "\x1f".join(("data-quality", problem.name, record["service"], record["library"]))
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
+    """Where token metrics and `calls` disagree. Metrics are never a source of figures."""
+    found = connection.execute(sql.read("metrics_check.sql"), window.parameters())
+    names = [column[0] for column in found.description or ()]
+    for record in found.fetchall():
+        check = dict(zip(names, record, strict=True))
+        service, model = check["service_name"] or "(no name)", check["model"] or "(no model)"
+        for way, readings in _READINGS.items():
+            said = check[f"metric_{way}_tokens"]
+            counted = [check[reading] or 0 for reading in readings]
+            if said is not None and all(_differ(said, one) for one in counted):
+                effect = _MISSED if said > max(counted) else _TWICE
+                yield Finding(
+                    _finding_id(f"metrics_{way}", service, model),
+                    f"metrics of {service} count {said} {way} tokens of {model}, its calls {counted[0]}",
+                    evidence={"metric_tokens": said, "call_tokens": counted[0], "calls": check["calls"]},
+                    caveats=(effect, "metrics at the window's ends count what is not finished or was before"),
+                )
+
+
+def _differ(said: int, counted: int) -> bool:
+    return abs(said - counted) > _TOLERANCE * max(said, counted)
+
+
+def _finding_id(*identity: str) -> str:
+    return hashlib.sha256("\x1f".join(("data-quality", *identity)).encode()).hexdigest()[:16]
 
 
 def _sampling(service: str, spans: int, kept_share: float) -> str:

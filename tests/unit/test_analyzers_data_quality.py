@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from analyzers import registry
@@ -14,6 +15,7 @@ from analyzers.finding import Report
 from analyzers.window import Window
 from collector.store.lake import Lake
 from semconv.request import Request
+from tests.otlp_data import key_values
 from tests.store_support import HOUR, NOON, NOON_NANOS, SECOND, call, store, traces, traces_body
 
 DAY = Window(NOON - dt.timedelta(hours=12), NOON + dt.timedelta(hours=12))
@@ -137,6 +139,36 @@ def test_thinned_out_traces_are_not_the_bill(tmp_path: Path, trace_state: str, k
     notes = [note for note in found.notes if note.startswith("sampled: this is not the bill")]
     assert len(notes) == (kept is not None)
     assert kept is None or kept in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"), [(1000, None), (900, None), (4000, "may be missing"), (10, "twice")]
+)
+def test_metrics_that_count_otherwise_are_a_finding(tmp_path: Path, tokens: int, said: str | None) -> None:
+    """A call of 1,000 input tokens, 100 of them cached, beside what its library's counter says."""
+    metrics = Request("metrics", "protobuf", counter_body(tokens), NOON_NANOS + HOUR)
+    found = report(tmp_path / "data", traces(call(1, 1, scope="s", attributes=CACHED)), metrics)
+    assert len(found.findings) == (said is not None)
+    if said:
+        assert f"count {tokens} input tokens of gpt-4.1-mini, its calls 1000" in found.findings[0].title
+        assert said in found.findings[0].caveats[0]
+
+
+def counter_body(tokens: int) -> bytes:
+    """A counter that counted so many input tokens within the minute after noon."""
+    message = ExportMetricsServiceRequest()
+    sender = message.resource_metrics.add()
+    sender.resource.attributes.extend(key_values({"service.name": "shop"}))
+    metric = sender.scope_metrics.add().metrics.add(name="gen_ai.client.token.usage", unit="{token}")
+    metric.sum.aggregation_temporality, metric.sum.is_monotonic = 1, True
+    attributes = key_values({"gen_ai.token.type": "input", **ASKED_ONLY})
+    metric.sum.data_points.add(
+        start_time_unix_nano=NOON_NANOS,
+        time_unix_nano=NOON_NANOS + MINUTE,
+        attributes=attributes,
+        as_int=tokens,
+    )
+    return message.SerializeToString()
 
 
 def test_an_empty_window_says_so(tmp_path: Path) -> None:
