@@ -79,13 +79,14 @@ class Kinds:
         """Of each combination what is found; nothing for records of no dialect."""
         asked = [kind for kind in kinds if kind[0] is not None]
         unknown = [kind for kind in asked if kind not in self._found]
+        if len(self._found) + len(unknown) > _MOST_REMEMBERED:
+            self._found.clear()
+            unknown = asked
         if unknown:
             self._work_out(unknown)
         return [self._found.get(kind, _NOTHING) for kind in kinds]
 
     def _work_out(self, kinds: list[Kind]) -> None:
-        if len(self._found) + len(kinds) > _MOST_REMEMBERED:
-            self._found.clear()
         columns = [
             pa.array(values, item.type) for values, item in zip(zip(*kinds, strict=True), _NAMES, strict=True)
         ]

@@ -6,10 +6,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from semconv import columns
+from semconv import columns, kinds
 from semconv.resolve import Resolver
 from semconv.settings import AccountPlan, AccountRule, Settings
-from tests.unit.semconv_records import SCHEMA, Row, chat, resolve, span, table
+from tests.unit.semconv_records import SCHEMA, Row, chat, resolve, seeded, span, table
 
 BEDROCK = "opentelemetry.instrumentation.botocore.bedrock-runtime"
 ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
@@ -217,3 +217,41 @@ def test_plan_by_precedence_and_date(
         chat("a", **claims), settings=Settings(account_plans=plans, default_plan_tier=default)
     )
     assert resolved["plan_tier"] == plan
+
+
+def test_names_are_told_apart_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More combinations of names than are remembered or fit one number, old ones among the new: each record still
+    has the provider, the role and the semantics of its own names.
+    """
+    monkeypatch.setattr(kinds, "_MOST_REMEMBERED", 10)
+    monkeypatch.setattr(kinds, "_LARGEST_NUMBER", 50)
+    choose = seeded(7)
+    providers = {"groq.chat": "groq", "langchain": "aws.bedrock", "House": "house", None: "aws.bedrock"}
+    operations = {"chat": "llm", "embeddings": "embeddings", "execute_tool": "tool"}
+    scopes = {BEDROCK: "exclusive", ANTHROPIC: "inclusive", "a.library": "unknown", None: "unknown"}
+    connection = duckdb.connect(config={"threads": 1})
+    resolver = Resolver(connection, Settings())
+    for _ in range(3):
+        names = [
+            (choose.choice([*providers]), choose.choice([*operations]), choose.choice([*scopes]))
+            for _ in range(60)
+        ]
+        rows = [
+            chat(
+                str(place),
+                provider=provider,
+                operation=operation,
+                scope_name=scope,
+                scope_version=str(place),
+                request_model="us.amazon.nova-pro-v1:0",
+            )
+            for place, (provider, operation, scope) in enumerate(names)
+        ]
+        resolver.resolve_spans(table([*rows, span("plain", provider="openai", operation="chat")]))
+        query = "SELECT span_id, provider, role, token_semantics FROM resolved_spans"
+        found = {row[0]: row[1:] for row in connection.execute(query).fetchall()}
+        assert found.pop("plain") == (None, None, None)
+        assert found == {
+            str(place): (providers[provider], operations[operation], scopes[scope])
+            for place, (provider, operation, scope) in enumerate(names)
+        }
