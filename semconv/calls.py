@@ -67,7 +67,7 @@ CALL_ID: Final = (
     "md5(concat_ws(chr(31), tenant, signal, CASE WHEN signal = 'span' THEN trace_id END, span_id))"
 )
 
-_READ_FOR_RESOLUTION_ONLY: Final = {"total_tokens", "stream"}
+_READ_FOR_RESOLUTION_ONLY: Final = {"total_tokens", "server_address", "stream"}
 # The process that sent the record: service.instance.id where sent, else all that the resource says.
 _RESOURCE: Final = (
     "CASE WHEN role IN ('llm', 'embeddings')"
@@ -138,8 +138,9 @@ def span_record_select(dimensions: Mapping[str, str]) -> str:
 
 
 def log_record_select(dimensions: Mapping[str, str]) -> str:
-    """The same of those `log_records` of which REPORTS_CALL holds."""
-    return _select({**_OF_LOG_RECORDS, **_dimension_columns(dimensions)})
+    """The same of those `log_records` of which REPORTS_CALL holds, in the same order."""
+    ordered = {name: _OF_LOG_RECORDS[name] for name in CALL_RECORD_COLUMNS}
+    return _select({**ordered, **_dimension_columns(dimensions)})
 
 
 def partner_span_select() -> str:
@@ -157,8 +158,9 @@ def partner_traces_sql(stored_records: str, *, with_logs: bool) -> str:
     with one in ``TEMP call_records``; needs ``TEMP touched_traces``.
 
     `stored_records` is a relation with PARTNER_COLUMNS, of spans and of log records that report a call. It may be
-    cut to those that start within PARTNER_HORIZON of one in ``TEMP call_records``, which the rule itself
-    demands, so that files outside are never read. `with_logs`: whether there are log records in either, or spans outside any other that tell of streams.
+    cut to those that start within PARTNER_HORIZON of one in ``TEMP call_records``, which the rule itself demands,
+    so that files outside are never read. `with_logs`: whether there are log records in either, or roots that tell
+    of streams.
     """
     return sql_text("partners.sql").format(
         stored_records=stored_records,
