@@ -31,7 +31,8 @@ _SENDER: Columns = [
 ]
 
 # What the dialect tables claim, in the order of the lake's columns. These names are the only legal targets of a row
-# in dialects/*.toml. ``total_tokens`` and ``stream`` are read for resolution and not stored.
+# in dialects/*.toml. ``total_tokens``, ``server_address`` and ``stream`` are read for
+# resolution and not stored.
 CLAIMED: Columns = [
     ("operation", pa.string()),
     ("provider", pa.string()),
@@ -64,6 +65,7 @@ CLAIMED: Columns = [
     ("audio_output_tokens", pa.int64()),
     ("image_input_tokens", pa.int64()),
     ("total_tokens", pa.int64()),
+    ("server_address", pa.string()),
     ("stream", pa.bool_()),
     ("reported_cost_usd", MONEY),
     ("billing_account", pa.string()),

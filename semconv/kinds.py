@@ -27,6 +27,7 @@ _NAMES: Final = pa.schema(
         ("provider", pa.string()),
         ("request_model", pa.string()),
         ("response_model", pa.string()),
+        ("server_address", pa.string()),
         ("stream", pa.bool_()),
         ("signs", pa.int64()),
     ]

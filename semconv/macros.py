@@ -39,6 +39,10 @@ def _macros(providers: dict[str, Any], settings: Settings) -> Iterator[str]:
     apis = "|".join(map(re.escape, providers["apis"]))
     yield f"without_api(provider) AS regexp_replace(provider, {literal(rf'[.]({apis})$')}, '')"
     yield f"infer_provider(model) AS {_case(_model_branch(row) for row in providers['models'])}"
+    hosts = (_host_branch(pattern, name) for pattern, name in providers["hosts"].items())
+    yield f"host_provider(host) AS {_case(hosts)}"
+    spoken = ", ".join(map(literal, providers["spoken"]))
+    yield f"may_be_another(provider) AS provider IS NULL OR provider IN ({spoken})"
     corrections = (row for row in providers["models"] if "instead_of" in row)
     yield f"real_provider(provider, model) AS {_case(map(_instead_branch, corrections))}"
     yield from token_rules.rule_macros(_table("token_rules")["rule"])
@@ -84,6 +88,10 @@ def _case(branches: Iterable[tuple[str, str]]) -> str:
 
 def _model_branch(row: dict[str, Any]) -> tuple[str, str]:
     return f"regexp_matches(model, {literal('^(?:' + row['pattern'] + ')')})", literal(row["provider"])
+
+
+def _host_branch(pattern: str, provider: str) -> tuple[str, str]:
+    return f"regexp_matches(host, {literal(f'(?:^|[.])(?:{pattern})$')})", literal(provider)
 
 
 def _instead_branch(row: dict[str, Any]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from semconv.sqltext import sql_text
 _SOURCE: Final = "extracted_records"
 # Read for resolution, not stored.
 _CONSUMED: Final = {
-    *("total_tokens", "stream"),
+    *("total_tokens", "server_address", "stream"),
     *("resource_billing_account", "resource_plan_tier", "bound_billing_account"),
 }
 # Columns that resolution adds, and the column of extraction that each stands behind.

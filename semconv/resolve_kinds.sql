@@ -10,19 +10,28 @@ lowered AS (
         )
     FROM named_records
 ),
-served AS (
+named AS (
     SELECT
         lowered.*,
         operation_roles.meant AS role_of_operation,
         CASE
-            WHEN provider_names.meant <> ''
-                THEN coalesce(real_provider(provider_names.meant, request_model), provider_names.meant)
-            WHEN provider_names.meant IS NULL AND provider IS NOT NULL THEN without_api(provider)
-            ELSE coalesce(infer_provider(request_model), infer_provider(response_model))
-        END AS served_by
+            WHEN provider_names.meant IS NULL THEN without_api(provider)
+            ELSE nullif(provider_names.meant, '')
+        END AS named_provider,
+        host_provider(regexp_extract(lower(server_address), '^(?:[a-z]+://)?([^/:?#]+)', 1)) AS asked_provider
     FROM lowered
     LEFT JOIN provider_names ON provider_names.sent = provider
     LEFT JOIN operation_roles ON operation_roles.sent = operation
+),
+served AS (
+    SELECT
+        *,
+        CASE
+            WHEN asked_provider IS NOT NULL AND may_be_another(named_provider) THEN asked_provider
+            WHEN named_provider IS NOT NULL THEN coalesce(real_provider(named_provider, request_model), named_provider)
+            ELSE coalesce(infer_provider(request_model), infer_provider(response_model))
+        END AS served_by
+    FROM named
 )
 SELECT
     served_by,

@@ -172,6 +172,35 @@ def test_openinferences_bedrock_is_aws() -> None:
     )
 
 
+def test_the_host_tells_whose_api_a_client_spoke_to() -> None:
+    """Many speak OpenAI's API, and its instrumentations call all of them openai. Some send a whole URL."""
+    calls: dict[tuple[str | None, str | None], str | None] = {
+        ("openai", "api.openai.com"): "openai",
+        ("openai", "openrouter.ai"): "openrouter",
+        ("openai", "https://openrouter.ai/api/v1"): "openrouter",
+        ("openai", "API.Groq.com"): "groq",
+        ("openai", "house.openai.azure.com"): "azure.ai.openai",
+        ("openai", "https://eu.api.openai.com:443/v1"): "openai",
+        ("openai", "bedrock-runtime.us-west-2.amazonaws.com"): "aws.bedrock",
+        ("anthropic", "europe-west1-aiplatform.googleapis.com"): "gcp.vertex_ai",
+        ("anthropic", "api.z.ai"): "zai",
+        ("gcp.gen_ai", "generativelanguage.googleapis.com"): "gcp.gemini",
+        ("langchain", "api.deepseek.com"): "deepseek",
+        (None, "api.mistral.ai"): "mistral_ai",
+        ("openai", "127.0.0.1"): "openai",
+        ("openai", "llm.house.example"): "openai",
+        ("openai", "notopenrouter.ai"): "openai",
+        ("openai", "openrouter.ai.house.example"): "openai",
+        ("groq", "api.openai.com"): "groq",
+        ("litellm", "llm.house.example"): None,
+    }
+    rows = (
+        chat(str(n), provider=provider, server_address=host, request_model="house-model")
+        for n, (provider, host) in enumerate(calls)
+    )
+    assert [record["provider"] for record in resolve(*rows)] == [*calls.values()]
+
+
 def test_points_of_metrics_have_the_same_providers() -> None:
     row: Row = dict.fromkeys(columns.METRIC_POINTS.names)
     row |= {
