@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from semconv import notes as note
 from semconv.converters import MAX_IDENTIFIER_BYTES
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Rules
-from semconv.dialects import Shapes, WantedDocument, WantedIf
+from semconv.dialects import InnerClaim, Shapes, WantedDocument, WantedIf
 from semconv.documents import look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
 from semconv.values import utf8_length
@@ -67,10 +67,13 @@ def _claim(attributes: Attributes, shapes: Shapes, values: list[Any], notes: Not
     waiting: Waiting = {}
     sent = list(attributes.values())
     rank, marked, wanted, further = shapes[tuple(attributes)]
-    for place, slot, exact, claims in wanted:
+    for place, slot, exact, precedence, claims in wanted:
         value = sent[place]
         if type(value) is exact and value and (exact is not int or value > 0):  # type: ignore[operator]
-            values[slot] = value
+            if precedence == 0:
+                values[slot] = value
+            elif slot not in waiting or waiting[slot][0] > precedence:
+                waiting[slot] = precedence, value
         else:
             _convert(value, claims, values, waiting, notes)
     kept = None
@@ -109,7 +112,7 @@ def _claim_within(
         document = read_document(value)
         if document is not None:
             may_be_taken = is_content or type(value) is not str or len(value) > _SHORT_TEXT
-            found: list[tuple[Claim, Any]] = []
+            found: list[tuple[InnerClaim, Any]] = []
             look_up(document, tree, found)
             own = _claim_places(found, may_be_taken, values, waiting)
             if own:
@@ -118,7 +121,7 @@ def _claim_within(
 
 
 def _claim_places(
-    found: list[tuple[Claim, Any]],
+    found: list[tuple[InnerClaim, Any]],
     may_be_taken: bool,
     values: list[Any],
     waiting: Waiting,
@@ -127,17 +130,19 @@ def _claim_places(
     fault of it and counts as absent.
     """
     kept = {}
-    for claim, value in found:
+    for (claim, place), value in found:
         if value in ("", []) or (may_be_taken and not may_be_kept(value)):
             continue
-        # A number that does not matter need not be converted; a text must, to tell whether it may be kept.
-        if type(value) is str or values[claim.slot] is None:
+        exact = claim.exact
+        if type(value) is exact and (exact is not int or value > 0):  # type: ignore[operator]
+            _fill(value, claim, values, waiting)
+        else:
             try:
                 _fill(claim.convert(value), claim, values, waiting)
             except ValueError:
                 continue
         if may_be_taken:
-            kept[".".join("0" if step == "N" else step for step in claim.path)] = value
+            kept[place] = value
     return kept
 
 

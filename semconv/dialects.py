@@ -52,22 +52,25 @@ _LONGEST_KEY: Final = 256
 _LONGEST_SHAPE: Final = 100
 
 
+InnerClaim = tuple[Claim, str]  # and its place in the document, as evidence names it
+
+
 class KeyPlan(NamedTuple):
     """All that is done with one attribute key. ``rank`` is its dialect's, NO_DIALECT for a key of none."""
 
     rank: int
     content: ContentRule | None
     claims: tuple[Claim, ...]  # of the value itself, whatever else is there
-    inner: Places[Claim]  # of places in the document that it is
+    inner: Places[InnerClaim]  # of places in the document that it is
     conditional: tuple[Claim, ...]  # of the value itself, where another attribute says so
 
 
-# A claimed key of a shape: its place among the keys; slot and exact type of its claim where that is its only
-# one and goes before all others of its column (else 0 and None); all its claims.
-Wanted = tuple[int, int, type | None, tuple[Claim, ...]]
+# A claimed key of a shape: its place among the keys; slot, exact type and precedence of its claim where that is
+# its only one (0 for one that goes before all others of its column; else 0, None, 0); all its claims.
+Wanted = tuple[int, int, type | None, int, tuple[Claim, ...]]
 # A key of a shape whose value is a document: its place among the keys, itself, whether its text is content,
 # and what is claimed within.
-WantedDocument = tuple[int, str, bool, Places[Claim]]
+WantedDocument = tuple[int, str, bool, Places[InnerClaim]]
 # A claimed key of a shape, and the one whose value must be as the claim says: their places among the keys.
 WantedIf = tuple[int, int, Claim]
 # What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
@@ -97,7 +100,7 @@ class KeyPlans(dict[str, KeyPlan]):
         claims = self._rules.claims.get(general, ())
         whole = tuple(claim for claim in claims if not claim.path and not claim.when)
         conditional = tuple(claim for claim in claims if claim.when)
-        inner = places((claim.path, claim) for claim in claims if claim.path)
+        inner = places((claim.path, (claim, _place(claim))) for claim in claims if claim.path)
         content = self._rules.content.get(general)
         if content is None and not whole:
             content = self._rules.content_by_suffix(key)
@@ -140,9 +143,14 @@ class Shapes(dict[tuple[str, ...], Shape]):
 
 
 def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:
-    if len(claims) == 1 and claims[0].first:
-        return place, claims[0].slot, claims[0].exact, claims
-    return place, 0, None, claims
+    if len(claims) > 1:
+        return place, 0, None, 0, claims
+    [claim] = claims
+    return place, claim.slot, claim.exact, 0 if claim.first else claim.precedence, claims
+
+
+def _place(claim: Claim) -> str:
+    return ".".join("0" if step == "N" else step for step in claim.path)
 
 
 @dataclass(frozen=True, eq=False)
