@@ -131,6 +131,8 @@ def test_the_provider_follows_from_the_model() -> None:
         "grok-4": "x_ai",
         "deepseek-chat": "deepseek",
         "kimi-k2": "moonshot_ai",
+        "qwen3-coder-plus": "alibaba",
+        "qwen2.5-72b-instruct": None,
         "llama3": None,
         "my-gpt-4": None,
     }
