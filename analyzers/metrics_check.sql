@@ -1,7 +1,7 @@
 -- What token metrics say of a window, per service and model, beside what `calls` says: a cross-check, no source of
 -- figures. $start, $end: half-open, UTC.
--- Counts as metrics have them: where a library's input leaves the cache out, its metric does too, so that it agrees with
--- call_uncached_input_tokens.
+-- Counts as metrics have them: where a library's input leaves the cache out, its metric does too, so that it agrees
+-- with call_uncached_input_tokens.
 WITH
 -- Which points count tokens of model calls, and as what. What is part of another count stands nowhere: the cache in
 -- gen_ai.*, Codex and Gemini CLI, reasoning in Codex. `preference`: a service that sends several is told by the first.

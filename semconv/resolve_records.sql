@@ -1,6 +1,5 @@
--- What the claimed values of spans and log records mean. {source} has the columns of semconv/columns.py and `row`,
--- its number; {columns} are the lake's. Macros and mapping tables: macros.py; what kinds.py appended to the
--- columns: served_by and the like.
+-- What the claimed values of spans and log records mean. {source} has the columns of semconv/columns.py and those that
+-- kinds.py adds: served_by, served_in, role_of_operation, the rules. {columns} are the lake's. Macros: macros.py.
 CREATE OR REPLACE TEMP TABLE {target} AS
 WITH
 -- A count that is negative, or larger than any call could have, is no count.
@@ -95,7 +94,10 @@ understood AS (
             WHEN 'cache_exceeds_input' THEN 'exclusive'
             WHEN 'rule' THEN input_rule
             WHEN 'total_tokens'
-                THEN CASE WHEN rest IN (cached_tokens, cached_tokens + reasoned_tokens) THEN 'exclusive' ELSE 'inclusive' END
+                THEN CASE
+                    WHEN rest IN (cached_tokens, cached_tokens + reasoned_tokens) THEN 'exclusive'
+                    ELSE 'inclusive'
+                END
             WHEN 'convention' THEN 'unknown'
         END AS token_semantics
     FROM read
@@ -114,7 +116,8 @@ completed AS (
         CASE
             WHEN output_tokens IS NULL OR dialect IS NULL THEN NULL
             WHEN reasoned_tokens > output_tokens THEN reasoned_tokens
-            WHEN reasoned_tokens > 0 AND (unexplained = reasoned_tokens OR output_rule = 'exclusive') THEN reasoned_tokens
+            WHEN reasoned_tokens > 0 AND (unexplained = reasoned_tokens OR output_rule = 'exclusive')
+                THEN reasoned_tokens
             WHEN reasoned_tokens = 0 AND unexplained > 0 AND rest_of_total_rule = 'reasoning' THEN unexplained
         END AS reasoning_apart,
         CASE
