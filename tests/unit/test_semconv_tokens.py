@@ -12,6 +12,7 @@ import pytest
 from semconv import columns, token_rules
 from semconv.resolve import Resolver
 from semconv.settings import Settings
+from tests.unit import semconv_meaning
 from tests.unit.semconv_records import Row, build, chat, fetch, resolve, table
 
 BEDROCK_MODEL = {"provider": "aws.bedrock", "request_model": "anthropic.claude-sonnet-4-5-20250929-v1:0"}
@@ -298,6 +299,22 @@ def test_the_rest_of_googles_total_is_reasoning_only_where_a_rule_says_so() -> N
     )
     found = [(record["output_tokens"], record["reasoning_tokens"], record["notes"]) for record in records]
     assert found == [row[2:] for row in sent]
+
+
+def test_googles_own_total_tells_which_ai_sdk_leaves_the_thoughts_out() -> None:
+    """100 in, 40 of answer, 25 of thoughts: version 5 sends 40 for the output, version 6 sends 65."""
+    counts = {"thoughtsTokenCount": 25, "totalTokenCount": 165}
+    google = {
+        "ai.operationId": "ai.generateText.doGenerate",
+        "ai.model.provider": "google.generative-ai",
+        "ai.usage.promptTokens": 100,
+        "ai.response.providerMetadata": json.dumps({"google": {"usageMetadata": counts}}),
+    }
+    for sent in (40, 65):
+        meaning = semconv_meaning.span(
+            "ai", "ai.generateText.doGenerate", google | {"ai.usage.completionTokens": sent}
+        )
+        assert (meaning["output_tokens"], meaning["reasoning_tokens"]) == (65, 25)
 
 
 def test_bedrocks_total_completes_an_input_whose_sender_tells_no_cache() -> None:
