@@ -47,7 +47,7 @@ SELECT
     s.tool_name
 FROM lake.spans AS s
 LEFT JOIN lake.calls AS c ON c.tenant = s.tenant AND c.trace_id = s.trace_id AND c.span_id = s.span_id
-ORDER BY s.tenant, s.start_unix_nano
+ORDER BY s.tenant, s.start_unix_nano, s.span_id
 """
 # Calls of a scenario that no span reports, with the sums that its truth tells.
 CALLS_OF_LOGS = """
@@ -241,11 +241,21 @@ def all_shortfalls(corpus: Path, rows: Rows, folder: Path) -> dict[str, Shortfal
     }
 
 
-@pytest.mark.parametrize("encoding", ["protobuf", "json"])
-def test_every_captured_call_is_read_whole_and_counted_once(tmp_path: Path, encoding: Encoding) -> None:
-    [rows] = load(scenarios(HERE), tmp_path / "lake", ("traces",), encoding, PREDICTIONS)
-    assert {row["tenant"] for row in rows} == {tenant_of(expected) for expected in scenarios(HERE)}
-    assert all_shortfalls(HERE, rows, tmp_path / "predictions") == {}
+@pytest.fixture(scope="module")
+def of_traces(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """All scenarios here, read from their traces alone."""
+    folder = tmp_path_factory.mktemp("lake")
+    return load(scenarios(HERE), folder, ("traces",), "protobuf", PREDICTIONS)[0]
+
+
+def test_every_captured_call_is_read_whole_and_counted_once(of_traces: Rows, tmp_path: Path) -> None:
+    assert {row["tenant"] for row in of_traces} == {tenant_of(expected) for expected in scenarios(HERE)}
+    assert all_shortfalls(HERE, of_traces, tmp_path) == {}
+
+
+def test_the_same_captures_in_json_are_read_likewise(of_traces: Rows, tmp_path: Path) -> None:
+    [rows] = load(scenarios(HERE), tmp_path, ("traces",), "json", PREDICTIONS)
+    assert rows == of_traces
 
 
 def test_log_records_of_the_same_calls_change_nothing(tmp_path: Path) -> None:
@@ -258,11 +268,10 @@ def test_log_records_of_the_same_calls_change_nothing(tmp_path: Path) -> None:
     assert all_shortfalls(HERE, rows, tmp_path / "predictions") == {}
 
 
-def test_a_span_that_stands_for_two_calls_is_one_call(tmp_path: Path) -> None:
+def test_a_span_that_stands_for_two_calls_is_one_call(of_traces: Rows) -> None:
     expected = HERE / "otel-google-genai" / "tool.expected.json"
     (span,) = spans_of_several_calls(expected)
-    [rows] = load([expected], tmp_path / "lake", ("traces",), "protobuf", PREDICTIONS)
-    counted = [row for row in rows if row["counted"]]
+    counted = [row for row in of_traces if row["tenant"] == tenant_of(expected) and row["counted"]]
     assert [(row["span_id"], row["provider"]) for row in counted] == [(span, "gcp.gemini")]
 
 

@@ -64,6 +64,7 @@ CONTENT: dict[str, str] = {
     "langfuse.observation.status_message": "prompts",
     "langfuse.trace.output": "completions",
     "request_data": "prompts",
+    "logfire.msg": "prompts",
     "response_data": "completions",
     "pydantic_ai.all_messages": "prompts",
     "final_result": "completions",
