@@ -18,10 +18,11 @@ Wish = TypeVar("Wish")
 # A step, what is wanted there, and the tree below it.
 Places = tuple[tuple[str, tuple[Wish, ...], "Places[Wish]"], ...]
 
-# Characters of a text that is read: half of the largest request, and of what Python writes, whose translation takes
-# a hundred times as long, what usage and other figures need.
+# Characters of a text that is read: half of the largest request, and of what Python writes what usage and the like
+# need, for to translate it takes up to a hundred times as long.
 _LONGEST_JSON: Final = 32 << 20
 _LONGEST_PYTHON: Final = 64 << 10
+_LONGEST_QUOTED_PYTHON: Final = 4 << 10  # where texts hold quotes or escapes, which takes that long
 _PYTHON_BEGINS: Final = ("{'", "['", "[{'")
 _PYTHON_TOKEN: Final = re.compile(
     r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|\b(?:None|True|False)\b""", re.DOTALL
@@ -98,7 +99,12 @@ def _loaded(text: str) -> Any:
 
 def _as_json(text: str) -> str:
     """The JSON of what Python's repr wrote. Text with an escape or a quote in it is left out: it names nothing."""
-    return _PYTHON_TOKEN.sub(_json_token, text)
+    if '"' in text or "\\" in text:
+        return _PYTHON_TOKEN.sub(_json_token, text) if len(text) <= _LONGEST_QUOTED_PYTHON else ""
+    text = text.replace("'", '"')
+    for word, instead in _PYTHON_WORDS.items():
+        text = text.replace(f": {word}", f": {instead}")
+    return text
 
 
 def _json_token(match: re.Match[str]) -> str:

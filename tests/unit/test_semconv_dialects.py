@@ -73,9 +73,10 @@ READ = {"input_tokens": 7, "output_tokens": 9, "finish_reasons": ["stop"]}
         f"\n {json.dumps(USAGE)}",
         json.dumps(json.dumps(USAGE)),
         repr(USAGE),
+        repr(USAGE | {"none": None, "yes": True, "no": False}),
         repr(USAGE | {"none": None, "yes": True, "text": 'an "odd" one', "other": "it's\n"}),
     ],
-    ids=["map", "JSON", "indented", "blanks", "quoted twice", "Python", "Python with text"],
+    ids=["map", "JSON", "indented", "blanks", "quoted twice", "Python", "Python words", "Python with text"],
 )
 def test_a_claim_reads_a_place_of_a_document_however_it_is_written(value: Any) -> None:
     assert claim(compile_tables([ACME]), {"acme.usage": value}) == READ
@@ -110,6 +111,8 @@ def test_a_claim_reads_a_place_of_a_document_however_it_is_written(value: Any) -
         "{'a':" * 100_000,
         f"[{'{},' * 600_000}1]",
         "{'a': '" + "\\" * 60_000,
+        f"{{'usage': {{'in': 7}}, 'text': \"it's\", 'more': '{'x' * 5000}'}}",
+        f"{{'usage': {{'in': 7}}, 'more': '{'x' * 70_000}'}}",
         '{"$bytes":"AAAA"}',
         {"$double": "NaN"},
     ],
