@@ -83,7 +83,7 @@ _LOG_END_NS: Final = "coalesce(time_unix_nano, observed_time_unix_nano, epoch_us
 # Logfire tells the end of a stream, and with it the usage, in a span without length beside the call's own; and there,
 # how many seconds the stream took.
 _IS_STREAMS_END: Final = (
-    "role IN ('llm', 'embeddings') AND start_unix_nano = end_unix_nano"
+    "start_unix_nano = end_unix_nano AND role IN ('llm', 'embeddings')"
     " AND (attributes ->> 'logfire.span_type') = 'log'"
 )
 _SPAN_DURATION_NS: Final = (
@@ -99,7 +99,7 @@ _COMMON: Final = {
     "resource": _RESOURCE,
 }
 # Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
-_OF_SPANS: Final[Mapping[str, str]] = {
+_OF_SPANS: Final = {
     **{name: name for name in ("tenant", "trace_id", "span_id", "parent_span_id")},
     **{name: name for name in ("start_time", "start_unix_nano", "end_unix_nano", "status_code")},
     "duration_ns": _SPAN_DURATION_NS,
@@ -109,7 +109,7 @@ _OF_SPANS: Final[Mapping[str, str]] = {
 }
 # The same over a row of `log_records`. `span_id` is the record's own identity, and the span in which it was written
 # is its parent.
-_OF_LOG_RECORDS: Final[Mapping[str, str]] = {
+_OF_LOG_RECORDS: Final = {
     "tenant": "tenant",
     "trace_id": RECORD_TRACE,
     "span_id": "record_hash",
@@ -123,6 +123,7 @@ _OF_LOG_RECORDS: Final[Mapping[str, str]] = {
     "event_name": "coalesce(event_name, '')",
     **_COMMON,
 }
+_NO_STREAMS: Final = {"event_name": "NULL::VARCHAR", "duration_ns": "duration_ns"}
 CALL_RECORD_COLUMNS: Final = tuple(_OF_SPANS)
 # What partners.sql reads of stored records.
 PARTNER_COLUMNS: Final = (
@@ -132,9 +133,11 @@ PARTNER_COLUMNS: Final = (
 )
 
 
-def span_record_select(dimensions: Mapping[str, str]) -> str:
-    """The select list that makes `call_records` of `spans`; `dimensions`: column name -> attribute key."""
-    return _select({**_OF_SPANS, **_dimension_columns(dimensions)})
+def span_record_select(dimensions: Mapping[str, str], *, of_streams: bool = True) -> str:
+    """The select list that makes `call_records` of `spans`; `dimensions`: column name -> attribute key. Without
+    `of_streams`, which does for spans of which no candidate is without length, it parses no attributes.
+    """
+    return _select({**_OF_SPANS, **({} if of_streams else _NO_STREAMS), **_dimension_columns(dimensions)})
 
 
 def log_record_select(dimensions: Mapping[str, str]) -> str:
@@ -143,9 +146,11 @@ def log_record_select(dimensions: Mapping[str, str]) -> str:
     return _select({**ordered, **_dimension_columns(dimensions)})
 
 
-def partner_span_select() -> str:
-    """The select list that makes of `spans` what partner_traces_sql reads."""
-    return _select({name: _OF_SPANS[name] for name in PARTNER_COLUMNS})
+def partner_span_select(*, of_streams: bool = True) -> str:
+    """The select list that makes of `spans` what partner_traces_sql reads; without `of_streams` the end of a stream is
+    a span like others."""
+    columns = {**_OF_SPANS, **({} if of_streams else _NO_STREAMS)}
+    return _select({name: columns[name] for name in PARTNER_COLUMNS})
 
 
 def partner_log_select() -> str:

@@ -48,8 +48,9 @@ class CallLogs:
     def look_around(self, looked_at: Sequence[Window]) -> None:
         """Whether any are stored at about the batch's time, and TEMP stored_call_traces: in which of its traces."""
         within = any_of(looked_at, LOG_RECORDS.time)
-        statement = f"SELECT 1 FROM lake.log_records WHERE ({within}) AND {REPORTS_CALL} LIMIT 1"
-        self._are_stored = self._connection.execute(statement).fetchone() is not None
+        self._are_stored = self._may_be_stored() and self._finds(
+            f"SELECT count(*) > 0 FROM (SELECT 1 FROM lake.log_records WHERE ({within}) AND {REPORTS_CALL} LIMIT 1)"
+        )
         if self._are_stored:
             self._find_traces(within)
         elif count(self._connection, "stored_call_traces"):
@@ -83,6 +84,13 @@ class CallLogs:
             self._connection.execute(
                 statement.format(columns=partner_log_select(), within=within, reports_call=REPORTS_CALL)
             )
+
+    def _may_be_stored(self) -> bool:
+        return self._finds(sql("sql/logs_of_calls.sql"))
+
+    def _finds(self, statement: str) -> bool:
+        row = self._connection.execute(statement).fetchone()
+        return row is not None and bool(row[0])
 
     def _take_from(self, source: str) -> None:
         self._connection.execute(

@@ -30,6 +30,7 @@ _MAY_STREAM: Final = (
     "starts_with(scope_name, 'logfire') AND role IN ('llm', 'embeddings') AND parent_span_id IS NULL"
     " AND (event_name IS NOT NULL OR coalesce(input_tokens, output_tokens) IS NULL)"
 )
+_NO_LENGTH: Final = "role IN ('llm', 'embeddings') AND duration_ns = 0"
 
 
 class CallsUpdate:
@@ -40,7 +41,9 @@ class CallsUpdate:
     ) -> None:
         self._connection = connection
         self._resolver = resolver
-        self._select = span_record_select(dimensions)
+        self._selects = {
+            of_streams: span_record_select(dimensions, of_streams=of_streams) for of_streams in (False, True)
+        }
         self._partners = {
             with_logs: partner_traces_sql("partner_records", with_logs=with_logs)
             for with_logs in (False, True)
@@ -59,7 +62,7 @@ class CallsUpdate:
         if not count(self._connection, "touched_traces"):
             return False
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE call_records AS SELECT {self._select} FROM new_spans"
+            f"CREATE OR REPLACE TEMP TABLE call_records AS SELECT {self._select_of('new_spans')} FROM new_spans"
             " SEMI JOIN touched_traces USING (tenant, trace_id)"
         )
         self._has_stored = False
@@ -114,6 +117,10 @@ class CallsUpdate:
         """When the touched traces' calls start: a call starts with one of its records."""
         return any_of(windows(hours(self._connection, "call_records", "start_time")), "start_time")
 
+    def _select_of(self, spans: str) -> str:
+        """What makes call_records of these spans; where none can be a stream's end, the cheaper one."""
+        return self._selects[count(self._connection, f"{spans} WHERE {_NO_LENGTH}") > 0]
+
     def _add_stored_spans(self, traces: str) -> None:
         """Append the stored spans of `traces` to call_records: those whose keys stand in stored_spans."""
         ranges = windows(
@@ -122,7 +129,7 @@ class CallsUpdate:
         if ranges:
             self._has_stored = True
             self._connection.execute(
-                f"INSERT INTO call_records SELECT {self._select} FROM lake.spans"
+                f"INSERT INTO call_records SELECT {self._select_of('stored_spans')} FROM lake.spans"
                 f" SEMI JOIN {traces} USING (tenant, trace_id) WHERE {any_of(ranges, SPANS.time)}"
             )
 
@@ -130,10 +137,10 @@ class CallsUpdate:
         """TEMP partner_traces: further traces with a record that may be one call with one of call_records."""
         candidates = "(FROM call_records WHERE role IN ('llm', 'embeddings'))"
         near = hours(self._connection, candidates, SPANS.time)
-        columns, within_horizon = partner_span_select(), any_of(windows(near, PARTNER_HORIZON), SPANS.time)
+        within_horizon = any_of(windows(near, PARTNER_HORIZON), SPANS.time)
         self._connection.execute(
             sql("sql/partner_spans.sql").format(
-                columns=columns,
+                columns=partner_span_select(of_streams=False),
                 within_horizon=within_horizon,
                 same_moment=any_of(windows(near, _SLACK), SPANS.time),
             )
@@ -144,10 +151,10 @@ class CallsUpdate:
             ("partner_streams", has_streams),
         ):
             if is_needed:
-                statement = sql(f"sql/{name}.sql")
-                self._connection.execute(
-                    statement.format(columns=columns, within_horizon=within_horizon, may_stream=_MAY_STREAM)
+                statement = sql(f"sql/{name}.sql").format(
+                    columns=partner_span_select(), within_horizon=within_horizon, may_stream=_MAY_STREAM
                 )
+                self._connection.execute(statement)
         self._logs.add_partners(near)
         if not count(self._connection, "partner_records"):
             return False

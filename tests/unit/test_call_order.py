@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from collector.store import call_logs
+from collector.store.statements import sql
 from semconv.request import Request
 from tests.store_support import CHAT, HOUR, NOON_NANOS, SECOND, call, logs, span, store, traces
 from tests.unit.semconv_records import seeded
@@ -27,7 +28,7 @@ ORDER BY ALL
 MINUTE = 60 * SECOND
 
 
-def log(at: int, *, trace: int = 0, inside: int = 0, tenant: str = "", **attributes: Any) -> Request:
+def log(at: int, attributes: dict[str, Any] | None = None, *, trace: int = 0, inside: int = 0) -> Request:
     """A request with one log record of a call that ended `at` nanoseconds after noon."""
     message = ExportLogsServiceRequest()
     resource = message.resource_logs.add()
@@ -37,13 +38,13 @@ def log(at: int, *, trace: int = 0, inside: int = 0, tenant: str = "", **attribu
     record = scope.log_records.add(time_unix_nano=NOON_NANOS + at, event_name="gen_ai.api_request")
     if trace:
         record.trace_id, record.span_id = trace.to_bytes(16, "big"), inside.to_bytes(8, "big")
-    for key, value in (CHAT | attributes).items():
+    for key, value in (CHAT | (attributes or {})).items():
         any_value = record.attributes.add(key=key).value
         if isinstance(value, int):
             any_value.int_value = value
         else:
             any_value.string_value = value
-    return Request("logs", "protobuf", message.SerializeToString(), NOON_NANOS + HOUR, tenant=tenant)
+    return Request("logs", "protobuf", message.SerializeToString(), NOON_NANOS + HOUR)
 
 
 def of_tenant(request: Request, tenant: str) -> Request:
@@ -64,12 +65,12 @@ def records() -> list[Request]:
         # a log record beside it, one inside it, and one that no span reports
         log(
             HOUR + SECOND,
+            {"gen_ai.response.id": "r-4", "gen_ai.usage.cache_read.input_tokens": 9},
             trace=1,
             inside=1,
-            **{"gen_ai.response.id": "r-4", "gen_ai.usage.cache_read.input_tokens": 9},
         ),
         log(3 * SECOND, trace=1, inside=3),
-        log(90 * MINUTE, trace=1, inside=1, **{"gen_ai.usage.input_tokens": 7}),
+        log(90 * MINUTE, {"gen_ai.usage.input_tokens": 7}, trace=1, inside=1),
         # the same call by id from another library in another trace, with a session of its own
         traces(call(2, 1, at=HOUR - SECOND // 2, lasts=2 * SECOND, response_id="r-4", scope="library.b")),
         # twins in two traces, and a log record outside any that is the third
@@ -77,7 +78,7 @@ def records() -> list[Request]:
         traces(call(4, 1, at=5 * MINUTE + SECOND // 100, lasts=SECOND * 98 // 100, scope="library.b")),
         log(5 * MINUTE + SECOND + 1000),
         # a log record alone; and one whose span is of another tenant
-        log(9 * MINUTE, **{"gen_ai.conversation.id": "s-9"}),
+        log(9 * MINUTE, {"gen_ai.conversation.id": "s-9"}),
         of_tenant(traces(call(5, 1, at=9 * MINUTE - SECOND)), "other"),
         # a wrapper that repeats the sum of two
         traces(
@@ -173,10 +174,11 @@ def test_without_log_records_of_calls_nothing_looks_for_them(
 ) -> None:
     """Other log records do not make it dearer either."""
 
-    def unexpected(*_: object) -> str:
-        raise AssertionError("looked for partners among log records")
+    def only_the_catalog(name: str) -> str:
+        assert name == "sql/logs_of_calls.sql", "looked for partners among log records"
+        return sql(name)
 
-    monkeypatch.setattr(call_logs, "sql", unexpected)
+    monkeypatch.setattr(call_logs, "sql", only_the_catalog)
     with store(tmp_path / "data") as opened:
         opened.load(logs(0, 1), traces(call(1, 1)))
         opened.load(traces(call(1, 2), call(2, 1, at=MINUTE, scope="library.b")))

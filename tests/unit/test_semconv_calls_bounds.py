@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.unit.semconv_records import Row, Store, chat
+from tests.unit.semconv_records import Row, Store, chat, log
 
 
 def seconds_to_build(rows: list[Row]) -> float:
@@ -42,3 +42,25 @@ def test_every_record_from_a_library_of_its_own_under_one_id() -> None:
     grows_no_faster_than_its_input(
         lambda size: [chat(f"{n}", response_id="r", scope_name=f"lib{n}") for n in range(size)]
     )
+
+
+def test_identical_counts_in_log_records_outside_any_trace() -> None:
+    grows_no_faster_than_its_input(
+        lambda size: (
+            [chat(f"{n}", trace_id=f"t{n}") for n in range(size // 2)]
+            + [log(f"h{n}") for n in range(size // 2)]
+        )
+    )
+
+
+def test_every_log_record_an_event_of_its_own() -> None:
+    grows_no_faster_than_its_input(lambda size: [log(f"h{n}", event_name=f"event.{n}") for n in range(size)])
+
+
+def test_a_sender_whose_log_records_never_differ_ties_no_more_than_a_period_together() -> None:
+    """What is committed now does not read again what was committed long ago."""
+    store = Store()
+    for at in range(0, 7200, 600):
+        store.commit(chat(f"{at}", trace_id=f"t{at}", at=at), log(f"h{at}", at=at + 1))
+    touched = store.connection.execute("SELECT count(*) FROM touched_traces").fetchone()
+    assert touched == (2,)
