@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import duckdb
@@ -60,6 +60,13 @@ PROBLEMS: Final = (
         "update the library, or send gen_ai.usage.total_tokens, which decides it",
     ),
     Problem(
+        "understated",
+        "understated",
+        "may leave out part of their tokens, reasoning or cached input",
+        "their cost is too low by what is left out",
+        "update the library, or instrument the client that it calls",
+    ),
+    Problem(
         "unknown_model",
         "no price",
         "are of a model without a known price",
@@ -91,15 +98,17 @@ _READINGS: Final = {
 _TOLERANCE: Final = 0.01
 _MISSED: Final = "calls may be missing: some are not traced, were sampled away or never arrived"
 _TWICE: Final = "calls may be counted twice, or metrics did not arrive"
+# What resolution notes where a sender leaves something out and says nowhere how much it was.
+_LEFT_OUT: Final = ("output_may_lack_reasoning", "input_may_lack_cache")
 _COLUMNS: Final = (
     Column("service", "service", "text"),
     Column("library", "library", "text"),
     Column("version", "version", "text"),
     Column("calls", "calls", "count"),
     Column("failed", "failed", "count"),
-    *(Column(problem.name, problem.label, "count") for problem in PROBLEMS[:5]),
+    *(Column(problem.name, problem.label, "count") for problem in PROBLEMS[:6]),
     Column("duplicates_merged", "merged", "count"),
-    *(Column(problem.name, problem.label, "count") for problem in PROBLEMS[5:]),
+    *(Column(problem.name, problem.label, "count") for problem in PROBLEMS[6:]),
     Column("uncertain_share", "uncertain", "ratio"),
 )
 
@@ -133,8 +142,13 @@ def _calls_sql() -> str:
     says_so = (f"lower(spans.attributes ->> {literal(key)}) = 'true'" for key in keys)
     return sql.read("data_quality.sql").format(
         streaming=" OR ".join(f"coalesce({one}, FALSE)" for one in says_so),
-        clock_notes=f"[{', '.join(map(literal, _CLOCK_NOTES))}]",
+        clock_notes=_list(_CLOCK_NOTES),
+        left_out=_list(_LEFT_OUT),
     )
+
+
+def _list(names: Iterable[str]) -> str:
+    return f"[{', '.join(map(literal, names))}]"
 
 
 def _lacks(record: dict[str, Any]) -> Iterator[Finding]:

@@ -44,6 +44,7 @@ SELECT
     count(*) FILTER (without_usage AND NOT failed AND streamed) AS streams_without_usage,
     count(*) FILTER (role = 'llm' AND input_tokens IS NOT NULL AND cache_read_tokens IS NULL) AS without_cache_split,
     count(*) FILTER (token_semantics = 'unknown' AND cost_note = 'token_semantics_unknown') AS unknown_semantics,
+    count(*) FILTER (list_has_any(notes, {left_out})) AS understated,
     count(*) FILTER (cost_note IN ('no_model', 'unknown_model', 'no_price')) AS unknown_model,
     count(*) FILTER (json_array_length(members) > 1) AS duplicates_merged,
     count(*) FILTER (possible_duplicate) AS possible_duplicates,

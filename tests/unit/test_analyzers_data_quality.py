@@ -110,6 +110,16 @@ def test_input_of_unknown_meaning_makes_the_cost_uncertain(tmp_path: Path) -> No
     assert row["uncertain_share"] > 0
 
 
+def test_a_library_that_leaves_reasoning_out_understates(tmp_path: Path) -> None:
+    """OpenLLMetry's Google instrumentation tells what the candidates took, and thoughts nowhere."""
+    attributes = {"gen_ai.provider.name": "gcp.gemini", "gen_ai.request.model": "gemini-2.5-pro"}
+    scope = "opentelemetry.instrumentation.google_generativeai"
+    found = report(tmp_path / "data", traces(call(1, 1, scope=scope, attributes=attributes)))
+    [row] = rows(found).values()
+    assert row["understated"] == 1
+    assert any("too low" in finding.caveats[0] for finding in found.findings)
+
+
 def test_merged_reports_are_told_and_are_no_finding(tmp_path: Path) -> None:
     spans = [
         call(1, 1, scope="outer", response_id="same", lasts=3 * SECOND, attributes=CACHED),
