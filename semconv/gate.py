@@ -61,7 +61,7 @@ _LARGEST_TEXT: Final = 32 << 20
 _MAX_PLACES: Final = 10_000
 _MAX_PLACE: Final = 512
 # Attributes that no table claims and yet the SQL reads (calls.py).
-_READ_IN_SQL: Final = frozenset({"service.instance.id"})
+_READ_IN_SQL: Final = frozenset({"service.instance.id", "duration_ms", "logfire.span_type"})
 
 
 class Taken:

@@ -63,7 +63,7 @@ WHERE span_id IS NULL
 GROUP BY tenant
 """
 
-# What no reader can get right, by library and by what shortfalls() calls it. To be emptied where it says so.
+# What no reader can get right, by library and by what shortfalls() calls it.
 KNOWN = {
     # The truth of a column that the telemetry does not carry counts as 0 in the scorer's sums.
     "openlit@old": {
@@ -71,12 +71,7 @@ KNOWN = {
     },
     "mlflow-openai": {"service_tier": "a stream's stands in the events of its chunks, which are content"},
     "gemini-cli": {"sum": "a span's output leaves out the reasoning, which its log record alone has"},
-    # To be emptied:
-    "openlit": {"logs": "a stream's event comes twice, and the second one is taken for a call of its own"},
-    "logfire-openai": {
-        "extra": "a stream is two spans, in two traces where they are roots; the second one has the usage",
-        "sum": "likewise: the scorer knows the first one alone",
-    },
+    "logfire-openai": {"sum": "a stream's usage stands in a span of its own, which the scorer does not know"},
 }
 
 Rows = list[dict[str, Any]]
