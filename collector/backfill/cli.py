@@ -147,7 +147,9 @@ def _lake(config: Config, settings: Settings, dry_run: bool) -> Iterator[Lake]:
             lake = Lake.open(data_dir, threads=threads, memory_limit=memory)
         else:
             if dry_run:
-                data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanledger-dry-run-")))
+                data_dir = Path(
+                    stack.enter_context(tempfile.TemporaryDirectory(prefix="spanledger-dry-run-"))
+                )
             lake = open_current(data_dir, settings.dimensions, threads=threads, memory_limit=memory)
         yield stack.enter_context(lake)
 

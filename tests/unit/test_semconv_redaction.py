@@ -183,8 +183,7 @@ def test_a_named_key_is_found_wherever_attributes_stand(signal: Signal) -> None:
 @pytest.mark.parametrize("key", USER_KEYS)
 @pytest.mark.parametrize("how", ["hash", "drop"])
 def test_user_ids_are_those_of_the_dialect_tables(key: str, how: UserIds) -> None:
-    """Under every key that fills user_id, wherever it stands, nested too; and in the column itself, which a key that
-    means something for some scopes alone, or further down in a document, does not fill here."""
+    """Under every key that fills user_id for somebody, nested too; and in the column, where the key fills it here."""
     outer, _, inner = key.rpartition(".")
     nested = {} if outer in USER_KEYS else {outer or "map": {inner: CANARY}}
     attributes = {key: CANARY, "acme.json": json.dumps({key: CANARY}), **nested}
