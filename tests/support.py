@@ -82,7 +82,7 @@ class Collector:
     http_port: int
     admin_port: int
     log: Path
-    _lake: Lake | None = field(default=None, repr=False)
+    _lake: Lake | None = field(default=None, repr=False, kw_only=True)
 
     @property
     def http(self) -> str:

@@ -59,7 +59,7 @@ class CallLogs:
     def add_new(self) -> None:
         """Append those of the batch to call_records."""
         if self._are_new:
-            self._connection.execute("INSERT INTO call_records FROM new_call_logs")
+            self._connection.execute("INSERT INTO call_records BY NAME FROM new_call_logs")
 
     def add_stored(self, traces: str, near: str) -> bool:
         """Append those stored of `traces` to call_records; whether there may be any. `near`: a relation with the
@@ -68,7 +68,7 @@ class CallLogs:
         if self._are_stored:
             within = any_of(windows(hours(self._connection, near, "start_time"), MARGIN), LOG_RECORDS.time)
             self._connection.execute(
-                f"INSERT INTO call_records SELECT {self._select} FROM lake.log_records"
+                f"INSERT INTO call_records BY NAME SELECT {self._select} FROM lake.log_records"
                 f" WHERE ({within}) AND {REPORTS_CALL} AND (tenant, {RECORD_TRACE}) IN (FROM {traces})"
             )
         return self._are_stored

@@ -129,7 +129,7 @@ class CallsUpdate:
         if ranges:
             self._has_stored = True
             self._connection.execute(
-                f"INSERT INTO call_records SELECT {self._select_of('stored_spans')} FROM lake.spans"
+                f"INSERT INTO call_records BY NAME SELECT {self._select_of('stored_spans')} FROM lake.spans"
                 f" SEMI JOIN {traces} USING (tenant, trace_id) WHERE {any_of(ranges, SPANS.time)}"
             )
 

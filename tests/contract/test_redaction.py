@@ -50,7 +50,7 @@ ATTRIBUTES: dict[str, Any] = {
     "gen_ai.usage.input_tokens": 1200,
     "gen_ai.usage.output_tokens": 80,
     "gen_ai.input.messages": json.dumps([{"role": "user", "email": EMAIL, "content": "hello"}]),
-    "metadata": json.dumps({"user": {"id": USER, "email": EMAIL}, "tries": 3}),
+    "metadata": json.dumps({"enduser": {"id": USER, "email": EMAIL}, "tries": 3}),
     "user.id": USER,
     "email": EMAIL,
     "phone": PHONE,
@@ -176,7 +176,7 @@ def test_attributes_events_and_bodies_hold_hashes(loaded: Collector) -> None:
     for row in spans:
         attributes, [event] = json.loads(row["attributes"]), json.loads(row["events"])
         assert (attributes["user.id"], attributes["phone"]) == (user, phone)
-        assert json.loads(attributes["metadata"]) == {"user": {"id": user}, "tries": 3}
+        assert json.loads(attributes["metadata"]) == {"enduser": {"id": user}, "tries": 3}
         assert event["attributes"] == {"enduser.id": user}  # text that names a key and is no JSON goes whole
     body = {"who": {"phone": phone}}
     bodies = [json.loads(row["body"]) for row in logs]

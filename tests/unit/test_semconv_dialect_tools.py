@@ -357,6 +357,7 @@ def test_the_metrics_of_gemini_cli_and_its_kin() -> None:
 QWEN_CALL = {
     "dialect": "qwen_code",
     "role": "llm",
+    "provider": "alibaba",
     "request_model": "qwen3-coder-plus",
     "response_id": "chatcmpl-1",
     "session_id": "s-1",
