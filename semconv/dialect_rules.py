@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from semconv.columns import CLAIMED
 from semconv.converters import CONVERTERS, EXACT_TYPES
+from semconv.documents import Places, places
 from semconv.otlp import Value
 from semconv.settings import CONTENT_CLASSES, ContentClass
 
@@ -48,6 +49,11 @@ class Claim(NamedTuple):
     convert: Callable[[Value], Any]
     path: tuple[str, ...] = ()  # the place in the value, which is a document; () = the value itself
     when: Condition | None = None
+
+    @property
+    def place(self) -> str:
+        """The path as evidence names it."""
+        return ".".join("0" if step == "N" else step for step in self.path)
 
 
 class NameClaim(NamedTuple):
@@ -147,6 +153,17 @@ class Rules:
     @cached_property
     def _name_beginnings(self) -> tuple[str, ...]:
         return tuple(entry for entry in self.names if entry.endswith((".", " ")))
+
+    @cached_property
+    def answers(self) -> Places[Claim]:
+        """Where in a model's answer the tables look, whichever key it stands under."""
+        return places(
+            (claim.path, claim)
+            for key, claims in self.claims.items()
+            if (rule := self.content.get(key)) is not None and rule.content_class == "completions"
+            for claim in claims
+            if claim.path
+        )
 
     def event_rank(self, name: str) -> int:
         """The rank of the dialect that a log event's name belongs to."""

@@ -52,7 +52,7 @@ def extract_logs(context: Context, senders: Senders, group: ScopeGroup) -> Itera
             }
             for draft in kept:
                 record_hash = _record_hash(identity, draft.received)
-                make_row = _row if context.budget.own >= 0 else _short_row
+                make_row = log_row if context.budget.own >= 0 else _short_row
                 rows.log_records.append(make_row(context, sender, gates[draft.tables], draft, record_hash))
         yield
 
@@ -65,22 +65,22 @@ def _acceptable(context: Context, group: ScopeGroup) -> Iterator[Draft]:
         read += 1
         if log_record_fault(record.time_unix_nano, record.observed_time_unix_nano) is None:
             redacted = record if redaction is None else redaction.log_record(record)
-            own = context.tables.of(group.scope.name, _event_name(record))
-            yield Draft(record, redacted, _claim(context, own, record, redacted), own)
+            own = context.tables.of(group.scope.name, event_name(record))
+            yield Draft(record, redacted, claim_log(context, own, record, redacted), own)
         else:
             rejected += 1
     context.rows.count(log_records_read=read, log_records_rejected=rejected)
 
 
-def _claim(context: Context, own: Tables, received: LogRecord, redacted: LogRecord) -> Claimed:
+def claim_log(context: Context, own: Tables, received: LogRecord, redacted: LogRecord) -> Claimed:
     """The attributes' and the event name's claims; the name alone may make a record GenAI."""
     claimed = context.claim(own, received.attributes, redacted.attributes, redacted.notes)
-    name = _event_name(received)
+    name = event_name(received)
     rank = min(own.rules.event_rank(name), claimed.rank)
     return claim_name(claimed._replace(rank=rank), own.rules, name, redacted.attributes)
 
 
-def _event_name(record: LogRecord) -> str:
+def event_name(record: LogRecord) -> str:
     name = record.attributes.get(_EVENT_NAME_KEY)
     return name if isinstance(name, str) and name else record.event_name
 
@@ -89,7 +89,7 @@ def _record_hash(identity: Any, record: LogRecord) -> str:
     """128-bit identity: of the record as received, so that no setting changes it."""
     own = [
         record.time_unix_nano or record.observed_time_unix_nano,
-        _event_name(record),
+        event_name(record),
         record.attributes,
         record.body,
     ]
@@ -98,13 +98,13 @@ def _record_hash(identity: Any, record: LogRecord) -> str:
     return str(digest.hexdigest())
 
 
-def _row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash: str) -> Row:
+def log_row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash: str) -> Row:
     received, record, claimed, _ = draft
     notes = record.notes
     taken = Taken(notes)
-    body = gate.body(_event_name(received), record.body, taken)
+    body = gate.body(event_name(received), record.body, taken)
     body_text = None if body is None else json_text(body)
-    texts = [context.text(text, notes) for text in (record.severity_text, _event_name(record))]
+    texts = [context.text(text, notes) for text in (record.severity_text, event_name(record))]
     attributes = gate.attributes_text(record.attributes, claimed, taken)
     context.budget.own -= len(attributes) + len(body_text or "")
     time_us = _time_us(context, record)
@@ -137,7 +137,7 @@ def _short_row(context: Context, sender: Sender, gate: Gate, draft: Draft, recor
     """The row of a record in a request whose rows hold too much text already."""
     draft.record.notes.append(note.TEXT_DROPPED)
     short, bare = context.in_short(), draft._replace(record=draft.record._replace(body=None))
-    return _row(short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), bare, record_hash)
+    return log_row(short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), bare, record_hash)
 
 
 def _time_us(context: Context, record: LogRecord) -> int:

@@ -101,7 +101,7 @@ def _rows_of_metric(
     series = _series(context, gate, drafts[0].metric, identity, len(drafts))
     for draft in drafts:
         record_hash = _point_hash(series, draft.received)
-        make_row = _row if context.budget.own >= 0 else _short_row
+        make_row = point_row if context.budget.own >= 0 else _short_row
         yield make_row(context, sender, gate, (series, draft), record_hash)
 
 
@@ -127,14 +127,14 @@ def _exact(number: float | None) -> Any:
 
 def _series(context: Context, gate: Gate, metric: Metric, identity: Any, points: int) -> Series:
     """What a metric's rows repeat, cut short where so many points would repeat too much text."""
-    series = _read_series(context, gate, metric, identity)
+    series = read_series(context, gate, metric, identity)
     if context.budget.allows(total_length([*series.names, series.metadata]), points):
         return series
     short = context.in_short()
-    return _read_series(short, short.gate(own=gate.own, genai_scope=gate.genai_scope), metric, identity)
+    return read_series(short, short.gate(own=gate.own, genai_scope=gate.genai_scope), metric, identity)
 
 
-def _read_series(context: Context, gate: Gate, metric: Metric, identity: Any) -> Series:
+def read_series(context: Context, gate: Gate, metric: Metric, identity: Any) -> Series:
     taken = Taken([*metric.notes])
     attributes = context.redacted(metric.metadata, taken.notes)
     metadata = gate.clean_text(dict(attributes), taken, "metadata/")
@@ -147,7 +147,9 @@ def _read_series(context: Context, gate: Gate, metric: Metric, identity: Any) ->
     return Series(own_identity, (name or "", *others), metadata, note_list(taken.notes) or [])
 
 
-def _row(context: Context, sender: Sender, gate: Gate, own: tuple[Series, Draft], record_hash: str) -> Row:
+def point_row(
+    context: Context, sender: Sender, gate: Gate, own: tuple[Series, Draft], record_hash: str
+) -> Row:
     series, (metric, _, point, claimed) = own
     notes = point.notes
     taken = Taken(notes)
@@ -195,7 +197,7 @@ def _short_row(
     draft.point.notes.append(note.TEXT_DROPPED)
     bare = draft._replace(point=draft.point._replace(exemplars=[]))
     short = context.in_short()
-    return _row(
+    return point_row(
         short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), (series, bare), record_hash
     )
 

@@ -45,7 +45,7 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iter
             sender = senders.read(group, len(kept), names_genai=by_scope)
             gate = context.gate(own=own, genai_scope=genai_scope)
             for span, claimed in kept:
-                make_row = _row if context.budget.own >= 0 else _short_row
+                make_row = span_row if context.budget.own >= 0 else _short_row
                 rows.spans.append(make_row(context, sender, gate, span, claimed))
         yield
 
@@ -70,7 +70,7 @@ def _acceptable(context: Context, group: ScopeGroup, own: Tables) -> Iterator[Dr
     context.rows.count(spans_read=read, spans_rejected=rejected)
 
 
-def _row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
+def span_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
     notes = span.notes
     taken = Taken(notes)
     attributes = gate.attributes_text(span.attributes, claimed, taken)
@@ -127,7 +127,7 @@ def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed
         dropped_links_count=span.dropped_links_count + len(span.links),
     )
     short = context.in_short()
-    return _row(short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), bare, claimed)
+    return span_row(short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), bare, claimed)
 
 
 def _duration(span: Span, received_at: int) -> int | None:

@@ -17,7 +17,8 @@ log record's event name or a metric's name. So a span without any GenAI attribut
 travels beside one that has some. Whether a record *is* GenAI (``keep``) never depends on its neighbours.
 
 What is taken goes to ``contents`` if its class is switched on, else nowhere. ``evidence`` tells the lengths
-and keeps the numbers and short identifiers of the places that the tables list or claim, never text.
+and keeps the numbers and short identifiers of the places that the tables list or claim, never text. Of an answer with
+usage under a key that no table looks into it keeps what they claim of answers elsewhere.
 
 The gate also keeps the bounds of what is stored: the number of attributes (those that are claimed, or that the
 settings refer to, stay before others), and the length of texts and keys.
@@ -31,9 +32,10 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed, Kept, drop_long
-from semconv.dialect_rules import ContentRule, general_key
+from semconv.converters import tokens
+from semconv.dialect_rules import Claim, ContentRule, general_key
 from semconv.dialects import AllTables, Tables
-from semconv.documents import may_be_kept, read_document
+from semconv.documents import Places, look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
 from semconv.settings import ContentClass, Settings
 from semconv.values import (
@@ -83,11 +85,16 @@ class Taken:
             if kept:
                 self._kept[place] = kept
 
+    def keep(self, place: str, kept: dict[str, Any]) -> None:
+        """Note what evidence keeps of a document that was cut, and can be read no more."""
+        if len(self._kept) < _MAX_PLACES:
+            self._kept[place[:_MAX_PLACE]] = kept
+
     def evidence(self) -> str | None:
         """``{"gated": {place: bytes}, "kept": {place: {path: value}}}`` as JSON text; None if nothing was
-        taken.
+        taken, and nothing cut that is kept in part.
         """
-        if not self._lengths:
+        if not self._lengths and not self._kept:
             return None
         return json_text({"gated": self._lengths, **({"kept": self._kept} if self._kept else {})})
 
@@ -105,6 +112,7 @@ class Gate:
         self._plans = tables.keys
         self._claims = (tables.rules.claims, all_tables.resource_rules.claims)
         self._event_content = tables.rules.event_content
+        self._answers = tables.rules.answers
         self._settings = settings
         self._capture = settings.capture
         self._most = settings.max_attributes
@@ -225,6 +233,8 @@ class Gate:
         text = value if isinstance(value, str) else json_text(value)
         place = place[:_MAX_PLACE]
         listed = _kept_values(value, rule.evidence) if rule.evidence else {}
+        if not listed and not kept and (rule.content_class == "completions" or rule is _LONG_TEXT):
+            listed = _kept_of_answer(text, self._answers)
         taken.add(place, text, {**listed, **kept} if kept else listed)
         if rule.content_class in self._capture:
             taken.contents.append((rule.content_class, place, text))
@@ -252,6 +262,8 @@ class Gate:
                 self._take(prefix + key, attributes.pop(key), _LONG_TEXT, taken, kept.get(key))
             elif utf8_length(key) <= LONG_TEXT_BYTES:
                 attributes[key] = self.cut(value, taken.notes)
+                if attributes[key] is not value and key in kept:
+                    taken.keep(prefix + key, kept[key])
             else:
                 short = cut_text(key, LONG_TEXT_BYTES)
                 taken.notes.append(note.DUPLICATE_ATTRIBUTE if short in attributes else note.VALUE_CUT)
@@ -267,6 +279,26 @@ def _kept_values(value: Value, paths: tuple[tuple[str, ...], ...]) -> dict[str, 
             if len(found) < _MAX_KEPT and may_be_kept(leaf):
                 found[place] = leaf
     return found
+
+
+def _kept_of_answer(text: str, answers: Places[Claim]) -> dict[str, Any]:
+    """What tables to come may look for under a key that no table looks into: of a document that tells tokens as a
+    provider's answer does, what is claimed of answers under other keys.
+    """
+    document = read_document(text) if "oken" in text else None
+    found: list[tuple[Claim, Any]] = []
+    look_up(document, answers, found)
+    fitting = [(claim, leaf) for claim, leaf in found if may_be_kept(leaf) and _converts(claim, leaf)]
+    if not any(claim.convert is tokens for claim, _ in fitting):
+        return {}
+    return {claim.place: leaf for claim, leaf in fitting}
+
+
+def _converts(claim: Claim, leaf: Any) -> bool:
+    try:
+        return claim.convert(leaf) is not None
+    except ValueError:
+        return False
 
 
 def _leaves(value: Any, path: tuple[str, ...], place: str) -> list[tuple[str, Any]]:

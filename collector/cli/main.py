@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "sql": "Ask the lake anything, with SELECT.",
     "doctor": "Say what is wrong and what to do about it.",
     "demo": "Send a small made-up agent session to a collector.",
+    "renormalize": "Read stored records again with this version's tables.",
     "validate": "Check the configuration.",
     "print-config": "Show the effective configuration.",
 }

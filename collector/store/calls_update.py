@@ -51,14 +51,19 @@ class CallsUpdate:
         self._logs = CallLogs(connection, dimensions)
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
 
-    def build(self, looked_at: list[Window]) -> bool:
+    def build(self, looked_at: list[Window], linked: str | None = None) -> bool:
         """TEMP built_calls for the traces that the batch touches; False where no model call is touched.
 
         Needs TEMP new_spans, stored_spans with the windows that were looked at for it, and new_call_logs; the lake
-        must not hold the new records yet.
+        must not hold the new records yet. `linked`: a relation (tenant, trace_id, start_time) of traces that are
+        touched whatever they hold, looked at too.
         """
         self._logs.look_around(looked_at)
         self._connection.execute(sql("sql/touched_traces.sql"))
+        if linked is not None:
+            self._connection.execute(
+                f"INSERT INTO touched_traces SELECT tenant, trace_id FROM {linked} EXCEPT FROM touched_traces"
+            )
         if not count(self._connection, "touched_traces"):
             return False
         self._connection.execute(
@@ -70,7 +75,8 @@ class CallsUpdate:
             complete_traces(self._connection, "touched_traces", looked_at, with_new=True)
             self._add_stored_spans("touched_traces")
         self._logs.add_new()
-        self._has_stored |= self._logs.add_stored("touched_traces", "call_records")
+        near = "call_records" if linked is None else _either("call_records", linked)
+        self._has_stored |= self._logs.add_stored("touched_traces", near)
         while self._find_partners():
             self._add_partners()
         self._resolver.build_calls()
@@ -170,3 +176,7 @@ class CallsUpdate:
         self._add_stored_spans("partner_traces")
         self._has_stored |= self._logs.add_stored("partner_traces", "partner_records")
         self._connection.execute("INSERT INTO touched_traces FROM partner_traces")
+
+
+def _either(one: str, other: str) -> str:
+    return f"(SELECT start_time FROM {one} UNION ALL SELECT start_time FROM {other})"

@@ -96,7 +96,10 @@ def test_every_option_in_the_readme_exists() -> None:
     helps = " ".join(
         run(*words, "--help").stdout
         for words in [(name,) for name in COMMANDS[1:]]
-        + [(COMMANDS[0], name) for name in ("serve", "demo", "status", "sql", "doctor", "validate")]
+        + [
+            (COMMANDS[0], name)
+            for name in ("serve", "demo", "status", "sql", "doctor", "renormalize", "validate")
+        ]
     )
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert options

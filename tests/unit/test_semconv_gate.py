@@ -319,3 +319,26 @@ def test_a_scope_beside_it_is_none_for_that() -> None:
     other = message.resource_spans[0].scope_spans.add()
     other.spans.append(message.resource_spans[0].scope_spans[0].spans[0])
     assert read(message).spans["status_message"].to_pylist() == [None] * 1502 + [CANARY]
+
+
+@pytest.mark.parametrize(
+    ("document", "kept"),
+    [
+        (
+            {"id": "chatcmpl-1", "text": "a secret", "usage": {"prompt_tokens": 7}},
+            {"id": "chatcmpl-1", "usage.prompt_tokens": 7},
+        ),
+        ({"id": "a secret", "usage": {"prompt_tokens": "secret"}}, None),
+        ({"id": "chatcmpl-1", "model": "secret", "spoken": "tokens"}, None),
+    ],
+    ids=["an answer", "words in its places", "no usage"],
+)
+def test_of_an_answer_with_usage_under_an_unknown_key_its_usage_is_kept(
+    document: dict[str, Any], kept: dict[str, Any] | None
+) -> None:
+    """Tables to come may look there; what tells no tokens is not taken for an answer, and nothing of it is kept."""
+    row = span_of({"acme.output": json.dumps(document), "gen_ai.system": "openai"})
+    assert "acme.output" not in row["attributes"]
+    evidence = json.loads(row["evidence"])
+    assert evidence.get("kept", {}).get("acme.output") == kept
+    assert "secret" not in row["evidence"]

@@ -1,0 +1,3 @@
+DELETE FROM lake.{table}
+WHERE {within}
+  AND ({key}) IN (SELECT ({key}) FROM renormalized)
