@@ -122,9 +122,7 @@ def data_quality(connection: duckdb.DuckDBPyConnection, window: Window, _setting
     A failed call without usage lacks nothing. `uncertain_share` is how far apart the two ends of the cost are, as a
     part of it. Calls that several records reported are merged, which is not a fault and stands there to be known.
     """
-    found = connection.execute(_calls_sql(), window.parameters())
-    names = [column[0] for column in found.description or ()]
-    records = [dict(zip(names, record, strict=True)) for record in found.fetchall()]
+    records = _rows(connection, _calls_sql(), window)
     sampled = connection.execute(sql.read("sampling.sql").format(), window.parameters()).fetchall()
     return Report(
         columns=_COLUMNS,
@@ -135,6 +133,12 @@ def data_quality(connection: duckdb.DuckDBPyConnection, window: Window, _setting
             *_metrics(connection, window),
         ),
     )
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, statement: str, window: Window) -> list[dict[str, Any]]:
+    found = connection.execute(statement, window.parameters())
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, record, strict=True)) for record in found.fetchall()]
 
 
 def _calls_sql() -> str:
@@ -167,10 +171,7 @@ def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
 
 def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
     """Where token metrics and `calls` disagree. Metrics are never a source of figures."""
-    found = connection.execute(sql.read("metrics_check.sql"), window.parameters())
-    names = [column[0] for column in found.description or ()]
-    for record in found.fetchall():
-        check = dict(zip(names, record, strict=True))
+    for check in _rows(connection, sql.read("metrics_check.sql"), window):
         service, model = check["service_name"] or "(no name)", check["model"] or "(no model)"
         for way, readings in _READINGS.items():
             said = check[f"metric_{way}_tokens"]

@@ -31,7 +31,7 @@ from semconv.sqltext import literal, quoted, sql_text
 # Two records of different traces can only be one call when they start within this time of each other. It
 # bounds the search for partners; a server that draws its ids from 999 numbers must not join all its traces.
 PARTNER_HORIZON: Final = dt.timedelta(hours=1)
-PARTNER_HORIZON_NS: Final = 3_600_000_000_000
+PARTNER_HORIZON_NS: Final = int(PARTNER_HORIZON.total_seconds()) * 1_000_000_000
 # Rule (c): how far the inner record may stand from the outer one at each end.
 NESTING_SLACK_NS: Final = 50_000_000
 # How far a log record may stand from the end of the call it reports.
@@ -73,11 +73,17 @@ _RESOURCE: Final = (
     "CASE WHEN role IN ('llm', 'embeddings')"
     " THEN coalesce(resource_attributes ->> 'service.instance.id', resource_attributes::VARCHAR) END"
 )
-# How long a call took, where its log record tells: Claude Code, Codex, Gemini CLI, Qwen Code. At most an hour.
-_LOG_DURATION_NS: Final = (
-    "CASE WHEN try_cast(attributes ->> 'duration_ms' AS DOUBLE) BETWEEN 0 AND 3600000"
-    " THEN (try_cast(attributes ->> 'duration_ms' AS DOUBLE) * 1000000)::BIGINT END"
-)
+
+
+def _sent_duration_ns(key: str, unit_ns: int) -> str:
+    """How long a call took, as an attribute tells in units of so many nanoseconds. At most an hour."""
+    sent = f"try_cast(attributes ->> {literal(key)} AS DOUBLE)"
+    longest = PARTNER_HORIZON_NS // unit_ns
+    return f"CASE WHEN {sent} BETWEEN 0 AND {longest} THEN ({sent} * {unit_ns})::BIGINT END"
+
+
+# Where a log record tells: Claude Code, Codex, Gemini CLI, Qwen Code.
+_LOG_DURATION_NS: Final = _sent_duration_ns("duration_ms", 1_000_000)
 _LOG_END_NS: Final = "coalesce(time_unix_nano, observed_time_unix_nano, epoch_us(time) * 1000)"
 
 # Logfire tells the end of a stream, and with it the usage, in a span without length beside the call's own; and there,
@@ -87,8 +93,7 @@ _IS_STREAMS_END: Final = (
     " AND (attributes ->> 'logfire.span_type') = 'log'"
 )
 _SPAN_DURATION_NS: Final = (
-    f"CASE WHEN {_IS_STREAMS_END} THEN CASE WHEN try_cast(attributes ->> 'duration' AS DOUBLE) BETWEEN 0 AND 3600"
-    " THEN (try_cast(attributes ->> 'duration' AS DOUBLE) * 1000000000)::BIGINT END ELSE duration_ns END"
+    f"CASE WHEN {_IS_STREAMS_END} THEN {_sent_duration_ns('duration', 1_000_000_000)} ELSE duration_ns END"
 )
 STREAMS_END: Final = "stream"  # their event_name, which other spans have none of
 

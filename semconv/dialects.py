@@ -100,7 +100,7 @@ class KeyPlans(dict[str, KeyPlan]):
         claims = self._rules.claims.get(general, ())
         whole = tuple(claim for claim in claims if not claim.path and not claim.when)
         conditional = tuple(claim for claim in claims if claim.when)
-        inner = places((claim.path, (claim, _place(claim))) for claim in claims if claim.path)
+        inner = places((claim.path, (claim, claim.place)) for claim in claims if claim.path)
         content = self._rules.content.get(general)
         if content is None and not whole:
             content = self._rules.content_by_suffix(key)
@@ -147,10 +147,6 @@ def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:
         return place, 0, None, 0, claims
     [claim] = claims
     return place, claim.slot, claim.exact, 0 if claim.first else claim.precedence, claims
-
-
-def _place(claim: Claim) -> str:
-    return ".".join("0" if step == "N" else step for step in claim.path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib import resources
 from typing import Any, Final
 
@@ -56,6 +57,7 @@ def _macros(providers: dict[str, Any], settings: Settings) -> Iterator[str]:
     yield f"default_plan_tier() AS {literal(settings.default_plan_tier or 'unknown')}"
 
 
+@cache
 def _table(name: str) -> dict[str, Any]:
     text = resources.files("semconv").joinpath("tables", f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)

@@ -34,21 +34,24 @@ class Signs(NamedTuple):
 
 def signs(rules: Iterable[Rule]) -> Signs:
     """Which attributes the rules ask for, and of records of which scopes."""
-    asking = [row for row in rules if row.keys() & set(_ASKS_ATTRIBUTES)]
-    scopes = dict.fromkeys(row["scope"] for row in asking)
-    branches = "".join(
-        f" WHEN {literal(scope)} THEN {_bits(row for row in asking if row['scope'] == scope)}"
-        for scope in scopes
-    )
+    by_scope = _bits(rules)
+    branches = "".join(f" WHEN {literal(scope)} THEN {_sum(bits)}" for scope, bits in by_scope.items())
     statement = f"SELECT CASE scope_name{branches} END::BIGINT AS signs FROM named_records ORDER BY row"
-    return Signs(frozenset(scopes), statement)
+    return Signs(frozenset(by_scope), statement)
 
 
-def _bits(rows: Iterable[Rule]) -> str:
-    asked = dict.fromkeys(_attribute(row) for row in rows)
-    return " + ".join(
-        f"CASE WHEN {condition} THEN {1 << place} ELSE 0 END" for place, condition in enumerate(asked)
-    )
+def _bits(rules: Iterable[Rule]) -> dict[str, dict[str, int]]:
+    """By scope: what its rules ask of the attributes, and the bit that stands for it."""
+    bits: dict[str, dict[str, int]] = {}
+    for row in rules:
+        if row.keys() & set(_ASKS_ATTRIBUTES):
+            own = bits.setdefault(row["scope"], {})
+            own.setdefault(_attribute(row), 1 << len(own))
+    return bits
+
+
+def _sum(bits: dict[str, int]) -> str:
+    return " + ".join(f"CASE WHEN {condition} THEN {bit} ELSE 0 END" for condition, bit in bits.items())
 
 
 def _attribute(row: Rule) -> str:
@@ -61,23 +64,20 @@ def _attribute(row: Rule) -> str:
 
 def rule_macros(rules: Iterable[Rule]) -> Iterator[str]:
     """`<property>_rule(…)` for each property: what the first row that fits says, NULL where none does."""
-    rows = _with_signs(list(rules))
+    listed = list(rules)
+    bits = _bits(listed)
+    rows = [_with_sign(row, bits) for row in listed]
     for name in PROPERTIES:
         yield f"{name}_rule({_PARAMETERS}) AS {_expression([row for row in rows if name in row], name)}"
 
 
-def _with_signs(rows: list[Rule]) -> list[Rule]:
-    """Conditions on attributes as the place of their bit among those of the scope."""
-    places: dict[str, dict[str, int]] = {}
-    return [_with_sign(row, places.setdefault(row.get("scope", ""), {})) for row in rows]
-
-
-def _with_sign(row: Rule, places: dict[str, int]) -> Rule:
+def _with_sign(row: Rule, bits: dict[str, dict[str, int]]) -> Rule:
+    """A condition on attributes as the bit that stands for it."""
     if unknown := row.keys() - _CONDITIONS.keys() - set(PROPERTIES) - set(_ASKS_ATTRIBUTES):
         raise ValueError(f"token rule {row}: no such condition or property: {sorted(unknown)}")
     if not row.keys() & set(_ASKS_ATTRIBUTES):
         return row
-    sign = 1 << places.setdefault(_attribute(row), len(places))
+    sign = bits[row["scope"]][_attribute(row)]
     others = {name: value for name, value in row.items() if name not in _ASKS_ATTRIBUTES}
     return {**others, "without_sign" if "lacks" in row else "sign": sign}
 

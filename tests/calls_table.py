@@ -17,7 +17,7 @@ import duckdb
 
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 
 _numbers = count(1)
 
@@ -75,7 +75,7 @@ def _empty_lake(dimensions: tuple[str, ...]) -> Path:
     """Laying a lake out takes most of a second; copying it takes milliseconds."""
     directory = Path(tempfile.mkdtemp(prefix="empty-lake-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    create_or_migrate(directory, {name: f"app.{name}" for name in dimensions})
+    open_current(directory, {name: f"app.{name}" for name in dimensions}).close()
     return directory
 
 

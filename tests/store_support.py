@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from collector.store.commit import Committer
 from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 from semconv.extract import Extracted, extract
 from semconv.request import Request
 from semconv.settings import Settings
@@ -143,7 +143,7 @@ def _empty_lake() -> Path:
     """Laid once per process; a lake may be copied to wherever it is needed."""
     path = Path(tempfile.mkdtemp(prefix="spanledger-empty-")) / "data"
     atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
-    create_or_migrate(path, {})
+    open_current(path, {}).close()
     return path
 
 
@@ -160,7 +160,7 @@ def store(data_dir: Path, settings: Settings | None = None) -> Iterator[Store]:
     if not data_dir.exists():
         lay_empty_lake(data_dir)
     if chosen.dimensions:
-        create_or_migrate(data_dir, chosen.dimensions)
+        open_current(data_dir, chosen.dimensions).close()
     opened = Store(data_dir, chosen)
     try:
         yield opened

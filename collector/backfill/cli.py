@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from semconv.settings import Settings, Signal
 if TYPE_CHECKING:
     from collector.backfill.report import Report
     from collector.backfill.run import Options
+    from collector.cli.render import Progress
     from collector.config import Config
     from collector.store.lake import Lake
 
@@ -33,8 +34,6 @@ Examples:
   otlp-backfill --dry-run archive/*.json.gz
   zstd -dc traces.jsonl.zst | otlp-backfill -
 """
-
-Progress = Callable[[int], None]
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,6 +80,7 @@ def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run:
     from collector.backfill.report import Report
     from collector.backfill.run import Options
     from collector.backfill.workers import quiet_garbage_collector
+    from collector.cli.render import progress
     from collector.store.lake import LakeError
 
     quiet_garbage_collector()
@@ -89,8 +89,11 @@ def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run:
     scratch = config.data_dir if config.data_dir.is_dir() and not dry_run else None
     options = Options(_settings(config, dry_run), signal, dry_run, scratch)
     try:
-        with _lake(config, options.settings, dry_run) as lake, _progress(files, quiet) as progress:
-            _load_all(files, lake, options, progress, report)
+        with (
+            _lake(config, options.settings, dry_run) as lake,
+            progress(lambda: _size(files), of_bytes=True, quiet=quiet) as show,
+        ):
+            _load_all(files, lake, options, show, report)
     except (LakeError, duckdb.Error, OSError) as error:
         raise CliError(f"the load stopped, what was stored before stays: {error}") from error
     except KeyboardInterrupt:
@@ -154,22 +157,9 @@ def _lake(config: Config, settings: Settings, dry_run: bool) -> Iterator[Lake]:
         yield stack.enter_context(lake)
 
 
-@contextmanager
-def _progress(files: tuple[str, ...], quiet: bool) -> Iterator[Progress]:
-    """A bar of bytes read, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich import progress as bar
-
-    from collector.cli.render import console
-
-    columns = (bar.BarColumn(), bar.DownloadColumn(), bar.TransferSpeedColumn(), bar.TimeRemainingColumn())
-    sizes = [None if path == STDIN else Path(path).stat().st_size for path in files]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
-    with bar.Progress(*columns, console=console(sys.stderr), transient=True) as display:
-        task = display.add_task("", total=total)
-        yield lambda consumed: display.update(task, completed=consumed)
+def _size(files: tuple[str, ...]) -> int | None:
+    """Bytes of all of them; None where one is a stream."""
+    return None if STDIN in files else sum(Path(path).stat().st_size for path in files)
 
 
 def _print(report: Report, as_json: bool) -> None:

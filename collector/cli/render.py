@@ -13,7 +13,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Row = Sequence[Any]
+Progress = Callable[[int], None]  # told how much is done
 
 # Text columns fold down to this width before a table gives way to a block of lines per row; numbers never fold.
 _LEAST_TEXT: Final = 12
@@ -144,6 +146,21 @@ def console(stream: TextIO | None = None) -> Console:
     plain_text = bool(os.environ.get("NO_COLOR"))
     width = None if stream.isatty() else _NO_WIDTH
     return Console(file=stream, width=width, color_system=None if plain_text else "auto", highlight=False)
+
+
+@contextmanager
+def progress(total: Callable[[], int | None], *, of_bytes: bool, quiet: bool) -> Iterator[Progress]:
+    """A bar of bytes or records done, on a terminal only; `total` is asked where there is one."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich import progress as bar
+
+    counting = (bar.DownloadColumn(), bar.TransferSpeedColumn()) if of_bytes else (bar.MofNCompleteColumn(),)
+    columns = (bar.BarColumn(), *counting, bar.TimeRemainingColumn())
+    with bar.Progress(*columns, console=console(sys.stderr), transient=True) as display:
+        task = display.add_task("", total=total())
+        yield lambda done: display.update(task, completed=done)
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Row], stream: TextIO | None = None) -> None:

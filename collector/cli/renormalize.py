@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +11,7 @@ import click
 
 from analyzers.window import BadWindow, Window, iso, naive_utc, parse_moment
 from collector.cli.options import CliError, config_options, json_option, load
-from collector.cli.render import console, json_text, write_table
+from collector.cli.render import json_text, progress, write_table
 from collector.config_section import ConfigError
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ Examples:
   otlp-collector renormalize --since 30d --dry-run
   otlp-collector renormalize --since 2026-03-01 --until 2026-04-01
 """
-
-Progress = Callable[[int], None]
 
 # Records may have been written by a clock that is ahead.
 _NO_END: Final = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
@@ -88,10 +83,10 @@ def _run(config: Config, window: Window, dry_run: bool, quiet: bool) -> Outcome:
     try:
         with _lake(config, settings, dry_run) as lake:
             renormalizer = Renormalizer(lake, settings)
-            with _progress(lambda: renormalizer.rows(start, end), quiet) as progress:
+            with progress(lambda: renormalizer.rows(start, end), of_bytes=False, quiet=quiet) as show:
                 for step in renormalizer.steps(start, end):
                     total.add(renormalizer.take(step, dry_run=dry_run))
-                    progress(total.read.total())
+                    show(total.read.total())
     except (LakeError, duckdb.Error, OSError) as error:
         raise CliError(f"it stopped; what was done before stays: {error}") from error
     except KeyboardInterrupt:
@@ -115,20 +110,6 @@ def _settings(config: Config) -> Settings:
         return config.semconv_settings()
     except ConfigError as error:
         raise CliError(str(error)) from None
-
-
-@contextmanager
-def _progress(rows: Callable[[], int], quiet: bool) -> Iterator[Progress]:
-    """A bar of records read, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich import progress as bar
-
-    columns = (bar.BarColumn(), bar.MofNCompleteColumn(), bar.TimeRemainingColumn())
-    with bar.Progress(*columns, console=console(sys.stderr), transient=True) as display:
-        task = display.add_task("", total=rows())
-        yield lambda read: display.update(task, completed=read)
 
 
 def _as_json(outcome: Outcome, window: Window, dry_run: bool) -> dict[str, Any]:

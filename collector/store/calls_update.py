@@ -112,16 +112,11 @@ class CallsUpdate:
 
     def _delete_outdated(self, columns: str) -> None:
         self._connection.execute(sql("sql/outdated_calls.sql").format(columns=columns))
-        if count(self._connection, "outdated_calls"):
-            self._connection.execute(
-                "DELETE FROM lake.calls"
-                " WHERE (tenant, call_id) IN (SELECT (tenant, call_id) FROM outdated_calls)"
-                f" AND ({self._when()})"
-            )
+        delete_calls(self._connection, "outdated_calls", "call_records")
 
     def _when(self) -> str:
         """When the touched traces' calls start: a call starts with one of its records."""
-        return any_of(windows(hours(self._connection, "call_records", "start_time")), "start_time")
+        return _start_like(self._connection, "call_records")
 
     def _select_of(self, spans: str) -> str:
         """What makes call_records of these spans; where none can be a stream's end, the cheaper one."""
@@ -176,6 +171,19 @@ class CallsUpdate:
         self._add_stored_spans("partner_traces")
         self._has_stored |= self._logs.add_stored("partner_traces", "partner_records")
         self._connection.execute("INSERT INTO touched_traces FROM partner_traces")
+
+
+def delete_calls(connection: duckdb.DuckDBPyConnection, doomed: str, near: str) -> None:
+    """Delete the calls that the relation `doomed` (tenant, call_id) names; they start when rows of `near` do."""
+    if count(connection, doomed):
+        connection.execute(
+            f"DELETE FROM lake.calls WHERE (tenant, call_id) IN (SELECT (tenant, call_id) FROM {doomed})"
+            f" AND ({_start_like(connection, near)})"
+        )
+
+
+def _start_like(connection: duckdb.DuckDBPyConnection, near: str) -> str:
+    return any_of(windows(hours(connection, near, "start_time")), "start_time")
 
 
 def _either(one: str, other: str) -> str:

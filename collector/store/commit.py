@@ -29,6 +29,7 @@ from collector.store.records import (
     Kind,
     choose_new,
     first_of_each,
+    forget_large_tables,
     insert_contents,
     insert_new,
     look_up_keys,
@@ -39,10 +40,6 @@ from semconv.extract import Extracted
 from semconv.resolve import Resolver
 from semconv.settings import Settings
 
-_LARGEST_TABLES: Final = (
-    *(f"resolved_{kind.table}" for kind in KINDS),
-    *("call_records", "call_candidates", "call_prices", "built_calls"),
-)
 # TEMP new_call_logs (call_logs.py) are the log records that report calls.
 _BATCH_TRACES: Final = (
     "(SELECT tenant, trace_id FROM resolved_spans UNION SELECT tenant, trace_id FROM new_call_logs)"
@@ -95,16 +92,11 @@ class Committer:
                 row = LoadRow.of(load_id, origin, counts, started)
                 insert_load(self._lake.connection, row)
                 self._finish(kinds, dry_run)
-            self._forget()
+            forget_large_tables(self._lake.connection)
         except BaseException:
             self._recover()
             raise
         return row
-
-    def _forget(self) -> None:
-        """Free the largest of the TEMP tables: until the next batch replaces them, they take some 90 MB."""
-        for name in _LARGEST_TABLES:
-            self._lake.connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
     def _resolve(self, extracted: Extracted) -> list[Kind]:
         """What needs no lake, before the lock is taken; the kinds of record that the batch has."""

@@ -55,11 +55,6 @@ def open_current(
     return lake
 
 
-def create_or_migrate(data_dir: Path, dimensions: Mapping[str, str]) -> None:
-    """What open_current leaves behind."""
-    open_current(data_dir, dimensions).close()
-
-
 def _backed_up_if_older(data_dir: Path, threads: int | None, memory_limit: str | None) -> Lake:
     """The lake, open for writing. Raises LakeTooNew.
 

@@ -30,6 +30,10 @@ SPANS: Final = Kind("spans", "start_time", ("tenant", "trace_id", "span_id"))
 LOG_RECORDS: Final = Kind("log_records", "time", ("tenant", "record_hash"))
 METRIC_POINTS: Final = Kind("metric_points", "time", ("tenant", "record_hash"))
 KINDS: Final = (SPANS, LOG_RECORDS, METRIC_POINTS)
+_LARGEST_TABLES: Final = (
+    *(f"resolved_{kind.table}" for kind in KINDS),
+    *("call_records", "call_candidates", "call_prices", "built_calls"),
+)
 
 
 def look_up_keys(connection: duckdb.DuckDBPyConnection, kind: Kind) -> None:
@@ -97,6 +101,12 @@ def insert_contents(connection: duckdb.DuckDBPyConnection, contents: pa.Table, l
         connection.execute(statement.format(windows=any_of(ranges, "start_time"), load_id=load_id))
     finally:
         connection.unregister("extracted_contents")
+
+
+def forget_large_tables(connection: duckdb.DuckDBPyConnection, *others: str) -> None:
+    """Free the largest of the TEMP tables: until the next batch replaces them, they take some 90 MB."""
+    for name in (*_LARGEST_TABLES, *others):
+        connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
 
 def count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:

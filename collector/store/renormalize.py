@@ -19,7 +19,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from collector.store.calls_update import CallsUpdate
+from collector.store.calls_update import CallsUpdate, delete_calls
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
@@ -30,6 +30,7 @@ from collector.store.records import (
     SPANS,
     Kind,
     count,
+    forget_large_tables,
     hours,
     insert_contents,
 )
@@ -61,11 +62,6 @@ _BATCH_TRACES: Final = (
     "(SELECT tenant, trace_id FROM new_spans UNION SELECT tenant, trace_id FROM new_call_logs"
     f" UNION SELECT tenant, trace_id FROM {_LINKED})"
 )
-_LARGE_TABLES: Final = (
-    *("stored_rows", "renormalized", *(f"resolved_{kind.table}" for kind in KINDS)),
-    *("call_records", "call_candidates", "call_prices", "built_calls"),
-)
-
 # Relation, dialect before and dialect now.
 Change = tuple[str, str | None, str | None]
 
@@ -145,7 +141,7 @@ class Renormalizer:
             with suppress(duckdb.Error):
                 self._connection.rollback()
             raise
-        self._forget()
+        forget_large_tables(self._connection, "stored_rows", "renormalized")
         return outcome
 
     # --- steps ------------------------------------------------------------------------------------
@@ -220,12 +216,7 @@ class Renormalizer:
         connection.execute(sql("sql/stale_calls.sql").format(near=near, record=record))
         within = any_of(windows(hours(connection, "stale_calls", "start_time"), MARGIN), LOG_RECORDS.time)
         connection.execute(sql("sql/linked_traces.sql").format(within=within, record_trace=RECORD_TRACE))
-        if count(connection, "stale_calls"):
-            exact = any_of(windows(hours(connection, "stale_calls", "start_time")), "start_time")
-            connection.execute(
-                "DELETE FROM lake.calls WHERE (tenant, call_id) IN (SELECT (tenant, call_id) FROM stale_calls)"
-                f" AND ({exact})"
-            )
+        delete_calls(connection, "stale_calls", "stale_calls")
 
     def _build_calls(self, kind: Kind) -> bool:
         """TEMP built_calls, as after a load of the changed rows alone."""
@@ -253,7 +244,3 @@ class Renormalizer:
             ),
             **parts,
         )
-
-    def _forget(self) -> None:
-        for name in _LARGE_TABLES:
-            self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")

@@ -17,7 +17,7 @@ from collector.spool import Record, Spool
 from collector.store.commit import Committer
 from collector.store.lake import Lake
 from collector.store.load_row import Origin
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 from semconv.extract import extract
 from semconv.request import Request
 from semconv.resolve import Resolver
@@ -34,7 +34,7 @@ Stages = dict[str, float]
 def microseconds_by_stage(rounds: int, directory: Path) -> Stages:
     """Medians of several rounds; one round before them warms up. ``directory`` takes a spool and a lake."""
     traffic = Traffic(first=1 << 19)
-    create_or_migrate(directory, {})
+    open_current(directory, {}).close()
     spool = Spool.open(directory / "bench-spool")
     with Lake.open(directory, threads=1, memory_limit="256MB") as lake:
         committer = Committer(lake, Settings())

@@ -15,7 +15,7 @@ import pytest
 
 from collector.store.commit import Committer, Origin
 from collector.store.lake import Lake
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 from semconv.extract import extract
 from semconv.request import Request
 from semconv.settings import Settings
@@ -37,7 +37,7 @@ def read(captures: list[Path], data_dir: Path) -> tuple[list[Row], list[Row]]:
         Request("traces", "protobuf", capture.read_bytes(), RECEIVED_AT, tenant=str(capture))
         for capture in captures
     ]
-    create_or_migrate(data_dir, settings.dimensions)
+    open_current(data_dir, settings.dimensions).close()
     with Lake.open(data_dir) as lake:
         Committer(lake, settings).commit(extract(requests, settings), Origin("otlp"))
         calls, tools = (

@@ -18,7 +18,7 @@ import pytest
 
 from collector.store.commit import Committer, Origin
 from collector.store.lake import Lake
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 from semconv.extract import extract
 from semconv.request import Request
 from semconv.settings import Encoding, Settings, Signal
@@ -104,7 +104,7 @@ def load(
     """Load scenarios and return the rows of each query."""
     requests = [request for expected in found for request in requests_of(expected, signals, encoding)]
     settings = Settings()
-    create_or_migrate(data_dir, settings.dimensions)
+    open_current(data_dir, settings.dimensions).close()
     lake = Lake.open(data_dir)
     try:
         Committer(lake, settings).commit(extract(requests, settings), Origin("otlp"))

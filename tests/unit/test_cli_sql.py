@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collector.cli.main import main
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sql") / "data"
-    create_or_migrate(path, {"lead": "app.lead_id"})
+    open_current(path, {"lead": "app.lead_id"}).close()
     return path
 
 

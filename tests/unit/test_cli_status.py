@@ -17,7 +17,7 @@ from collector.cli import facts
 from collector.cli.main import main
 from collector.spool_format import Record, encode_head
 from collector.store.lake import Lake
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 
 _CALL = """
     INSERT INTO lake.calls BY NAME SELECT
@@ -46,7 +46,7 @@ def now() -> dt.datetime:
 @pytest.fixture(scope="module")
 def empty_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "data"
-    create_or_migrate(path, {})
+    open_current(path, {}).close()
     return path
 
 

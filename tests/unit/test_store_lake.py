@@ -15,7 +15,7 @@ import pytest
 from collector.store import extensions, migrate
 from collector.store.lake import CATALOG, Lake, LakeError, LakeMissing, LakeTooNew, LakeUnavailable
 from collector.store.lock import LockTimeout, loader_lock, writer_lock
-from collector.store.migrate import create_or_migrate
+from collector.store.migrate import open_current
 from collector.store.statements import LATEST_VERSION
 from tests.store_support import call, fingerprint, store, traces
 
@@ -27,7 +27,7 @@ RELATIONS = (
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Path:
-    create_or_migrate(tmp_path / "data", {})
+    open_current(tmp_path / "data", {}).close()
     return tmp_path / "data"
 
 
@@ -77,13 +77,13 @@ def test_creating_again_changes_nothing(empty: Path) -> None:
     snapshots = "SELECT max(snapshot_id) FROM ducklake_snapshot"
     with closing(sqlite3.connect(empty / CATALOG)) as catalog:
         before = catalog.execute(snapshots).fetchall()
-    create_or_migrate(empty, {})
+    open_current(empty, {}).close()
     with closing(sqlite3.connect(empty / CATALOG)) as catalog:
         assert catalog.execute(snapshots).fetchall() == before
 
 
 def test_a_dimension_can_come_later(empty: Path) -> None:
-    create_or_migrate(empty, {"lead": "app.lead_id"})
+    open_current(empty, {"lead": "app.lead_id"}).close()
     with Lake.open(empty, read_only=True) as lake:
         assert lake.connection.execute("SELECT count(lead) FROM calls").fetchall() == [(0,)]
         assert lake.connection.execute("SELECT count(*) FROM units").fetchall() == [(0,)]
@@ -93,7 +93,7 @@ def test_a_dimension_can_come_later(empty: Path) -> None:
 def test_a_dimension_that_cannot_be_a_column_is_refused_and_changes_nothing(empty: Path, name: str) -> None:
     before = fingerprint(empty)
     with pytest.raises(LakeError, match="cannot be a column of calls"):
-        create_or_migrate(empty, {"fine": "app.fine", name: "app.key"})
+        open_current(empty, {"fine": "app.fine", name: "app.key"}).close()
     with Lake.open(empty, read_only=True) as lake:
         assert "fine" not in [row[0] for row in lake.connection.execute("DESCRIBE calls").fetchall()]
     assert fingerprint(empty) == before
@@ -103,7 +103,7 @@ def test_a_lake_of_a_newer_program_is_left_alone(empty: Path) -> None:
     with Lake.open(empty) as lake:
         lake.connection.execute("INSERT INTO lake.schema_migrations VALUES (99, now()::TIMESTAMP)")
     before = fingerprint(empty)
-    for attempt in (lambda: create_or_migrate(empty, {}), lambda: Lake.open(empty, read_only=True)):
+    for attempt in (lambda: open_current(empty, {}).close(), lambda: Lake.open(empty, read_only=True)):
         with pytest.raises(LakeTooNew, match="schema version 99, this program knows versions up to"):
             attempt()
     assert fingerprint(empty) == before
@@ -116,7 +116,7 @@ def test_an_older_lake_is_copied_aside_then_migrated(empty: Path, monkeypatch: p
     monkeypatch.setattr(migrate, "migrations", lambda: migrations)
     monkeypatch.setattr(migrate, "LATEST_VERSION", 2)
     monkeypatch.setattr("collector.store.lake.LATEST_VERSION", 2)
-    create_or_migrate(empty, {})
+    open_current(empty, {}).close()
     with Lake.open(empty, read_only=True) as lake:
         assert lake.connection.execute("SELECT count(*), count(extra) FROM calls").fetchall() == [(1, 0)]
         versions = lake.connection.execute("SELECT version FROM schema_migrations ORDER BY 1").fetchall()
@@ -135,7 +135,7 @@ def test_a_migration_that_fails_changes_nothing(empty: Path, monkeypatch: pytest
     monkeypatch.setattr(migrate, "migrations", lambda: broken)
     monkeypatch.setattr(migrate, "LATEST_VERSION", 2)
     with pytest.raises(Exception, match="nonsense"):
-        create_or_migrate(empty, {})
+        open_current(empty, {}).close()
     monkeypatch.undo()
     with Lake.open(empty, read_only=True) as lake:
         assert "extra" not in [row[0] for row in lake.connection.execute("DESCRIBE calls").fetchall()]
