@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -49,6 +50,12 @@ def wait_until(condition: Any, seconds: float = 20.0, pause: float = 0.05) -> An
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition!r} answered {answer!r}")
         time.sleep(pause)
+
+
+async def until(condition: Any) -> None:
+    """Wait in an event loop; whoever runs it sets the time."""
+    while not condition():
+        await asyncio.sleep(0.01)
 
 
 def get_json(url: str) -> tuple[int, Any]:

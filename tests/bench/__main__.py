@@ -22,12 +22,12 @@ from typing import Any, Final
 
 import click
 
-from tests.bench.processes import PeakMemory, pin_to_two_cores
 from tests.bench.report import print_report
 from tests.bench.rounds import Client, StoredSpans
 from tests.bench.sender import http_sender
 from tests.bench.stages import microseconds_by_stage
 from tests.bench.telemetry import Traffic
+from tests.processes import PeakMemory, pin_to_two_cores
 from tests.support import Collector, running
 
 _TRANSPORTS: Final = ("http", "grpc")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from collector.store.lake import Lake
-from tests.bench.processes import cpu_seconds
 from tests.bench.telemetry import BATCH
+from tests.processes import cpu_seconds
 
 _CONNECTIONS: Final = 8
 _SEND_SECONDS: Final = 8

@@ -215,11 +215,11 @@ def call(
         return client.outcome(within=within)
 
 
-def call_with(collector: Collector, body: Body) -> int:
-    """A body of the table as the message of a call."""
+def call_with(collector: Collector, body: Body, content: bytes, within: float = 30) -> int:
+    """The content of a body of the table as the message of a call."""
     gzipped = [(b"grpc-encoding", b"gzip")] if body.coding else []
-    content = message(body.make(), 1 if body.coding else 0)
-    return call(collector, content, head(PATHS[body.path], *gzipped), within=30)
+    sent = message(content, 1 if body.coding else 0)
+    return call(collector, sent, head(PATHS[body.path], *gzipped), within=within)
 
 
 # --- the attacks ----------------------------------------------------------------------------------

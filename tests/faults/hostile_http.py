@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import select
 import socket
 import struct
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.faults.hostile_bodies import GOOD, PROTOBUF, noise, span, wrapped
+from tests.faults.hostile_bodies import GOOD, PROTOBUF, Body, noise, span, wrapped
 from tests.support import Collector
 
 # What the tests' collector is started with, in seconds; and what a busy machine may add to it.
@@ -89,6 +90,22 @@ def converse(
         elif now - quiet_since > settle and len(_whole(received)[0]) >= answers:
             break
     return Answers(*_whole(received), closed=closed, seconds=time.monotonic() - start)
+
+
+def post(
+    collector: Collector, content: bytes, body: Body | None = None, timeout: float = 30
+) -> tuple[int, str, bytes]:
+    """Status, content type and body of an answer to a request as any client would send it."""
+    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=timeout)
+    headers = {"Content-Type": body.media if body else PROTOBUF}
+    if body and body.coding:
+        headers["Content-Encoding"] = body.coding
+    try:
+        connection.request("POST", body.path if body else "/v1/traces", content, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read()
+    finally:
+        connection.close()
 
 
 class _Sender:

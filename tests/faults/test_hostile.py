@@ -7,7 +7,6 @@ has no traceback and no line for each bad request.
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import json
 import re
@@ -25,6 +24,7 @@ from tests.faults import hostile_bodies, hostile_grpc, hostile_http
 from tests.faults.hostile_bodies import BIG, BODIES, PROTOBUF, TOKENS, TRACE_ID, Body, span, wrapped
 from tests.faults.hostile_http import CLOSED, Answers
 from tests.otlp_data import traces_message
+from tests.processes import family
 from tests.support import Collector, running, wait_until
 
 CONFIG = f"""
@@ -66,15 +66,7 @@ def _unharmed(collector: Collector, request: pytest.FixtureRequest) -> Iterator[
 
 def processes(collector: Collector) -> set[int]:
     """The supervisor and its children."""
-    found = {collector.process.pid} if collector.process.poll() is None else set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if parent == collector.process.pid:
-            found.add(int(stat.parent.name))
-    return found
+    return set(family(collector.process.pid)) if collector.process.poll() is None else set()
 
 
 def log_lines(collector: Collector) -> list[str]:
@@ -85,24 +77,10 @@ def send_good_request(collector: Collector, name: str) -> None:
     number = next(numbers)
     body = wrapped(span(number=number).replace(TRACE_ID, GOOD_TRACE))
     start = time.monotonic()
-    assert post(collector, body)[0] == 200
+    assert hostile_http.post(collector, body)[0] == 200
     assert time.monotonic() - start < PROMPT_SECONDS
     good_spans[f"{number:016x}"] = name
     assert hostile_grpc.call(collector, hostile_grpc.message(body)) == hostile_grpc.OK
-
-
-def post(collector: Collector, content: bytes, body: Body | None = None) -> tuple[int, str, bytes]:
-    """Status, content type and body of an answer to a request as any client would send it."""
-    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=30)
-    headers = {"Content-Type": body.media if body else PROTOBUF}
-    if body and body.coding:
-        headers["Content-Encoding"] = body.coding
-    try:
-        connection.request("POST", body.path if body else "/v1/traces", content, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers["Content-Type"], answer.read()
-    finally:
-        connection.close()
 
 
 def check_status(status: int, media: str, body: bytes, expected_media: str | None = None) -> None:
@@ -122,7 +100,7 @@ def check_status(status: int, media: str, body: bytes, expected_media: str | Non
 def test_a_hostile_body_is_answered_clearly(collector: Collector, body: Body) -> None:
     content = body.make()
     start = time.monotonic()
-    status, media, answer = post(collector, content, body)
+    status, media, answer = hostile_http.post(collector, content, body)
     assert status in body.allowed, answer[:300]
     check_status(status, media, answer, body.media)
     assert time.monotonic() - start < 20
@@ -158,7 +136,7 @@ def test_slow_clients_are_cut_off_while_others_are_served(collector: Collector) 
 
 @pytest.mark.parametrize("body", GRPC_BODIES, ids=[body.name for body in GRPC_BODIES])
 def test_a_hostile_message_is_answered_clearly(collector: Collector, body: Body) -> None:
-    outcome = hostile_grpc.call_with(collector, body)
+    outcome = hostile_grpc.call_with(collector, body, body.make())
     assert outcome in {CODES[status] for status in body.allowed}
 
 
@@ -216,7 +194,7 @@ def test_hostile_names_are_kept_to_the_letter(collector: Collector) -> None:
 def send_named(collector: Collector, request: Any, trace: str, number: int, name: str) -> None:
     [span] = request.resource_spans[0].scope_spans[0].spans
     span.name, span.trace_id, span.span_id = name, bytes.fromhex(trace), number.to_bytes(8, "big")
-    assert post(collector, request.SerializeToString())[0] == 200
+    assert hostile_http.post(collector, request.SerializeToString())[0] == 200
 
 
 def test_a_big_span_is_cut_and_what_it_cost_is_counted(collector: Collector) -> None:
@@ -229,7 +207,7 @@ def test_a_big_span_is_cut_and_what_it_cost_is_counted(collector: Collector) -> 
                 name
             )
         else:
-            assert post(collector, body)[0] == 200, name
+            assert hostile_http.post(collector, body)[0] == 200, name
     rows = {
         int(row["span_id"], 16): row for row in stored(collector, f"trace_id = '{trace.hex()}'", len(BIG))
     }

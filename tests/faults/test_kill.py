@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.processes import family
 from tests.support import Collector, free_port, start_collector, wait_until
 
 SPANS_PER_REQUEST = 20
@@ -79,12 +80,9 @@ class Sender(threading.Thread):
 
 def loader_pid(collector: Collector) -> int | None:
     """The loader among the supervisor's children, by its command line."""
-    children = (
-        Path(f"/proc/{collector.process.pid}/task/{collector.process.pid}/children").read_text().split()
-    )
-    for child in children:
+    for child in family(collector.process.pid):
         if b"collector.loader" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
+            return child
     return None
 
 

@@ -10,20 +10,17 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
-import re
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from tests.faults import hostile_bodies, hostile_grpc, hostile_http
 from tests.faults.hostile_bodies import BODIES, MEBIBYTE, PROTOBUF, TRACE_ID, Body, attribute, span, string
 from tests.faults.hostile_grpc import frame
+from tests.processes import PeakMemory, family, resident_bytes
 from tests.support import Collector, running, wait_until
 
 MOST_BYTES = 900_000_000
@@ -44,46 +41,8 @@ SMALL_SECONDS = 10.0
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     with running(tmp_path_factory.mktemp("memory") / "data") as process:
-        wait_until(lambda: len(processes(process)) > 1)
+        wait_until(lambda: len(family(process.process.pid)) > 1)
         yield process
-
-
-@dataclass
-class Watch:
-    """Looks at memory until it is told to stop."""
-
-    collector: Collector
-    most: int = 0
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Watch:
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.02):
-            self.most = max(self.most, resident(self.collector))
-
-
-def processes(collector: Collector) -> list[int]:
-    """The supervisor and its children."""
-    children = Path(f"/proc/{collector.process.pid}/task/{collector.process.pid}/children").read_text()
-    return [collector.process.pid, *map(int, children.split())]
-
-
-def resident(collector: Collector) -> int:
-    """Bytes, of all processes together."""
-    total = 0
-    for pid in processes(collector):
-        with contextlib.suppress(OSError):
-            found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-            total += 1024 * int(found[1]) if found else 0
-    return total
 
 
 # --- requests of 60 MiB ---------------------------------------------------------------------------
@@ -166,19 +125,8 @@ def send_until_taken(collector: Collector, send: str, content: bytes, trace: byt
 def bomb(collector: Collector, send: str, body: Body, content: bytes) -> int:
     """The answer to it."""
     if send == "grpc":
-        gzipped = hostile_grpc.head(hostile_grpc.TRACES, (b"grpc-encoding", b"gzip"))
-        return hostile_grpc.call(collector, hostile_grpc.message(content, 1), gzipped, within=60)
-    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=60)
-    headers = {"Content-Type": body.media}
-    if body.coding:
-        headers["Content-Encoding"] = body.coding
-    try:
-        connection.request("POST", body.path, content, headers)
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
-    finally:
-        connection.close()
+        return hostile_grpc.call_with(collector, body, content, within=60)
+    return hostile_http.post(collector, content, body, timeout=60)[0]
 
 
 ANSWERS = {"http": {413, 503}, "grpc": {hostile_grpc.EXHAUSTED, hostile_grpc.UNAVAILABLE}}
@@ -239,9 +187,9 @@ def storm(collector: Collector, send: str, at_once: int) -> None:
     big = {uuid.uuid4().bytes: content for _ in range(at_once // 2) for content in contents}
     smalls, waits = uuid.uuid4().bytes, list[float]()
     bombs = [(body, body.make()) for body in {"http": BOMBS, "grpc": GRPC_BOMBS}[send].values()]
-    start = resident(collector)
+    start = resident_bytes(collector.process.pid)
     with (
-        Watch(collector) as watch,
+        PeakMemory(collector.process.pid, resident_bytes, every=0.02) as memory,
         slow_connections(collector, send),
         ThreadPoolExecutor(2 * at_once) as pool,
     ):
@@ -255,11 +203,11 @@ def storm(collector: Collector, send: str, at_once: int) -> None:
         for sending in taken:
             sending.result()
         assert {sending.result() for sending in blown} <= ANSWERS[send]
-    assert watch.most < MOST_BYTES
+    assert memory.peak < MOST_BYTES
     assert max(waits) < SMALL_SECONDS
     expected = {
         smalls.hex(): len(waits),
         **{trace.hex(): contents[content] for trace, content in big.items()},
     }
     wait_until(lambda: stored(collector, list(expected)) == expected, 120, 1.0)
-    wait_until(lambda: resident(collector) < start + NEAR_START, 90, 1.0)
+    wait_until(lambda: resident_bytes(collector.process.pid) < start + NEAR_START, 90, 1.0)

@@ -33,8 +33,3 @@ def bodies(directory: Path, end: Position, start: Position | None = None) -> lis
 
 def files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.spool"))
-
-
-async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)

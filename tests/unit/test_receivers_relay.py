@@ -14,6 +14,7 @@ import uvloop
 
 from collector.receivers.memory import Memory
 from collector.receivers.relay import Relay
+from tests.support import until
 
 LIMIT = 1000
 MEBIBYTE = 1 << 20
@@ -80,11 +81,6 @@ async def close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
-
-
-async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def test_bytes_and_ends_pass_both_ways(tmp_path: Path) -> None:

@@ -13,26 +13,7 @@ from typing import Any
 import pytest
 
 from tests.otlp_data import read, span_of, traces_message
-
-Rows = list[tuple[dict[str, Any], dict[str, Any]]]
-LANGCHAIN = "generations", 0, 0, "message", "kwargs"
-
-
-def nested(*steps: str | int, value: Any) -> Any:
-    """A document with one value, its lists of one element."""
-    for step in reversed(steps):
-        value = [value] if isinstance(step, int) else {step: value}
-    return value
-
-
-def text(*steps: str | int, value: Any) -> str:
-    """The same as JSON text."""
-    return json.dumps(nested(*steps, value=value))
-
-
-def columns(row: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
-    return {column: row[column] for column in expected}
-
+from tests.unit.semconv_dialect_rows import LANGCHAIN, Rows, columns, text
 
 LANGFUSE: Rows = [
     (

@@ -12,7 +12,8 @@ import pytest
 
 from collector import spool_segment
 from collector.spool import Position, Spool, SpoolFailed, SpoolFull, free, read_records
-from tests.unit.spool_support import bodies, files, record, run, until
+from tests.support import until
+from tests.unit.spool_support import bodies, files, record, run
 
 
 def test_a_record_comes_back_as_it_went_in(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from collector import spool as spool_module
 from collector import spool_segment
 from collector.spool import Spool, SpoolFailed
-from tests.unit.spool_support import bodies, files, record, run, until
+from tests.support import until
+from tests.unit.spool_support import bodies, files, record, run
 
 
 @contextmanager
