@@ -84,8 +84,12 @@ class Receivers:
         return grpc.insecure_channel(f"127.0.0.1:{self.grpc.port}", options=options)
 
 
-def config(tmp_path, **values):
-    return Config(data_dir=tmp_path, http_endpoint="127.0.0.1:0", grpc_endpoint="127.0.0.1:0", **values)
+def config(tmp_path, limits=None, **values):
+    """Free ports, and no limit on this process's memory: it holds what all tests before left in it, too."""
+    limits = {"max_resident_bytes": 1 << 40} | (limits or {})
+    return Config(
+        data_dir=tmp_path, http_endpoint="127.0.0.1:0", grpc_endpoint="127.0.0.1:0", limits=limits, **values
+    )
 
 
 def request(spans=1, attributes=2):
