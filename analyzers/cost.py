@@ -95,10 +95,10 @@ def cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: Settin
     successful calls, interpolated between neighbours; the error rate is that of all calls; the cache share is
     the part of the input tokens that was reported as read from the cache. Raises BadSetting.
     """
-    dimensions = _dimensions(connection)
-    by = _chosen(settings.get("by", DEFAULT_BY), dimensions)
+    allowed = dimensions(connection)
+    by = _chosen(settings.get("by", DEFAULT_BY), allowed)
     parameters = window.parameters() | ({"timezone": window.timezone} if "day" in by else {})
-    records = connection.execute(_sql(by, dimensions), parameters).fetchall()
+    records = connection.execute(_sql(by, allowed), parameters).fetchall()
     figures = [(record[: len(by)], _Figures(*record[len(by) :])) for record in records]
     totals = [figure for _, figure in figures if figure.is_total]
     return Report(
@@ -109,7 +109,7 @@ def cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: Settin
     )
 
 
-def _dimensions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def dimensions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Name -> SQL expression. What is configured is read off the lake: no configuration is needed."""
     columns = [name for name, *_ in connection.execute("DESCRIBE calls").fetchall()]
     configured = columns[columns.index(_LAST_FIXED_COLUMN) + 1 :]
@@ -172,10 +172,9 @@ def _notes(connection: duckdb.DuckDBPyConnection, window: Window, totals: list[_
 def _brackets(totals: list[_Figures]) -> Iterable[str]:
     """Where a sender's counts can be read in two ways, the sum has two ends."""
     for total in totals:
-        label = honest.label(total.pricing_mode)
-        if label and total.cost_low_usd != total.cost_high_usd:
+        if total.cost_low_usd != total.cost_high_usd:
             yield (
-                f"{label}: between {total.cost_low_usd:.6f} and "
+                f"{honest.label(total.pricing_mode)}: between {total.cost_low_usd:.6f} and "
                 f"{total.cost_high_usd:.6f} USD, because some senders do not say whether input includes cache"
             )
 

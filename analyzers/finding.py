@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-Kind = Literal["text", "date", "count", "usd", "ratio", "milliseconds"]
-Row = tuple[object, ...]
+from analyzers import honest
+from analyzers.column import Column, Kind, Row
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """``name`` is what programs read, ``label`` what people read; ``kind`` gives the unit."""
-
-    name: str
-    label: str
-    kind: Kind
+__all__ = ["Column", "Finding", "Kind", "Report", "Row"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing worth acting on. ``finding_id`` is stable across runs; no renderer may drop the caveats."""
+    """One thing worth acting on. ``finding_id`` is stable across runs; no renderer may drop the caveats.
+
+    Money in ``evidence`` is an honest.Amount. Raises honest.UnnamedMoney.
+    """
 
     finding_id: str
     title: str
     evidence: Mapping[str, object] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        honest.check_texts((self.title, *self.caveats))
+        honest.check_evidence(self.evidence)
+
     def as_dict(self) -> dict[str, object]:
         return {
             "finding_id": self.finding_id,
             "title": self.title,
-            "evidence": dict(self.evidence),
+            "evidence": {name: honest.plain(value) for name, value in self.evidence.items()},
             "caveats": list(self.caveats),
         }
 
@@ -42,7 +41,7 @@ class Report:
     """``rows`` and ``totals`` follow ``columns``; totals stand apart so that nobody adds them to the rows.
 
     Money is Decimal, tokens and counts int, ratios 0 to 1; None is unknown. ``notes`` qualify the figures and
-    belong beside them wherever they are shown.
+    belong beside them wherever they are shown. Raises honest.UnnamedMoney for money that honest.py did not name.
     """
 
     columns: tuple[Column, ...]
@@ -50,6 +49,10 @@ class Report:
     totals: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        honest.check_texts(self.notes)
+        honest.check_rows(self.columns, (*self.rows, *self.totals), self.notes)
 
     def as_dict(self) -> dict[str, object]:
         """The shape of ``--json`` and of ``runs.result``: rows as objects, column name -> value."""

@@ -165,7 +165,7 @@ def _mode_line(mode: ModeTotals) -> str:
     from analyzers import honest
 
     label = honest.label(mode.pricing_mode)
-    if label is None:
+    if mode.pricing_mode == "local" and mode.list_price_usd is None:
         return f"{'local models':<40} {'':>14}  {_calls(mode.calls)}"
     amount = "unknown" if mode.list_price_usd is None else f"{mode.list_price_usd:,.6f} USD"
     missing = f", {mode.calls_without_cost} without a known cost" if mode.calls_without_cost else ""

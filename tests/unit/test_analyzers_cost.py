@@ -83,12 +83,12 @@ def test_money_of_two_pricing_modes_is_never_in_one_figure():
             call(pricing_mode="local", plan_tier="local", cost_usd=Decimal(1000)),
         )
     )
-    money = ("spend_usd", "implied_api_value_usd", "list_price_usd")
+    money = ("spend_usd", "implied_api_value_usd", "list_price_usd", "local_cost_usd")
     expected = {
-        "api": (1, None, None),
-        "subscription": (None, 10, None),
-        "unknown": (None, None, 100),
-        "local": (None, None, None),
+        "api": (1, None, None, None),
+        "subscription": (None, 10, None, None),
+        "unknown": (None, None, 100, None),
+        "local": (None, None, None, 1000),
     }
     assert {row["pricing_mode"]: tuple(row[name] for name in money) for row in rows(report)} == expected
     assert {mode: tuple(row[name] for name in money) for mode, row in totals(report).items()} == expected

@@ -126,6 +126,7 @@ def test_money_of_different_modes_is_named_apart_and_never_added(data_dir: Path)
         "spend_usd": 1.25,
         "implied_api_value_usd": None,
         "list_price_usd": None,
+        "local_cost_usd": None,
     }
     assert (modes["subscription"]["spend_usd"], modes["unknown"]["spend_usd"]) == (None, None)
     assert modes["subscription"]["implied_api_value_usd"] == 10.5
