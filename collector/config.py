@@ -6,7 +6,6 @@ flag ``--limits-max-spans`` and the variable ``SPANLEDGER_LIMITS_MAX_SPANS``; st
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from collector import config_values as values
 from collector.config_access import RedactionConfig, Secret, TlsConfig, Token
+from collector.config_accounts import (
+    Account,
+    PlanTier,
+    account_plans,
+    account_rules,
+    check_matches,
+    check_plans,
+)
 from collector.config_section import ConfigError, Key, RuleBroken, Section, Text
-from semconv.settings import CONTENT_CLASSES, AccountPlan, AccountRule, Keep, Settings
+from semconv.settings import CONTENT_CLASSES, Keep, Settings
 
 __all__ = ["Config", "ConfigError", "LimitsConfig", "ScheduledRun", "default_data_dir", "load_config"]
 
-PlanTier = Literal["api", "pro", "max_5x", "max_20x", "plus", "team", "enterprise", "local"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 Size = Annotated[int, BeforeValidator(values.parse_size), Field(gt=0)]
@@ -29,9 +35,6 @@ MemoryLimit = Annotated[str, BeforeValidator(values.check_memory_limit)]
 Endpoint = Annotated[str, AfterValidator(values.check_endpoint)]
 Count = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-
-# The plans that an account may have on a usage-billed contract.
-_USAGE_BILLED_PLANS: Final = ("team", "enterprise")
 
 
 class KeepConfig(Section):
@@ -124,39 +127,6 @@ class HttpConfig(Section):
     cors_origins: tuple[Annotated[str, AfterValidator(values.check_origin)], ...] = ()
 
 
-class AccountMatch(Section):
-    """Conditions on a record, all of which must hold."""
-
-    provider: Text | None = None
-    service: Text | None = None
-    user: Text | None = None
-    attributes: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _some_condition(self) -> Self:
-        if not (self.provider or self.service or self.user or self.attributes):
-            raise ValueError("match needs at least one of provider, service, user and attributes")
-        return self
-
-
-class Account(Section):
-    """Which records an account pays for, and its plan; several entries of one name are a history."""
-
-    name: Text
-    match: AccountMatch | None = None
-    plan_tier: PlanTier | None = None
-    since: dt.date | None = None
-    usage_billed: bool = False
-
-    @model_validator(mode="after")
-    def _plan(self) -> Self:
-        if self.usage_billed and self.plan_tier not in _USAGE_BILLED_PLANS:
-            raise ValueError("usage_billed can be declared for plan_tier team or enterprise only")
-        if self.since and not self.plan_tier:
-            raise ValueError("since is the first day of a plan and needs plan_tier")
-        return self
-
-
 class Dimension(Section):
     attribute: Text
 
@@ -217,7 +187,8 @@ class Config(Section):
         _check_exposure(self)
         _check_names(self)
         self.redaction.check()
-        _check_matches(self)
+        check_plans(self.accounts)
+        check_matches(self.accounts, self.redaction.user_ids)
         _check_analyzers(self)
         return self
 
@@ -249,16 +220,8 @@ class Config(Section):
             max_value_bytes=self.limits.max_value_bytes,
             max_attributes=self.limits.max_attributes,
             redaction=self.redaction.rules(self.data_dir, spare_key),
-            account_rules=tuple(
-                AccountRule(account.name, **account.match.model_dump())
-                for account in self.accounts
-                if account.match
-            ),
-            account_plans=tuple(
-                AccountPlan(account.name, account.plan_tier, account.since, account.usage_billed)
-                for account in self.accounts
-                if account.plan_tier
-            ),
+            account_rules=account_rules(self.accounts),
+            account_plans=account_plans(self.accounts),
             default_plan_tier=self.default_plan_tier,
             dimensions={name: dimension.attribute for name, dimension in self.dimensions.items()},
         )
@@ -296,25 +259,6 @@ def _check_names(config: Config) -> None:
                 ("tokens", index, "name"), f"{token.name!r} is there already; give each token its own"
             )
         tokens.add(token.name)
-    plans: set[tuple[str, dt.date | None]] = set()
-    for index, account in enumerate(config.accounts):
-        plan = (account.name, account.since)
-        if account.plan_tier and plan in plans:
-            raise RuleBroken(
-                ("accounts", index, "since"),
-                f"account {account.name!r} has two plans from one day on; give one a date",
-            )
-        if account.plan_tier:
-            plans.add(plan)
-
-
-def _check_matches(config: Config) -> None:
-    for index, account in enumerate(config.accounts):
-        if config.redaction.user_ids == "drop" and account.match and account.match.user:
-            raise RuleBroken(
-                ("accounts", index, "match", "user"),
-                "no record has a user where redaction.user_ids is drop; hash them, or match by something else",
-            )
 
 
 def _check_analyzers(config: Config) -> None:
