@@ -12,44 +12,30 @@ from semconv.ancestry import Ancestry, walk
 from semconv.call_sql import CallSql
 from semconv.grouping import Edge, Grouping, group
 from semconv.log_twins import LogTwin
-from semconv.prices import compile_snapshot
-from semconv.prices.models import PriceModels
+from semconv.prices.book import PriceBook
+from semconv.prices.pricer import Pricer
 from semconv.sqltext import sql_text
 
-_PRICE_MODELS: Final = pa.schema(
-    [
-        ("provider", pa.string()),
-        ("response_model", pa.string()),
-        ("request_model", pa.string()),
-        ("price_provider", pa.string()),
-        ("price_model", pa.string()),
-    ]
-)
 _MEMBERS: Final = pa.schema([("node", pa.int64()), ("call_number", pa.int64())])
 
 
 class CallBuilder:
     """Turns TEMP call_records into TEMP built_calls."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, dimensions: Iterable[str]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, dimensions: Iterable[str], book: PriceBook
+    ) -> None:
         self._connection = connection
         self._sql = CallSql(dimensions)
         connection.execute(sql_text("call_macros.sql"))
-        self._price_models = PriceModels()
-        self._with_table("price_rows", compile_snapshot().rows, sql_text("prices/rates.sql"))
-        self._with_table(
-            "no_price_models",
-            _PRICE_MODELS.empty_table(),
-            "CREATE OR REPLACE TEMP TABLE price_models AS FROM no_price_models",
-        )
+        self._pricer = Pricer(connection, book)
 
     def build(self) -> None:
         """Reads call_records (semconv/calls.py says what it holds), replaces built_calls."""
         ancestry = self._walk()
         self._with_table("ancestry", ancestry.telling, self._sql.candidates)
         self._merge(self._group(ancestry.nesting))
-        self._know_models()
-        self._connection.execute(self._sql.price)
+        self._pricer.price("call_candidates")
         self._connection.execute(self._sql.calls)
 
     def _walk(self) -> Ancestry:
@@ -93,16 +79,6 @@ class CallBuilder:
     def _change_candidates(self, change: str, nodes: list[int]) -> None:
         if nodes:
             self._connection.execute(f"{change} WHERE node IN ({', '.join(map(str, nodes))})")
-
-    def _know_models(self) -> None:
-        """Adds the models of this batch that price_models does not have yet."""
-        named = self._connection.execute(self._sql.new_models).fetchall()
-        if named:
-            rows = [(*names, *(self._price_models.find(*names) or (None, None))) for names in named]
-            table = pa.table(
-                [pa.array(column, pa.string()) for column in zip(*rows, strict=True)], _PRICE_MODELS
-            )
-            self._with_table("new_price_models", table, "INSERT INTO price_models FROM new_price_models")
 
     def _with_table(self, name: str, table: pa.Table, statement: str) -> None:
         self._connection.register(name, table)

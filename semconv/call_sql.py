@@ -101,8 +101,6 @@ class CallSql:
         self.streams = sql_text("call_streams.sql")
         self.log_twins = sql_text("call_log_twins.sql")
         self.merge = _merge(whose)
-        self.new_models = sql_text("prices/new_models.sql")
-        self.price = sql_text("prices/price.sql")
         self.calls = sql_text("calls.sql").format(columns=_joined(_call_columns(whose)))
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from semconv import columns, macros
 from semconv.call_builder import CallBuilder
 from semconv.kinds import Kinds
+from semconv.prices import PriceBook, PriceList, installed
 from semconv.settings import Settings
 from semconv.sqltext import sql_text
 
@@ -46,12 +47,18 @@ _LARGEST_COUNT: Final = 1_000_000_000_000
 class Resolver:
     """Resolves what was extracted, on any DuckDB connection, into TEMP tables; names no other database."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-        """Loads the mapping tables and the settings' accounts and plans into TEMP tables and macros."""
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, settings: Settings, price_list: PriceList | None = None
+    ) -> None:
+        """Loads the mapping tables and the settings' accounts, plans and prices into TEMP tables and macros.
+
+        Without a ``price_list`` calls are priced by that of the installed package.
+        """
         self._connection = connection
         macros.install(connection, settings)
         self._kinds = Kinds(connection, macros.signs())
-        self._call_builder = CallBuilder(connection, settings.dimensions)
+        book = PriceBook(price_list or installed(), settings.price_overrides)
+        self._call_builder = CallBuilder(connection, settings.dimensions, book)
         self._statements = {
             "spans": _records_sql("resolved_spans", columns.SPANS, time="start_time"),
             "log_records": _records_sql("resolved_log_records", columns.LOG_RECORDS, time="time"),

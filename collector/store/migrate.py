@@ -16,7 +16,7 @@ import duckdb
 from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
 from collector.store.statements import LATEST_VERSION, migrations, sql
-from semconv.prices import compile_snapshot
+from semconv.prices import installed
 from semconv.sqltext import literal, quoted
 
 _VIEWS: Final = ("sessions", "agents", "units")
@@ -132,7 +132,7 @@ def _replace_views(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[st
 
 def _add_prices(connection: duckdb.DuckDBPyConnection) -> None:
     """Snapshots are immutable: one that is there stays as it is."""
-    snapshot = compile_snapshot()
+    snapshot = installed()
     known = connection.execute(
         "SELECT 1 FROM lake.prices WHERE snapshot_id = ? LIMIT 1", [snapshot.snapshot_id]
     )

@@ -2,9 +2,11 @@
 
 from typing import Final
 
-from semconv.prices.snapshot import Snapshot, compile_snapshot
+from semconv.prices.book import PriceBook
+from semconv.prices.price_list import PriceList, installed, read_file
+from semconv.prices.pricer import Pricer
 
-# The closed vocabulary of `calls.cost_note`; calls.sql writes it.
+# The closed vocabulary of `calls.cost_note`; prices/costs.sql writes it.
 COST_NOTES: Final = frozenset(
     {
         # cost_usd is NULL
@@ -22,4 +24,4 @@ COST_NOTES: Final = frozenset(
     }
 )
 
-__all__ = ["COST_NOTES", "Snapshot", "compile_snapshot"]
+__all__ = ["COST_NOTES", "PriceBook", "PriceList", "Pricer", "installed", "read_file"]

@@ -1,4 +1,4 @@
--- List prices of what stands in call_candidates: TEMP call_prices, one row per node that has a price and reading of
+-- List prices of what stands in {relation}: TEMP call_prices, one row per node that has a price and reading of
 -- its input count (1 as resolved; 2 the other one, only where nothing decided what it includes and it matters).
 CREATE OR REPLACE TEMP TABLE call_prices AS
 WITH
@@ -8,7 +8,7 @@ usage AS (
         cache_read_tokens, cache_write_tokens, cache_write_5m_tokens, cache_write_1h_tokens, reasoning_tokens,
         audio_input_tokens, audio_output_tokens, image_input_tokens,
         coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0) AS cached_tokens
-    FROM call_candidates
+    FROM {relation}
 ),
 readings AS (
     SELECT *, input_tokens + CASE reading WHEN 2 THEN cached_tokens ELSE 0 END AS input

@@ -25,6 +25,7 @@ sheets AS (
         max(price_usd) FILTER (unit = 'output_reasoning_mtok') AS reasoning_price,
         max(price_usd) FILTER (unit = 'requests_kcount') AS request_price
     FROM price_rows
+    WHERE variant = 'standard'
     GROUP BY ALL
 )
 SELECT

@@ -11,8 +11,7 @@ import duckdb
 import pytest
 from genai_prices import Usage, calc_price, data_snapshot
 
-from semconv.prices import COST_NOTES, compile_snapshot
-from semconv.prices.models import PriceModels
+from semconv.prices import COST_NOTES, PriceBook, installed
 from semconv.resolve import Resolver
 from semconv.settings import Settings
 from semconv.sqltext import sql_text
@@ -52,23 +51,23 @@ def cost(**given: object) -> Row:
 
 def test_one_release_of_the_source_always_compiles_to_the_same_rows() -> None:
     """A new release changes the id; then check the compiled prices and pin the new one here."""
-    snapshot = compile_snapshot()
-    assert (snapshot.source_version, snapshot.snapshot_id) == ("0.2.3", "d2d4c3dfd139adfa")
+    snapshot = installed()
+    assert (snapshot.source_version, snapshot.snapshot_id) == ("0.2.3", "f6f359de68729ac9")
 
 
 def test_prices_of_a_model_cover_all_time_without_gap_or_overlap() -> None:
-    rows = compile_snapshot().rows  # noqa: F841 (the SQL reads it)
+    rows = installed().rows  # noqa: F841 (the SQL reads it)
     ranges = duckdb.connect(config={"threads": 1}).execute(
         "SELECT provider, model, list(valid_to ORDER BY valid_from NULLS FIRST),"
         " list(valid_from ORDER BY valid_from NULLS FIRST)"
-        " FROM (SELECT DISTINCT provider, model, valid_from, valid_to FROM rows) GROUP BY ALL"
+        " FROM (SELECT DISTINCT provider, model, variant, valid_from, valid_to FROM rows) GROUP BY provider, model, variant"
     )
     for provider, model, ends, starts in ranges.fetchall():
         assert [*ends[:-1], None] == [*starts[1:], None], f"{provider}/{model}"
 
 
 def test_a_price_id_names_one_price_in_one_range_of_dates() -> None:
-    rows = compile_snapshot().rows
+    rows = installed().rows
     [(repeated,)] = (
         duckdb.connect(config={"threads": 1})
         .execute("SELECT count(*) - count(DISTINCT (price_id, tier_start, unit)) FROM rows")
@@ -266,7 +265,8 @@ def test_no_cost_without_tokens_model_or_price(claims: Row, note: str) -> None:
 
 
 def test_the_vocabulary_of_cost_notes_is_what_the_sql_writes() -> None:
-    written = set(re.findall(r"'([a-z_]+)'", sql_text("calls.sql").partition("costed AS")[2]))
+    cases = sql_text("prices/costs.sql").partition("AS cost_note")[0].rpartition("AS cost_high_usd")[2]
+    written = set(re.findall(r"'([a-z_]+)'", cases))
     assert written - {"llm"} == COST_NOTES
 
 
@@ -319,7 +319,7 @@ def test_the_response_model_is_priced_and_else_the_requested_one() -> None:
 def test_models_are_matched_by_the_sources_own_clauses(
     provider: str | None, model: str, priced: tuple[str, str] | None
 ) -> None:
-    assert PriceModels().find(provider, None, model) == priced
+    assert PriceBook(installed()).find(provider, None, model) == priced
 
 
 def test_a_price_of_the_time_of_day_holds_at_that_time() -> None:

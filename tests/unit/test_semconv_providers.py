@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from semconv import columns
-from semconv.prices.models import PriceModels
+from semconv.prices import PriceBook, installed
 from semconv.resolve import Resolver
 from semconv.settings import Settings
 from tests.unit.semconv_records import Row, build, chat, fetch, resolve, span, table
@@ -269,7 +269,7 @@ def test_a_region_that_was_sent_stays() -> None:
     ],
 )  # fmt: skip
 def test_prices_find_a_model_behind_its_region_or_deployment(provider: str, model: str, priced: str) -> None:
-    found = PriceModels().find(provider, None, model)
+    found = PriceBook(installed()).find(provider, None, model)
     assert found is not None
     assert found[1] == priced
 
