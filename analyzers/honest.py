@@ -14,13 +14,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 import duckdb
 
 from analyzers import sql
 from analyzers.column import Column, Row
-from analyzers.window import Window
+from analyzers.window import Window, naive_utc
 
 
 class UnnamedMoney(ValueError):  # noqa: N818 - the name says what is the case
@@ -67,11 +68,22 @@ def per_unit(statistic: str = "") -> tuple[Column, ...]:
 
 
 COLUMNS: Final = columns()
+# What was agreed on for a plan, however much is used: in its own currency, and in dollars where the rate is known.
+FEE: Final[Column] = _Money("fee_usd", "fee, USD", "usd", None)
+FEE_AMOUNT: Final[Column] = _Money("fee_amount", "fee", "amount", None)
+VALUE_LESS_FEE: Final[Column] = _Money(
+    "implied_api_value_less_fee_usd", "implied API value less fee, USD", "usd", "subscription"
+)
 
 
 def amounts(pricing_mode: str, list_price: Decimal | None) -> tuple[Decimal | None, ...]:
     """One value per mode, as ``columns`` have them: under the mode's own name, None under the others."""
     return tuple(list_price if mode == pricing_mode else None for mode in MODES)
+
+
+def rounded(amount: Fraction) -> Decimal:
+    """Half even, to the twelve places that money has in the lake."""
+    return Decimal(round(amount * 10**12)).scaleb(-12)
 
 
 def label(pricing_mode: str) -> str:
@@ -158,8 +170,14 @@ def undeclared_plans(connection: duckdb.DuckDBPyConnection, window: Window) -> t
     calls = sum(count for _, count in accounts)
     return (
         f"calls without a declared plan: {calls}; their list price is not counted as spend. "
-        f"{_DECLARE} (one of {', '.join(PLANS)}), as in: {_declaration(accounts)}",
+        f"{_DECLARE} (one of {', '.join(PLANS)}), as in: {_declaration(accounts)}. {read_again(window)}",
     )
+
+
+def read_again(window: Window) -> str:
+    """How calls that are stored get what was declared after them."""
+    start = f"{naive_utc(window.start):%Y-%m-%dT%H:%MZ}"
+    return f"Calls that are stored get what is declared with: otlp-collector renormalize --since {start}"
 
 
 def _declaration(accounts: list[tuple[str | None, int]]) -> str:

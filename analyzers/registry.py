@@ -6,7 +6,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import duckdb
@@ -34,12 +34,22 @@ class BadSetting(ValueError):  # noqa: N818 - as above
 
 @dataclass(frozen=True, slots=True)
 class Analyzer:
-    """A pure function of (connection that sees ``calls``, window, settings), under its name."""
+    """A pure function of (connection that sees ``calls``, window, settings), under its name.
+
+    ``settings`` may be written by whoever runs it; ``needs`` are settings that are facts of the deployment, such as
+    its accounts, and come from ``bind`` alone.
+    """
 
     name: str
     help: str
     settings: tuple[str, ...]
     function: Function
+    needs: tuple[str, ...] = ()
+    bound: Settings = field(default_factory=dict)
+
+    def bind(self, facts: Settings) -> Analyzer:
+        """The same analyzer with what it needs out of ``facts``."""
+        return replace(self, bound={name: facts[name] for name in self.needs})
 
     def check(self, settings: Iterable[str]) -> None:
         """Raises BadSetting for a name that this analyzer does not have."""
@@ -51,16 +61,18 @@ class Analyzer:
     def run(self, connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
         """Raises BadSetting before anything is read."""
         self.check(settings)
-        return self.function(connection, window, settings)
+        return self.function(connection, window, {**settings, **self.bound})
 
 
-def register(name: str, *, help: str, settings: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+def register(
+    name: str, *, help: str, settings: tuple[str, ...] = (), needs: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Makes the decorated function the analyzer ``name``, with the settings it reads."""
 
     def add(function: Function) -> Function:
         if name in _registered:
             raise ValueError(f"two analyzers are called {name!r}")
-        _registered[name] = Analyzer(name, help, settings, function)
+        _registered[name] = Analyzer(name, help, settings, function, needs)
         return function
 
     return add

@@ -206,6 +206,10 @@ class Config(Section):
         by_label = {token.label: token for token in self.tokens}
         return {secret: by_label[label] for secret, label in owners.items() if label in by_label}
 
+    def analyzer_facts(self) -> dict[str, object]:
+        """What analyzers can need to know of the deployment, by the names under which they ask for it."""
+        return {"account_plans": account_plans(self.accounts)}
+
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:
         """The part that parsing and meaning depend on.
 

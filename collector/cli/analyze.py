@@ -16,6 +16,7 @@ from analyzers.registry import Analyzer, UnknownAnalyzer
 from analyzers.window import BadWindow, Window, parse_window
 from collector import runs
 from collector.cli import report
+from collector.cli.analyzer_options import setting_options, settings_of
 from collector.cli.options import CliError, config_options, json_option, load
 from collector.cli.render import write_json, write_table
 from collector.cli.scheduled import open_lake, run_scheduled, scheduled_options
@@ -29,6 +30,8 @@ Examples:
   otlp-analyze --list
   otlp-analyze cost --since 24h --by model
   otlp-analyze cost --by day --by billing_account --since 2026-03-01 --until 2026-04-01 --csv
+  otlp-analyze unit-cost --by app.job_id --unit-budget 0.10 --budget 500 --top 10
+  otlp-analyze accounts --since 2026-03-01 --until 2026-04-01 --config collector.yaml
 """
 
 DEFAULT_SINCE: Final = "7d"
@@ -44,7 +47,7 @@ DEFAULT_SINCE: Final = "7d"
     help="Start: a length of time before the end (30m, 24h, 7d, 4w) or an ISO time. Default: 7d.",
 )
 @click.option("--until", metavar="TIME", help="End, exclusive: an ISO time. Default: now.")
-@click.option("--by", multiple=True, metavar="DIMENSION", help="Group by; several, or comma-separated.")
+@setting_options
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe to open in a spreadsheet.")
 @config_options("timezone", "sql_time_limit_seconds", "sql_memory_limit")
@@ -73,11 +76,11 @@ def main(
     if rest["scheduled"] is not None:
         run_scheduled(config, rest["scheduled"], rest["slot"], rest["options"], rest["trigger"])
         return
-    analyzers = _find(names)
+    analyzers = [entry.bind(config.analyzer_facts()) for entry in _find(names)]
     if as_csv and len(analyzers) != 1:
         raise CliError("--csv prints one analyzer: name it")
     window = _window(rest["since"], rest["until"], config.timezone)
-    settings = _settings(config, analyzers, rest["by"])
+    settings = settings_of(analyzers, config.analyzers, rest)
     limit = config.sql.time_limit_seconds
     with open_lake(config) as lake:
         done = [runs.execute(lake, entry, window, settings[entry.name], limit) for entry in analyzers]
@@ -107,18 +110,6 @@ def _window(since: str, until: str | None, timezone: str) -> Window:
         return parse_window(since, until, dt.datetime.now(dt.UTC), timezone)
     except BadWindow as error:
         raise CliError(str(error)) from None
-
-
-def _settings(config: Config, analyzers: list[Analyzer], by: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """By analyzer: what the configuration says, and what the command line says over it."""
-    settings = {entry.name: dict(config.analyzers.get(entry.name, {})) for entry in analyzers}
-    if by:
-        grouping = [entry for entry in analyzers if "by" in entry.settings]
-        if not grouping:
-            raise CliError(f"--by: {', '.join(entry.name for entry in analyzers)} does not group")
-        for entry in grouping:
-            settings[entry.name]["by"] = list(by)
-    return settings
 
 
 def _print(done: list[runs.Run], as_json: bool, as_csv: bool) -> None:

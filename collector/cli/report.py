@@ -56,10 +56,11 @@ def _sections(report: Report) -> Iterator[tuple[str, list[Row], list[Row]]]:
 
 
 def _print_section(columns: Sequence[Column], rows: list[Row], totals: list[Row], stream: TextIO) -> None:
+    keys = columns[: columns.index(MODE)] if MODE in columns else [c for c in columns if c.kind == "text"]
     shown = [
         at
         for at, column in enumerate(columns)
-        if column != MODE and not _is_empty(column, [row[at] for row in rows])
+        if column != MODE and (column in keys or not _is_empty(column, [row[at] for row in rows]))
     ]
     printed = [*rows, *(_headed(row) for row in totals)]
     cells = [[_cell(columns[at], row[at]) for at in shown] for row in printed]
@@ -71,9 +72,8 @@ def _headed(total: Row) -> Row:
 
 
 def _is_empty(column: Column, values: Iterable[object]) -> bool:
-    """Nothing known, or nothing counted; what a row is grouped by, and known amounts of 0, always stay."""
-    nothing = {None, 0} if column.kind == "count" else {None}
-    return column.kind not in ("text", "date") and set(values) <= nothing
+    """Nothing known, or nothing counted; known amounts of 0 stay."""
+    return set(values) <= ({None, 0} if column.kind == "count" else {None})
 
 
 def _heading(column: Column) -> str:
@@ -84,8 +84,8 @@ def _cell(column: Column, value: Any) -> Any:
     """Numbers stay numbers, so that they align; rounded to what a reader can use."""
     if value is None:
         return _NO_FIGURE
-    if column.kind == "usd":
-        return _dollars(value)
+    if column.kind in ("usd", "amount"):
+        return _money(value)
     if column.kind == "ratio":
         return Decimal(f"{value * 100:.1f}")
     if column.kind == "milliseconds":
@@ -93,7 +93,7 @@ def _cell(column: Column, value: Any) -> Any:
     return value
 
 
-def _dollars(amount: Decimal) -> Decimal | str:
+def _money(amount: Decimal) -> Decimal | str:
     rounded = amount.quantize(_MICRO)
     return f"<{_MICRO}" if amount and not rounded else rounded
 

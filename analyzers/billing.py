@@ -1,0 +1,110 @@
+"""Billing cycles of plans, and what of their fees falls into a window."""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from analyzers import honest
+from analyzers.window import Window
+from semconv.settings import AccountPlan
+
+_ALWAYS: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+_NO_END: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+
+
+class Period(NamedTuple):
+    """The part of a billing cycle in which an account was on a plan; aware UTC, half-open."""
+
+    plan: AccountPlan
+    cycle: dt.date  # the cycle's first day, in the window's time zone
+    start: dt.datetime
+    end: dt.datetime
+    cycle_length: dt.timedelta
+
+    def share(self, window: Window) -> Fraction:
+        """Of the cycle's time, how much lies in the period and in the window: 0 to 1."""
+        inside = min(self.end, window.end) - max(self.start, window.start)
+        return Fraction(inside // _MICROSECOND, self.cycle_length // _MICROSECOND)
+
+
+def periods(plans: Iterable[AccountPlan], window: Window) -> list[Period]:
+    """Those that touch the window, whole (they may begin before it); of one account in order, without a gap.
+
+    A plan begins with its day in UTC, as the plan of a call does; a cycle with its day in the window's time zone.
+    """
+    by_account: dict[str, list[AccountPlan]] = {}
+    for plan in plans:
+        by_account.setdefault(plan.account, []).append(plan)
+    return [
+        period
+        for history in by_account.values()
+        for plan, start, end in _in_force(history)
+        for period in _cycles(plan, start, end, window)
+    ]
+
+
+def fee(plan_periods: Sequence[Period], window: Window) -> Decimal | None:
+    """What one plan's fee comes to in the window, in its currency: of each cycle's fee the share of its time.
+
+    None where no fee is declared. Rounded once, half even, to the twelve places that money has.
+    """
+    declared = plan_periods[0].plan.fee_per_month
+    if declared is None:
+        return None
+    shares = sum((period.share(window) for period in plan_periods), Fraction(0))
+    return honest.rounded(Fraction(declared.amount) * shares)
+
+
+def _in_force(history: list[AccountPlan]) -> Iterator[tuple[AccountPlan, dt.datetime, dt.datetime]]:
+    ordered = sorted(history, key=_begins)
+    ends = [*(_begins(plan) for plan in ordered[1:]), _NO_END]
+    for plan, end in zip(ordered, ends, strict=True):
+        yield plan, _begins(plan), end
+
+
+def _begins(plan: AccountPlan) -> dt.datetime:
+    return dt.datetime.combine(plan.since, dt.time(), dt.UTC) if plan.since else _ALWAYS
+
+
+def _cycles(plan: AccountPlan, start: dt.datetime, end: dt.datetime, window: Window) -> Iterator[Period]:
+    zone = ZoneInfo(window.timezone)
+    first, last = max(start, window.start), min(end, window.end)
+    if first >= last:
+        return
+    days = [_cycle_of(first.astimezone(zone).date(), plan.cycle_start_day)]
+    while _midnight(days[-1], zone) < last:
+        days.append(_next_cycle(days[-1], plan.cycle_start_day))
+    for day, next_day in pairwise(days):
+        begins, ends = _midnight(day, zone), _midnight(next_day, zone)
+        yield Period(plan, day, max(begins, start), min(ends, end), ends - begins)
+
+
+def _cycle_of(day: dt.date, start_day: int) -> dt.date:
+    """The first day of the cycle that the day is in."""
+    this_month = _on(day.year, day.month, start_day)
+    if day >= this_month:
+        return this_month
+    before = day.replace(day=1) - dt.timedelta(days=1)
+    return _on(before.year, before.month, start_day)
+
+
+def _next_cycle(day: dt.date, start_day: int) -> dt.date:
+    after = day.replace(day=1) + dt.timedelta(days=31)
+    return _on(after.year, after.month, start_day)
+
+
+def _on(year: int, month: int, day: int) -> dt.date:
+    """That day of the month, or its last."""
+    return dt.date(year, month, min(day, calendar.monthrange(year, month)[1]))
+
+
+def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
