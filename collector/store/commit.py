@@ -22,6 +22,7 @@ from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin, Position, insert_load
 from collector.store.lock import writer_lock
 from collector.store.partitions import split
+from collector.store.prices import WriterPrices
 from collector.store.records import (
     KINDS,
     LOG_RECORDS,
@@ -78,16 +79,20 @@ class Committer:
         return (int(row[0]), int(row[1])) if row else None
 
     def _prepare(self) -> None:
-        self._resolver = Resolver(self._lake.connection, self._settings)
+        self._prices = WriterPrices(self._lake.connection, self._settings)
+        self._resolver = Resolver(self._lake.connection, self._settings, self._prices.price_list)
         self._calls = CallsUpdate(self._lake.connection, self._resolver, self._settings.dimensions)
 
     def _commit_part(self, extracted: Extracted, origin: Origin, dry_run: bool) -> LoadRow:
         started = time.monotonic()
         load_id = f"{time.time_ns():016x}{secrets.token_hex(4)}"
         try:
+            if self._prices.are_outdated():
+                self._prepare()
             kinds = self._resolve(extracted)
             with writer_lock(self._lake.data_dir):
                 self._lake.connection.begin()
+                self._prices.store()
                 counts = self._store(extracted, kinds, load_id)
                 row = LoadRow.of(load_id, origin, counts, started)
                 insert_load(self._lake.connection, row)
@@ -147,6 +152,7 @@ class Committer:
             return
         self._files.sync_new()
         self._lake.connection.commit()
+        self._prices.committed()
 
     def _recover(self) -> None:
         """Roll back; a connection that an internal error has spoilt is replaced."""

@@ -15,8 +15,8 @@ import duckdb
 
 from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
-from collector.store.statements import LATEST_VERSION, migrations, sql
-from semconv.prices import installed
+from collector.store.prices import activate_installed
+from collector.store.statements import LATEST_VERSION, layout, migrations, sql
 from semconv.sqltext import literal, quoted
 
 _VIEWS: Final = ("sessions", "agents", "units")
@@ -33,7 +33,7 @@ def open_current(
     memory_limit: str | None = None,
 ) -> Lake:
     """The lake in `data_dir` for writing, after it was created or brought to this program's version: tables, views, a
-    column of `calls` per dimension (name → attribute key), and the installed price snapshot.
+    column of `calls` per dimension (name → attribute key), and an active price list.
 
     An older lake's catalog is copied aside first. Raises LakeTooNew for a newer one, LakeError for a dimension
     that cannot be a column; then nothing has changed.
@@ -47,7 +47,7 @@ def open_current(
             _apply_migrations(connection, lake_version(lake))
             _add_dimensions(connection, dimensions)
             _replace_views(connection, dimensions)
-            _add_prices(connection)
+            activate_installed(connection)
             connection.execute("COMMIT")
             connection.execute(sql("sql/options.sql"))
             connection.execute("USE memory")
@@ -97,12 +97,18 @@ def views_sql(dimensions: Mapping[str, str]) -> str:
 
 
 def _apply_migrations(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    if version == 0:
+        connection.execute(layout())
+        _note_version(connection, LATEST_VERSION)
+        return
     for number, statements in migrations().items():
         if number > version:
             connection.execute(statements)
-            connection.execute(
-                "INSERT INTO lake.schema_migrations VALUES (?, now() AT TIME ZONE 'UTC')", [number]
-            )
+            _note_version(connection, number)
+
+
+def _note_version(connection: duckdb.DuckDBPyConnection, number: int) -> None:
+    connection.execute("INSERT INTO lake.schema_migrations VALUES (?, now() AT TIME ZONE 'UTC')", [number])
 
 
 def _add_dimensions(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[str, str]) -> None:
@@ -128,15 +134,3 @@ def _replace_views(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[st
     connection.execute(statements)
     for view in _VIEWS:
         connection.execute(f"COMMENT ON VIEW lake.{view} IS {literal(mark)}")
-
-
-def _add_prices(connection: duckdb.DuckDBPyConnection) -> None:
-    """Snapshots are immutable: one that is there stays as it is."""
-    snapshot = installed()
-    known = connection.execute(
-        "SELECT 1 FROM lake.prices WHERE snapshot_id = ? LIMIT 1", [snapshot.snapshot_id]
-    )
-    if known.fetchone() is None:
-        connection.register("price_rows", snapshot.rows)
-        connection.execute("INSERT INTO lake.prices BY NAME SELECT * FROM price_rows")
-        connection.unregister("price_rows")

@@ -23,6 +23,7 @@ from collector.store.calls_update import CallsUpdate, delete_calls
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
+from collector.store.prices import WriterPrices
 from collector.store.records import (
     KINDS,
     LOG_RECORDS,
@@ -110,15 +111,19 @@ class Renormalizer:
         self._lake = lake
         self._connection = lake.connection
         self._settings = settings
-        self._resolver = Resolver(lake.connection, settings)
-        self._calls = CallsUpdate(lake.connection, self._resolver, settings.dimensions)
         self._files = DataFiles(lake.data_dir)
+        self._prepare()
 
     def steps(self, start: dt.datetime, end: dt.datetime) -> Iterator[Step]:
         """The steps over records of `start` to before `end`, naive UTC; each is cut when the one before is done."""
         for kind in KINDS:
             for step in self._cut(Step(kind, start, end), _STEP_ROWS):
                 yield from self._cut_by_size(step)
+
+    def _prepare(self) -> None:
+        self._prices = WriterPrices(self._connection, self._settings)
+        self._resolver = Resolver(self._connection, self._settings, self._prices.price_list)
+        self._calls = CallsUpdate(self._connection, self._resolver, self._settings.dimensions)
 
     def rows(self, start: dt.datetime, end: dt.datetime) -> int:
         """How many records the steps will read."""
@@ -130,13 +135,17 @@ class Renormalizer:
     def take(self, step: Step, *, dry_run: bool) -> Outcome:
         """Make one step; a dry run only counts. After any exception nothing of the step is done."""
         outcome = Outcome()
+        if self._prices.are_outdated():
+            self._prepare()
         try:
             if self._compare(step, outcome) and not dry_run:
                 with writer_lock(self._lake.data_dir):
                     self._connection.begin()
+                    self._prices.store()
                     outcome.calls = self._replace(step)
                     self._files.sync_new()
                     self._connection.commit()
+                    self._prices.committed()
         except BaseException:
             with suppress(duckdb.Error):
                 self._connection.rollback()

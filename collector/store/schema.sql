@@ -294,9 +294,20 @@ CREATE TABLE prices (
     tier_start     BIGINT          NOT NULL, -- total input tokens strictly above which the price holds; 0 = base
     unit           VARCHAR         NOT NULL, -- input_mtok, cache_read_mtok, …, requests_kcount
     price_usd      DECIMAL(38, 12) NOT NULL, -- for one unit: a million tokens or a thousand requests
-    source         VARCHAR         NOT NULL,
+    source         VARCHAR         NOT NULL, -- genai-prices; file:<name>; config for what the configuration says
     source_version VARCHAR         NOT NULL,
-    data_as_of     DATE                      -- the newest date that the source's data carries
+    data_as_of     DATE,                     -- the newest date that the source's data carries
+    model_match    VARCHAR                   -- which ids mean the model: a | b* | /regular expression/
+);
+
+-- Price lists as they became active, append-only: calls are priced by the one of the newest activated_at.
+CREATE TABLE price_snapshots (
+    snapshot_id    VARCHAR   NOT NULL, -- -> prices.snapshot_id
+    activated_at   TIMESTAMP NOT NULL,
+    source         VARCHAR   NOT NULL, -- genai-prices; file:<name>
+    source_version VARCHAR   NOT NULL, -- the package's version; of a file, a hash of its bytes
+    data_as_of     DATE,               -- the newest date that the source's data carries
+    document       VARCHAR   NOT NULL  -- the whole list as JSON, with the rules that tell which model an id means
 );
 
 -- One row per committed load; carries the spool position, in the same transaction as the rows.

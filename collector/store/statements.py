@@ -16,14 +16,17 @@ def sql(name: str) -> str:
 
 
 @cache
+def layout() -> str:
+    """What lays an empty lake, of the newest version."""
+    return sql("schema.sql") + sql("sql/layout.sql")
+
+
+@cache
 def migrations() -> dict[int, str]:
-    """Version → SQL, ascending. Version 1 is schema.sql; later ones are migrations/NNNN_what.sql."""
-    found = {1: sql("schema.sql") + sql("sql/layout.sql")}
+    """Version → the SQL that brings a lake of the version before to it, ascending: migrations/NNNN_what.sql."""
     folder = _PACKAGE.joinpath("migrations")
-    for file in folder.iterdir() if folder.is_dir() else ():  # a wheel has no empty folders
-        if file.name.endswith(".sql"):
-            found[int(file.name.split("_")[0])] = sql(f"migrations/{file.name}")
-    return dict(sorted(found.items()))
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
+    return {int(name.split("_")[0]): sql(f"migrations/{name}") for name in names}
 
 
 LATEST_VERSION: Final = max(migrations())

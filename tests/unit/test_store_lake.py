@@ -20,8 +20,8 @@ from collector.store.statements import LATEST_VERSION
 from tests.store_support import call, fingerprint, store, traces
 
 RELATIONS = (
-    "spans", "log_records", "metric_points", "contents", "calls", "prices", "loads", "runs", "findings",
-    "schema_migrations", "sessions", "agents", "units",
+    "spans", "log_records", "metric_points", "contents", "calls", "prices", "price_snapshots", "loads",
+    "runs", "findings", "schema_migrations", "sessions", "agents", "units",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def reader(empty: Path) -> Iterator[Lake]:
 def test_every_relation_of_an_empty_lake_answers(reader: Lake) -> None:
     for relation in RELATIONS:
         rows = reader.connection.execute(f"SELECT count(*) FROM {relation}").fetchall()
-        if relation not in ("prices", "schema_migrations"):
+        if relation not in ("prices", "price_snapshots", "schema_migrations"):
             assert rows == [(0,)], relation
     assert reader.connection.execute("SELECT count(*) > 0 FROM prices").fetchall() == [(True,)]
     assert reader.connection.execute("SELECT max(version) FROM schema_migrations").fetchall() == [
@@ -112,16 +112,18 @@ def test_a_lake_of_a_newer_program_is_left_alone(empty: Path) -> None:
 def test_an_older_lake_is_copied_aside_then_migrated(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with store(empty) as opened:
         opened.load(traces(call(1, 1)))
-    migrations = migrate.migrations() | {2: "ALTER TABLE lake.calls ADD COLUMN extra VARCHAR;"}
+    migrations = migrate.migrations() | {
+        LATEST_VERSION + 1: "ALTER TABLE lake.calls ADD COLUMN extra VARCHAR;"
+    }
     monkeypatch.setattr(migrate, "migrations", lambda: migrations)
-    monkeypatch.setattr(migrate, "LATEST_VERSION", 2)
-    monkeypatch.setattr("collector.store.lake.LATEST_VERSION", 2)
+    monkeypatch.setattr(migrate, "LATEST_VERSION", LATEST_VERSION + 1)
+    monkeypatch.setattr("collector.store.lake.LATEST_VERSION", LATEST_VERSION + 1)
     open_current(empty, {}).close()
     with Lake.open(empty, read_only=True) as lake:
         assert lake.connection.execute("SELECT count(*), count(extra) FROM calls").fetchall() == [(1, 0)]
         versions = lake.connection.execute("SELECT version FROM schema_migrations ORDER BY 1").fetchall()
-    assert versions == [(1,), (2,)]
-    (copy,) = empty.glob("catalog.v1.*.sqlite")
+    assert versions == [(LATEST_VERSION,), (LATEST_VERSION + 1,)]
+    (copy,) = empty.glob(f"catalog.v{LATEST_VERSION}.*.sqlite")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(copy)) as catalog:
         columns = catalog.execute(
@@ -131,9 +133,9 @@ def test_an_older_lake_is_copied_aside_then_migrated(empty: Path, monkeypatch: p
 
 
 def test_a_migration_that_fails_changes_nothing(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = {2: "ALTER TABLE lake.calls ADD COLUMN extra VARCHAR; SELECT nonsense;"}
+    broken = {LATEST_VERSION + 1: "ALTER TABLE lake.calls ADD COLUMN extra VARCHAR; SELECT nonsense;"}
     monkeypatch.setattr(migrate, "migrations", lambda: broken)
-    monkeypatch.setattr(migrate, "LATEST_VERSION", 2)
+    monkeypatch.setattr(migrate, "LATEST_VERSION", LATEST_VERSION + 1)
     with pytest.raises(Exception, match="nonsense"):
         open_current(empty, {}).close()
     monkeypatch.undo()
