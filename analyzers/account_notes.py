@@ -59,7 +59,7 @@ def _stored_otherwise(rows: Sequence[Standing], window: Window) -> Iterator[str]
             yield (
                 f"{row.calls} calls of {row.account} are stored with plan {row.plan_tier} ({row.pricing_mode}), the"
                 f" configuration says {row.plan.plan_tier} ({row.plan.pricing_mode}): either their sender says so, or"
-                f" it was declared later. {honest.read_again(window)}"
+                f" it was declared later; {honest.read_again(window)}"
             )
 
 

@@ -69,6 +69,9 @@ class _Figures(NamedTuple):
     possible_duplicates: int
     cost_low_usd: Decimal | None
     cost_high_usd: Decimal | None
+    estimated_calls: int
+    estimate_low_usd: Decimal | None
+    estimate_high_usd: Decimal | None
     is_total: bool
 
     def row(self, keys: Row) -> Row:
@@ -162,6 +165,7 @@ def _notes(connection: duckdb.DuckDBPyConnection, window: Window, totals: list[_
     return (
         *honest.undeclared_plans(connection, window),
         *_brackets(totals),
+        *_estimates(totals),
         *_without_cost(connection, window, totals),
         *_without_usage(totals),
         *_duplicates(totals),
@@ -175,7 +179,17 @@ def _brackets(totals: list[_Figures]) -> Iterable[str]:
         if total.cost_low_usd != total.cost_high_usd:
             yield (
                 f"{honest.label(total.pricing_mode)}: between {total.cost_low_usd:.6f} and "
-                f"{total.cost_high_usd:.6f} USD, because some senders do not say whether input includes cache"
+                f"{total.cost_high_usd:.6f} USD; cost_note says of each call why"
+            )
+
+
+def _estimates(totals: list[_Figures]) -> Iterable[str]:
+    for total in totals:
+        if total.estimated_calls:
+            yield (
+                f"{honest.label(total.pricing_mode)}: {total.estimated_calls} calls sent no tokens; by the length of"
+                f" their text they come to between {total.estimate_low_usd:.6f} and {total.estimate_high_usd:.6f} USD,"
+                " an estimate that is in no sum"
             )
 
 

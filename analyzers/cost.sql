@@ -14,8 +14,11 @@ WITH window_calls AS (
         output_tokens,
         reasoning_tokens,
         cost_usd,
-        coalesce(cost_low_usd, cost_usd) AS cost_low_usd,
-        coalesce(cost_high_usd, cost_usd) AS cost_high_usd,
+        -- An estimate has the two ends alone, and is in no sum.
+        CASE WHEN cost_usd IS NOT NULL THEN coalesce(cost_low_usd, cost_usd) END AS cost_low_usd,
+        CASE WHEN cost_usd IS NOT NULL THEN coalesce(cost_high_usd, cost_usd) END AS cost_high_usd,
+        CASE WHEN cost_usd IS NULL THEN cost_low_usd END AS estimate_low_usd,
+        CASE WHEN cost_usd IS NULL THEN cost_high_usd END AS estimate_high_usd,
         possible_duplicate
     FROM calls
     WHERE start_time >= $start AND start_time < $end
@@ -42,6 +45,9 @@ figures AS (
         count(*) FILTER (WHERE possible_duplicate) AS possible_duplicates,
         sum(cost_low_usd) AS cost_low_usd,
         sum(cost_high_usd) AS cost_high_usd,
+        count(*) FILTER (WHERE estimate_high_usd IS NOT NULL) AS estimated_calls,
+        sum(estimate_low_usd) AS estimate_low_usd,
+        sum(estimate_high_usd) AS estimate_high_usd,
         grouping({key_names}) > 0 AS is_total
     FROM window_calls
     GROUP BY GROUPING SETS (({key_names}, pricing_mode), (pricing_mode))
@@ -67,6 +73,9 @@ SELECT
     possible_duplicates,
     cost_low_usd,
     cost_high_usd,
+    estimated_calls,
+    estimate_low_usd,
+    estimate_high_usd,
     is_total
 FROM figures
 ORDER BY {order}

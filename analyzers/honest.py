@@ -163,21 +163,22 @@ def _modes_with_money(shown: Sequence[Column], rows: Sequence[Row]) -> Iterator[
 
 
 def undeclared_plans(connection: duckdb.DuckDBPyConnection, window: Window) -> tuple[str, ...]:
-    """The note for calls whose plan nobody declared, with the line that declares it; empty without such."""
+    """The notes for calls whose plan nobody declared, with the line that declares it; none without such calls."""
     accounts = connection.execute(sql.read("undeclared_plans.sql"), window.parameters()).fetchall()
     if not accounts:
         return ()
     calls = sum(count for _, count in accounts)
     return (
         f"calls without a declared plan: {calls}; their list price is not counted as spend. "
-        f"{_DECLARE} (one of {', '.join(PLANS)}), as in: {_declaration(accounts)}. {read_again(window)}",
+        f"{_DECLARE} (one of {', '.join(PLANS)}), as in: {_declaration(accounts)}",
+        read_again(window),
     )
 
 
 def read_again(window: Window) -> str:
     """How calls that are stored get what was declared after them."""
     start = f"{naive_utc(window.start):%Y-%m-%dT%H:%MZ}"
-    return f"Calls that are stored get what is declared with: otlp-collector renormalize --since {start}"
+    return f"calls that are stored get what is declared with: otlp-collector renormalize --since {start}"
 
 
 def _declaration(accounts: list[tuple[str | None, int]]) -> str:

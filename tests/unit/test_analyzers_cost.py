@@ -119,6 +119,27 @@ def test_unknown_counts_and_costs_stay_unknown_and_are_counted():
     assert any("2 of 4 calls did not report all their tokens" in note for note in report.notes)
 
 
+def test_an_estimate_is_told_apart_and_is_in_no_sum():
+    """An embedding without tokens has the two ends of an estimate alone: neither sum nor bracket know of it."""
+    report = cost(
+        calls_table(
+            call(cost_usd=Decimal(5), cost_low_usd=Decimal(5), cost_high_usd=Decimal(5)),
+            call(
+                role="embeddings",
+                input_tokens=None,
+                output_tokens=None,
+                cost_low_usd=Decimal("0.25"),
+                cost_high_usd=Decimal("0.75"),
+                cost_note="estimated",
+            ),
+        )
+    )
+    assert totals(report)["api"]["spend_usd"] == 5
+    (note,) = (note for note in report.notes if "between" in note)
+    assert note.startswith("spend: 1 calls sent no tokens")
+    assert "between 0.250000 and 0.750000 USD" in note
+
+
 def test_local_calls_miss_no_cost():
     """A local call has no cost by design; that is not a gap to report, also not beside one that is."""
     local = call(pricing_mode="local", plan_tier="local", cost_note="local")
