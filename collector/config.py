@@ -23,6 +23,7 @@ from collector.config_accounts import (
     check_matches,
     check_plans,
 )
+from collector.config_prices import PriceConfig, check_overlaps
 from collector.config_section import ConfigError, Key, RuleBroken, Section, Text
 from semconv.settings import CONTENT_CLASSES, Keep, Settings
 
@@ -175,6 +176,7 @@ class Config(Section):
     metrics_token: Secret | None = None
     redaction: RedactionConfig = RedactionConfig()
     accounts: tuple[Account, ...] = ()
+    prices: tuple[PriceConfig, ...] = ()
     dimensions: dict[Annotated[str, AfterValidator(values.check_dimension_name)], Dimension] = Field(
         default_factory=dict
     )
@@ -188,6 +190,7 @@ class Config(Section):
         _check_names(self)
         self.redaction.check()
         check_plans(self.accounts)
+        check_overlaps(self.prices)
         check_matches(self.accounts, self.redaction.user_ids)
         _check_analyzers(self)
         return self
@@ -227,6 +230,7 @@ class Config(Section):
             account_rules=account_rules(self.accounts),
             account_plans=account_plans(self.accounts),
             default_plan_tier=self.default_plan_tier,
+            price_overrides=tuple(price.override() for price in self.prices),
             dimensions={name: dimension.attribute for name, dimension in self.dimensions.items()},
         )
 

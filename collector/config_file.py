@@ -21,6 +21,12 @@ class ConfigFileError(ValueError):
     """The file cannot be used. ``str()`` is one sentence that begins with where."""
 
 
+class WrittenFloat(float):
+    """A number with a point, and how it was written: money is read from that."""
+
+    written: str
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """What a config file says. ``lines`` has the 1-based line of every value, by path."""
@@ -79,7 +85,18 @@ class _Builder:
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
         if node.tag == "tag:yaml.org,2002:str" and "${env:" in node.value:
             return self._expand(node.value, path)
-        return self.loader.construct_object(node)
+        return self._scalar(node, path)
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
+        try:
+            value = self.loader.construct_object(node)
+        except ValueError:  # what looks like a date and is none
+            where = self.document.where(path)
+            raise ConfigFileError(f"{where}: there is no such date or number: {node.value}") from None
+        if isinstance(value, float):
+            value = WrittenFloat(value)
+            value.written = node.value
+        return value
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         self._refuse_duplicates(node)
