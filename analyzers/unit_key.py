@@ -36,7 +36,7 @@ def attribute(key: str, alias: str) -> UnitKey:
     """
     # What ends a key of a JSON path or changes it, and the one that stands for all.
     if not key or len(key) > _LONGEST_KEY or not key.isprintable() or key == "*" or '"' in key or "\\" in key:
-        raise BadSetting(f"unit-cost: {key!r} is no key of an attribute")
+        raise BadSetting(f"{key!r} is no key of an attribute")
     values = sql.read("call_attribute.sql").format(
         path=literal(f'$."{key}"'), mark=literal(json.dumps(key, ensure_ascii=False))
     )

@@ -49,13 +49,13 @@ def _one_key(by: object) -> str:
     keys = [by] if isinstance(by, str) else by
     if isinstance(keys, list | tuple) and len(keys) == 1 and isinstance(keys[0], str) and "," not in keys[0]:
         return keys[0].strip()
-    raise BadSetting(f"unit-cost: `by` is one dimension or one attribute, not {by!r}")
+    raise BadSetting(f"`by` is one dimension or one attribute, not {by!r}")
 
 
 def _text(name: str, value: object) -> str:
     if isinstance(value, str):
         return value
-    raise BadSetting(f"unit-cost: `{name}` is KEY or KEY=VALUE, not {value!r}")
+    raise BadSetting(f"`{name}` is KEY or KEY=VALUE, not {value!r}")
 
 
 def _amount(name: str, value: object) -> Decimal | None:
@@ -66,17 +66,17 @@ def _amount(name: str, value: object) -> Decimal | None:
     except InvalidOperation:
         amount = Decimal("NaN")
     if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount < _MOST_USD:
-        raise BadSetting(f"unit-cost: `{name}` is an amount in USD from 0, such as 0.10, not {value!r}")
+        raise BadSetting(f"`{name}` is an amount in USD from 0, such as 0.10, not {value!r}")
     return amount
 
 
 def _count(name: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    raise BadSetting(f"unit-cost: `{name}` is a whole number from 0 (all units), not {value!r}")
+    raise BadSetting(f"`{name}` is a whole number from 0 (all units), not {value!r}")
 
 
 def _yes_or_no(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise BadSetting(f"unit-cost: `{name}` is true or false, not {value!r}")
+    raise BadSetting(f"`{name}` is true or false, not {value!r}")

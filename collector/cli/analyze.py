@@ -22,7 +22,6 @@ from collector.cli.render import write_json, write_table
 from collector.cli.scheduled import open_lake, run_scheduled, scheduled_options
 
 if TYPE_CHECKING:
-    from collector.config import Config
     from collector.store.lake import Lake
 
 EPILOG: Final = """\b

@@ -92,6 +92,33 @@ def test_by_can_be_repeated_and_separated_by_commas(data_dir: Path):
     ]
 
 
+def test_the_settings_of_unit_cost_are_options(data_dir: Path, tmp_path: Path):
+    """Both services with spend cost less than 12.50 and a cent; web's unknown plan is judged apart. Half of the
+    budget of 25 USD and a bit is left: for one more unit of the mean of 6.25, and one more."""
+    options = ("--by", "lead", "--unit-budget", "12.51", "--budget", "25.01", "--top", "1", "--short-ids")
+    (report,) = printed_json(data_dir, "unit-cost", *MARCH, *options)
+    (api,) = (row for row in report["totals"] if row["pricing_mode"] == "api")
+    assert (api["all_under_budget"], api["units"], api["headroom_units"]) == (True, 1, 1)
+    config = tmp_path / "collector.yaml"
+    config.write_text(
+        "analyzers: {unit-cost: {by: lead, unit_budget: 12.51, budget: 25.01, top: 1, short_ids: true}}\n"
+    )
+    (configured,) = printed_json(data_dir, "unit-cost", *MARCH, "--config", str(config))
+    assert configured == report
+
+
+def test_unit_cost_is_a_table_whose_notes_tell_what_a_unit_costs(data_dir: Path):
+    printed = analyze(data_dir, "unit-cost", *MARCH, "--by", "service", "--unit-budget", "1").stdout
+    assert "spend per service, of 2 with a known cost: mean 6.250000 USD" in printed
+    assert "spend: every service within the budget of 1.000000 USD: no" in printed
+    assert [line.split()[0] for line in printed.splitlines() if line.startswith(("web", "TOTAL"))] == [
+        "web",
+        "TOTAL",
+        "web",
+        "TOTAL",
+    ]
+
+
 def test_the_time_zone_is_an_option(data_dir: Path):
     """Noon UTC on the 10th is the 11th in Auckland; its April begins half a day before UTC's."""
     (report,) = printed_json(data_dir, "cost", *MARCH, "--by", "day", "--timezone", "Pacific/Auckland")
@@ -157,6 +184,9 @@ def test_an_empty_window_is_no_failure_and_says_so(data_dir: Path, output: tuple
         (("cost", "--until", "later"), "'later' is not a time"),
         (("cost", "--since", "2026-04-01", "--until", "2026-03-01"), "ends (2026-03-01T00:00:00Z) before"),
         (("cost", "--by", "colour"), "no dimension 'colour'; allowed: agent, billing_account, day"),
+        (("cost", "--top", "3"), "--top: cost has no such setting"),
+        (("unit-cost", "--by", "service,day"), "`by` is one dimension or one attribute"),
+        (("unit-cost", "--unit-budget", "cheap"), "`unit_budget` is an amount in USD from 0, such as 0.10"),
         (("cost", "--json", "--csv"), "--json and --csv exclude each other"),
         (("cost", "--timezone", "Mars/Olympus"), "Mars/Olympus"),
     ],
