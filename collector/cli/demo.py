@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import click
 
 from collector.cli.options import CliError, config_options, json_option, load
-from collector.cli.render import json_text, write_table
+from collector.cli.render import json_text
 from collector.config import ConfigError, default_data_dir
 
 if TYPE_CHECKING:
+    import duckdb
+
+    from analyzers.finding import Report
     from collector.config import Config
     from collector.demo.send import Protocol, Sent
     from collector.demo.session import Session
@@ -104,28 +109,24 @@ def _headers(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
 
 _CALLS: Final = """
     SELECT
-        agent_name AS agent,
+        agent_name,
         provider,
         coalesce(response_model, request_model) AS model,
-        input_tokens AS input,
-        cache_read_tokens AS cache_read,
-        cache_write_tokens AS cache_write,
-        output_tokens AS output,
-        reasoning_tokens AS reasoning,
         pricing_mode,
-        cost_usd AS list_price_usd
+        input_tokens,
+        cache_read_tokens,
+        cache_write_tokens,
+        output_tokens,
+        reasoning_tokens,
+        cost_usd
     FROM calls
     WHERE trace_id = $trace_id
     ORDER BY start_time
 """
+_SESSION: Final = dt.timedelta(hours=1)  # the demo's is minutes long, and ends now
 
 
-class _Calls(NamedTuple):
-    columns: list[str]
-    rows: list[tuple[Any, ...]]
-
-
-def _wait_for_calls(config: Config, session: Session, sent: Sent) -> _Calls | None:
+def _wait_for_calls(config: Config, session: Session, sent: Sent) -> Report | None:
     """The session's calls as the lake has them; None where this data directory does not get them in time."""
     from collector.store.lake import Lake, LakeError
 
@@ -134,17 +135,37 @@ def _wait_for_calls(config: Config, session: Session, sent: Sent) -> _Calls | No
     while time.monotonic() < deadline:
         try:
             with Lake.open(config.data_dir, read_only=True) as lake:
-                found = lake.connection.execute(_CALLS, {"trace_id": sent.trace_id})
-                calls = _Calls([name for name, *_ in found.description or []], found.fetchall())
+                found = lake.connection.execute(_CALLS, {"trace_id": sent.trace_id}).fetchall()
+                if len(found) >= expected:
+                    return _report(lake.connection, found)
         except LakeError:
             return None
-        if len(calls.rows) >= expected:
-            return calls
         time.sleep(_PAUSE_SECONDS)
     return None
 
 
-def _as_dict(session: Session, sent: Sent, target: _Target, calls: _Calls | None) -> dict[str, Any]:
+def _report(connection: duckdb.DuckDBPyConnection, found: list[tuple[Any, ...]]) -> Report:
+    from analyzers import honest
+    from analyzers.finding import Column, Report
+    from analyzers.window import Window
+
+    now = dt.datetime.now(dt.UTC)
+    return Report(
+        columns=(
+            *(Column(name, name, "text") for name in ("agent", "provider", "model")),
+            honest.MODE,
+            *(
+                Column(f"{name}_tokens", name.replace("_", " "), "count")
+                for name in ("input", "cache_read", "cache_write", "output", "reasoning")
+            ),
+            *honest.COLUMNS,
+        ),
+        rows=tuple((*row[:-1], *honest.amounts(row[3], row[-1])) for row in found),
+        notes=honest.undeclared_plans(connection, Window(now - _SESSION, now + _SESSION)),
+    )
+
+
+def _as_dict(session: Session, sent: Sent, target: _Target, calls: Report | None) -> dict[str, Any]:
     return {
         "endpoint": target.endpoint,
         "protocol": target.protocol,
@@ -152,11 +173,12 @@ def _as_dict(session: Session, sent: Sent, target: _Target, calls: _Calls | None
         "session_id": sent.session_id,
         "spans": sent.spans,
         "calls": sum(step.is_call for step in session.steps),
-        "stored_calls": calls and [dict(zip(calls.columns, row, strict=True)) for row in calls.rows],
+        "stored_calls": calls and calls.as_dict()["rows"],
+        "notes": list(calls.notes) if calls else [],
     }
 
 
-def _print(config: Config, session: Session, sent: Sent, target: _Target, calls: _Calls | None) -> None:
+def _print(config: Config, session: Session, sent: Sent, target: _Target, calls: Report | None) -> None:
     made = sum(step.is_call for step in session.steps)
     tokens = (session.total("gen_ai.usage.input_tokens"), session.total("gen_ai.usage.output_tokens"))
     click.echo(
@@ -164,8 +186,11 @@ def _print(config: Config, session: Session, sent: Sent, target: _Target, calls:
         f"{tokens[0]:,} input and {tokens[1]:,} output tokens, session {sent.session_id}"
     )
     if calls:
-        click.echo("\nThe calls as they are stored (list price; it is spend in pricing mode api alone):\n")
-        write_table(calls.columns, calls.rows)
+        click.echo("\nThe calls as they are stored:")
+        from collector.cli.report import print_tables
+
+        print_tables(calls, sys.stdout)
+        click.echo()
     else:
         click.echo(
             f"\nIt was accepted. Its calls are not in {config.data_dir} (yet); --data-dir names another.\n"

@@ -33,6 +33,11 @@ def print_csv(report: Report, stream: TextIO) -> None:
 def print_table(name: str, window: Window, report: Report, stream: TextIO) -> None:
     """Title, a table per kind of money with its total, and the notes. Columns without any figure are left out."""
     click.echo(f"{name}, {window}", file=stream)
+    print_tables(report, stream)
+
+
+def print_tables(report: Report, stream: TextIO) -> None:
+    """Like ``print_table``, without a title."""
     for title, rows, totals in _sections(report):
         if title:
             click.echo(f"\n{title}", file=stream)
