@@ -150,6 +150,7 @@ def _report(connection: duckdb.DuckDBPyConnection, found: list[tuple[Any, ...]])
     from analyzers.window import Window
 
     now = dt.datetime.now(dt.UTC)
+    by_mode = sorted(found, key=lambda row: honest.MODES.index(row[3]))
     return Report(
         columns=(
             *(Column(name, name, "text") for name in ("agent", "provider", "model")),
@@ -160,7 +161,7 @@ def _report(connection: duckdb.DuckDBPyConnection, found: list[tuple[Any, ...]])
             ),
             *honest.COLUMNS,
         ),
-        rows=tuple((*row[:-1], *honest.amounts(row[3], row[-1])) for row in found),
+        rows=tuple((*row[:-1], *honest.amounts(row[3], row[-1])) for row in by_mode),
         notes=honest.undeclared_plans(connection, Window(now - _SESSION, now + _SESSION)),
     )
 

@@ -1,6 +1,9 @@
 -- Views over `calls`: part of the lake's contract, as schema.sql is. Every view adds up to `calls`: calls without a
 -- session, an agent or a unit stand in a row whose key is NULL.
--- cost_usd is the list-price value of all calls; spend_usd is what was billed per use (pricing_mode api) alone.
+-- cost_usd is the list-price value of all calls together, which is nobody's bill; its parts are what may be called so:
+-- spend_usd what was billed per use (pricing_mode api), implied_api_value_usd what calls on a subscription would have
+-- cost through the API (their fee stands in no view), list_price_usd that of calls whose plan nobody declared,
+-- local_cost_usd what the configuration says of local models. No two of them are one sum of money.
 
 CREATE OR REPLACE VIEW lake.sessions AS
 SELECT
@@ -18,6 +21,9 @@ SELECT
     sum(reasoning_tokens)::BIGINT AS reasoning_tokens,
     sum(cost_usd) AS cost_usd,
     sum(cost_usd) FILTER (WHERE pricing_mode = 'api') AS spend_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'subscription') AS implied_api_value_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'unknown') AS list_price_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'local') AS local_cost_usd,
     count(*) FILTER (WHERE cost_usd IS NULL) AS calls_without_cost
 FROM lake.calls
 GROUP BY tenant, session_id;
@@ -38,6 +44,9 @@ SELECT
     sum(reasoning_tokens)::BIGINT AS reasoning_tokens,
     sum(cost_usd) AS cost_usd,
     sum(cost_usd) FILTER (WHERE pricing_mode = 'api') AS spend_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'subscription') AS implied_api_value_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'unknown') AS list_price_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'local') AS local_cost_usd,
     count(*) FILTER (WHERE cost_usd IS NULL) AS calls_without_cost
 FROM lake.calls
 GROUP BY tenant, agent_name;
@@ -63,6 +72,9 @@ SELECT
     sum(reasoning_tokens)::BIGINT AS reasoning_tokens,
     sum(cost_usd) AS cost_usd,
     sum(cost_usd) FILTER (WHERE pricing_mode = 'api') AS spend_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'subscription') AS implied_api_value_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'unknown') AS list_price_usd,
+    sum(cost_usd) FILTER (WHERE pricing_mode = 'local') AS local_cost_usd,
     count(*) FILTER (WHERE cost_usd IS NULL) AS calls_without_cost
 FROM assigned
 GROUP BY tenant, dimension, unit;

@@ -18,8 +18,9 @@ from analyzers import honest, registry
 from analyzers.finding import Report
 from analyzers.window import Window
 from collector.cli.report import print_csv, print_json, print_table
+from collector.store.lake import Lake
 from semconv.settings import AccountPlan, Fee
-from tests.calls_table import call, calls_table
+from tests.calls_table import call, calls_table, lake_with_calls
 
 ROOT = Path(__file__).parents[2]
 MARCH = Window(dt.datetime(2026, 3, 1, tzinfo=dt.UTC), dt.datetime(2026, 4, 1, tzinfo=dt.UTC))
@@ -35,30 +36,32 @@ FACTS = {"account_plans": (AccountPlan("acme", "pro", fee_per_month=Fee(Decimal(
 KINDS = re.compile("spend|implied_api_value|list_price|local_cost|fee|reported")
 
 
-@pytest.fixture(scope="module")
-def calls() -> duckdb.DuckDBPyConnection:
-    """One call of each pricing mode, alike in all else: grouped by anything, they fall into one group."""
-    same = {
+def one_of_each_mode(**further: Any) -> list[dict[str, Any]]:
+    """A call of each pricing mode, alike in all else: grouped by anything, they fall into one group."""
+    same: dict[str, Any] = {
         "billing_account": "acme",
         "session_id": "s",
         "user_id": "u",
         "agent_name": "a",
         "service_name": "web",
     }
-    return calls_table(
-        *(
-            call(
-                pricing_mode=mode,
-                plan_tier=TIERS[mode],
-                cost_usd=amount,
-                cost_low_usd=amount,
-                cost_high_usd=amount,
-                reported_cost_usd=amount,
-                **same,
-            )
-            for mode, amount in AMOUNTS.items()
+    return [
+        call(
+            pricing_mode=mode,
+            plan_tier=TIERS[mode],
+            cost_usd=amount,
+            cost_low_usd=amount,
+            cost_high_usd=amount,
+            reported_cost_usd=amount,
+            **same | further,
         )
-    )
+        for mode, amount in AMOUNTS.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def calls() -> duckdb.DuckDBPyConnection:
+    return calls_table(*one_of_each_mode())
 
 
 def report_of(name: str, calls: duckdb.DuckDBPyConnection) -> Report:
@@ -147,3 +150,13 @@ def test_every_command_that_reads_costs_has_their_names_from_honest() -> None:
     assert "demo.py" in reading
     for name, text in reading.items():
         assert re.search(r"import honest\b", text), name
+
+
+def test_the_views_of_the_lake_have_a_column_for_each_kind_of_money(tmp_path: Path) -> None:
+    """Who sums them in SQL finds the parts; cost_usd alone is the list price of all."""
+    lake = lake_with_calls(tmp_path / "data", *one_of_each_mode(lead="7"), dimensions=("lead",))
+    names = "spend_usd, implied_api_value_usd, list_price_usd, local_cost_usd, cost_usd"
+    with Lake.open(lake, read_only=True) as opened:
+        for view in ("sessions", "agents", "units"):
+            found = opened.connection.execute(f"SELECT {names} FROM {view}").fetchall()
+            assert found == [(*AMOUNTS.values(), Decimal("4321.000015"))], view
