@@ -6,6 +6,7 @@ checked for what they name.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -26,6 +27,13 @@ COMMANDS = ("otlp-collector", "otlp-backfill", "otlp-analyze")
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def yaml_of(heading: str) -> str:
+    """The YAML block of the section under a heading."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", section, re.M | re.S)
+    return str(block)
 
 
 def console() -> list[tuple[str, str]]:
@@ -108,7 +116,7 @@ def test_every_option_in_the_readme_exists() -> None:
 
 
 def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_works(tmp_path: Path) -> None:
-    block, _ = blocks("yaml")
+    block = yaml_of("Configuration")
     config = tmp_path / "collector.yaml"
     config.write_text(block)
     answer = run("otlp-collector", "validate", "--config", config)
@@ -127,12 +135,30 @@ def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_w
 
 def test_the_configuration_of_access_in_the_readme_is_valid(tmp_path: Path) -> None:
     """Its files are not there: what is wrong with the block itself would be said before they are looked for."""
-    _, block = blocks("yaml")
+    block = yaml_of("Access and redaction")
     config = tmp_path / "collector.yaml"
     config.write_text(block)
     effective = load_config(config, environ={"TEAM_B_TOKEN": "a token of team b".replace(" ", "-")})
     assert [token.tenant for token in effective.tokens] == ["a", "b"]
     assert effective.redaction.user_ids == "hash"
+
+
+def test_the_accounts_of_the_readme_are_those_of_its_command(with_demo: Collector, tmp_path: Path) -> None:
+    """Each declared plan that was in force has its row, with its fee, also where no call was made."""
+    config = tmp_path / "collector.yaml"
+    config.write_text(yaml_of("Accounts and plans"))
+    arguments = ("--since", "30d", "--config", config, "--data-dir", with_demo.data_dir, "--json")
+    answer = run("otlp-analyze", "accounts", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    (report,) = json.loads(answer.stdout)
+    plans = {(row["account"], row["plan_tier"], row["pricing_mode"]): row for row in report["rows"]}
+    assert plans["coding", "max_20x", "subscription"]["quota_tokens"] == 500_000_000
+    assert plans["seats", "enterprise", "subscription"]["fee_usd"] > 0
+    assert plans["metered", "enterprise", "api"]["fee_usd"] is None
+    assert plans["lab", "local", "local"]["local_cost_usd"] is None
+    fee = load_config(config, environ={}).accounts[0].fee_per_month
+    assert fee is not None
+    assert (str(fee.amount), str(fee.fx_to_usd)) == ("18.0", "1.0842")
 
 
 def test_every_limit_has_a_row_in_the_readme() -> None:
