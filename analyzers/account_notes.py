@@ -56,10 +56,13 @@ def _without_rate(rows: Sequence[Standing]) -> Iterator[str]:
 def _stored_otherwise(rows: Sequence[Standing], window: Window) -> Iterator[str]:
     for row in rows:
         if row.plan is not None and not row.declared:
+            # The plan stands with the record, how it is billed with the price.
+            same = row.plan_tier == row.plan.plan_tier
+            remedy = honest.price_again(window) if same else honest.read_again(window)
             yield (
                 f"{row.calls} calls of {row.account} are stored with plan {row.plan_tier} ({row.pricing_mode}), the"
                 f" configuration says {row.plan.plan_tier} ({row.plan.pricing_mode}): either their sender says so, or"
-                f" it was declared later; {honest.read_again(window)}"
+                f" it was declared later; {remedy}"
             )
 
 

@@ -176,9 +176,17 @@ def undeclared_plans(connection: duckdb.DuckDBPyConnection, window: Window) -> t
 
 
 def read_again(window: Window) -> str:
-    """How calls that are stored get what was declared after them."""
-    start = f"{naive_utc(window.start):%Y-%m-%dT%H:%MZ}"
-    return f"calls that are stored get what is declared with: otlp-collector renormalize --since {start}"
+    """How calls that are stored get an account or a plan that was declared after them."""
+    return f"calls that are stored get what is declared with: otlp-collector renormalize --since {_since(window)}"
+
+
+def price_again(window: Window) -> str:
+    """How calls that are stored get a way of billing, or a price, that was declared after them."""
+    return f"calls that are stored get what is declared with: otlp-collector reprice --since {_since(window)}"
+
+
+def _since(window: Window) -> str:
+    return f"{naive_utc(window.start):%Y-%m-%dT%H:%MZ}"
 
 
 def _declaration(accounts: list[tuple[str | None, int]]) -> str:

@@ -307,4 +307,4 @@ def _undeclared(subject: Subject, connection: duckdb.DuckDBPyConnection) -> Chec
     notes = honest.undeclared_plans(connection, window)
     if not notes:
         return Check("plans", "ok", f"every account of the last {_UNDECLARED_DAYS} days has a declared plan")
-    return Check("plans", "warn", " ".join(notes), "add that to the configuration")
+    return Check("plans", "warn", "; ".join(notes), "add that to the configuration")

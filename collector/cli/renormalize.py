@@ -47,9 +47,10 @@ def command(
 ) -> None:
     """Read stored records again with this version's dialect tables, and build their calls again.
 
-    What a newer version understands better counts for the past too, as if it had been loaded anew. Text that newer
-    tables know as content leaves the lake; what is not stored cannot come back. Works with or without a running
-    server, in short steps; a second run changes nothing. Exit codes: 0 it ran, 2 it could not run.
+    What a newer version understands better, and the accounts and plans that are configured now, each from its day on,
+    count for the past too, as if it had been loaded anew. Text that newer tables know as content leaves the lake; what
+    is not stored cannot come back. Works with or without a running server, in short steps; a second run changes
+    nothing. Exit codes: 0 it ran, 2 it could not run.
     """
     config = load(config_path, flags)
     window = _window(since, until, config.timezone)

@@ -266,6 +266,20 @@ def test_calls_stored_before_their_plan_was_declared_are_told_with_the_command_t
     assert "otlp-collector renormalize --since 2026-03-01T00:00Z" in note
 
 
+def test_calls_stored_before_a_contract_was_declared_usage_billed_are_told_with_the_command_that_prices_them() -> (
+    None
+):
+    """Their plan is what it was; spend it becomes only with pricing them again."""
+    report = accounts(
+        calls_table(on("enterprise", cost_usd=Decimal(9))),
+        AccountPlan("coding", "enterprise", usage_billed=True),
+    )
+    assert [(row["pricing_mode"], row["calls"]) for row in rows(report)] == [("api", 0), ("subscription", 1)]
+    (note,) = (note for note in report.notes if "stored with plan enterprise (subscription)" in note)
+    assert "the configuration says enterprise (api)" in note
+    assert "otlp-collector reprice --since 2026-03-01T00:00Z" in note
+
+
 QUOTA = AccountPlan("coding", "max_5x", cycle_start_day=10, quota_tokens=1000)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from collector.config_accounts import PlanTier
 from semconv.settings import AccountPlan, AccountRule, Settings
 from tests.renormalize_support import renormalize
 from tests.store_support import SECOND, call, store, traces
@@ -70,3 +71,19 @@ def test_only_the_calls_of_the_time_asked_for_are_read_again(tmp_path: Path) -> 
             ("10", "openai", "unknown", "unknown"),
             ("20", "coding", "max_20x", "subscription"),
         ]
+
+
+def test_the_mode_of_a_plan_is_that_of_its_calls(tmp_path: Path) -> None:
+    """Reports say what a plan without calls would be; the loader says what its calls are."""
+    tiers = get_args(PlanTier)
+    plans = [AccountPlan(tier, tier) for tier in tiers]
+    plans += [AccountPlan(f"{tier}-metered", tier, usage_billed=True) for tier in ("team", "enterprise")]
+    spans = [
+        call(number, number, attributes={"billing_account": plan.account})
+        for number, plan in enumerate(plans, start=1)
+    ]
+    with store(tmp_path / "data", Settings(account_plans=tuple(plans))) as lake:
+        lake.load(traces(*spans))
+        stored = dict(lake.ask("SELECT billing_account, pricing_mode FROM calls"))
+    assert stored == {plan.account: plan.pricing_mode for plan in plans}
+    assert set(stored.values()) == {"api", "subscription", "local"}
