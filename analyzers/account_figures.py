@@ -158,6 +158,7 @@ def _counted(
         "accounts": [one.plan.account for one in periods],
         "numbers": list(range(len(periods))),
         "starts": [naive_utc(one.start) for one in periods],
+        "ends": [naive_utc(one.end) for one in periods],
         "first": naive_utc(min([window.start, *with_quota])),
     }
     return [_Counted(*row) for row in connection.execute(sql.read("accounts.sql"), parameters).fetchall()]

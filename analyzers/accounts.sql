@@ -1,12 +1,13 @@
--- Calls per account, plan, pricing mode and billing cycle. The parameters $accounts, $numbers and $starts are parallel
--- lists: the periods of billing.py, of one account in order of time and without a gap, so that a call's is the last that
--- had begun. $first is the window's start or, where a quota has to be counted, the start of the earliest cycle.
+-- Calls per account, plan, pricing mode and billing cycle. The parameters $accounts, $numbers, $starts and $ends are
+-- parallel lists: the periods of billing.py, of which those of one account do not overlap. $first is the window's start
+-- or, where a quota has to be counted, the start of the earliest cycle.
 WITH
 periods AS (
     SELECT
         unnest($accounts::VARCHAR[]) AS account,
         unnest($numbers::INTEGER[]) AS number,
-        unnest($starts::TIMESTAMP[]) AS starts
+        unnest($starts::TIMESTAMP[]) AS starts,
+        unnest($ends::TIMESTAMP[]) AS ends
 ),
 placed AS (
     SELECT
@@ -17,9 +18,11 @@ placed AS (
         status_code = 'ERROR' AND input_tokens IS NULL AND output_tokens IS NULL AS failed_without_usage,
         input_tokens IS NULL OR (output_tokens IS NULL AND role <> 'embeddings') AS without_usage
     FROM calls
-    ASOF LEFT JOIN periods
+    -- An ASOF JOIN would sort the calls: it takes three times as long.
+    LEFT JOIN periods
       ON periods.account = calls.billing_account
      AND calls.start_time >= periods.starts
+     AND calls.start_time < periods.ends
     WHERE calls.start_time >= $first AND calls.start_time < $end
 )
 SELECT

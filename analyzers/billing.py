@@ -36,7 +36,7 @@ class Period(NamedTuple):
 
 
 def periods(plans: Iterable[AccountPlan], window: Window) -> list[Period]:
-    """Those that touch the window, whole (they may begin before it); of one account in order, without a gap.
+    """Those that touch the window, whole (they may begin before it); those of one account do not overlap.
 
     A plan begins with its day in UTC, as the plan of a call does; a cycle with its day in the window's time zone.
     """
