@@ -206,8 +206,8 @@ def _next_commands(config: Config, sent: Sent) -> Iterator[str]:
     elsewhere = config.data_dir != default_data_dir() and not os.environ.get("SPANLEDGER_DATA_DIR")
     data_dir = f" --data-dir {shlex.quote(str(config.data_dir))}" if elsewhere else ""
     statement = (
-        "SELECT agent_name, count(*) AS calls, sum(output_tokens) AS output, sum(cost_usd) AS list_price_usd "
-        f"FROM calls WHERE session_id = '{sent.session_id}' GROUP BY ALL"
+        "SELECT agent_name, pricing_mode, count(*) AS calls, sum(output_tokens) AS output, "
+        f"sum(cost_usd) AS list_price_usd FROM calls WHERE session_id = '{sent.session_id}' GROUP BY ALL"
     )
     yield f'otlp-collector sql "{statement}"{data_dir}'
     yield f"otlp-analyze cost --by agent,model --since 1h{data_dir}"

@@ -18,7 +18,7 @@ from collector.cli.options import CliError, InputRejectedError, config_options, 
 
 EPILOG: Final = """\b
 Examples:
-  otlp-collector sql "SELECT provider, count(*) AS calls, sum(cost_usd) AS cost FROM calls GROUP BY ALL"
+  otlp-collector sql "SELECT pricing_mode, provider, count(*) AS calls, sum(cost_usd) AS cost FROM calls GROUP BY ALL"
   otlp-collector sql "SELECT * FROM calls WHERE session_id = 'abc'" --csv > calls.csv
   otlp-collector sql - < report.sql
   otlp-collector sql --attach
