@@ -144,8 +144,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, statement: str, window: Window)
 def _calls_sql() -> str:
     keys = (key for key in claiming_keys(tables().every_rule, "stream") if ".N" not in key)
     says_so = (f"lower(spans.attributes ->> {literal(key)}) = 'true'" for key in keys)
+    streaming = " OR ".join(f"coalesce({one}, FALSE)" for one in says_so)
     return sql.read("data_quality.sql").format(
-        streaming=" OR ".join(f"coalesce({one}, FALSE)" for one in says_so),
+        libraries=sql.read("call_libraries.sql").format(streaming=streaming),
         clock_notes=_list(_CLOCK_NOTES),
         left_out=_list(_LEFT_OUT),
     )

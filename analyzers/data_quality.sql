@@ -1,30 +1,13 @@
--- Per service and library, what the calls of a window lack. {streaming} is whether a span says that it streamed.
--- The library of a call is that of the record which is preferred; the log records of a window are far fewer than spans.
+-- Per service and library, what the calls of a window lack. `libraries`: call_libraries.sql, with whether a span says
+-- that it streamed.
 WITH
 window_calls AS (
-    SELECT *, members ->> '$[0].record_hash' AS record_hash
+    SELECT *
     FROM calls
     WHERE start_time >= $start AND start_time < $end
 ),
--- A call may have begun before the record that tells of it.
 libraries AS (
-    SELECT
-        call_id,
-        coalesce(spans.scope_name, log_records.scope_name, window_calls.dialect, '') AS library,
-        coalesce(spans.scope_version, log_records.scope_version, '') AS version,
-        coalesce({streaming}, FALSE) AS streamed
-    FROM window_calls
-    LEFT JOIN spans
-      ON spans.tenant = window_calls.tenant
-     AND spans.trace_id = window_calls.trace_id
-     AND spans.span_id = window_calls.span_id
-     AND spans.start_time >= $start::TIMESTAMP - INTERVAL 1 HOUR
-     AND spans.start_time < $end::TIMESTAMP + INTERVAL 1 HOUR
-    LEFT JOIN log_records
-      ON log_records.tenant = window_calls.tenant
-     AND log_records.record_hash = window_calls.record_hash
-     AND log_records.time >= $start::TIMESTAMP - INTERVAL 1 HOUR
-     AND log_records.time < $end::TIMESTAMP + INTERVAL 1 HOUR
+{libraries}
 ),
 judged AS (
     SELECT
@@ -50,7 +33,8 @@ SELECT
     count(*) FILTER (possible_duplicate) AS possible_duplicates,
     count(*) FILTER (list_has_any(notes, {clock_notes})) AS clock_skew,
     -- Both ends are list prices, whatever the plan: their ratio may be told for all plans together.
-    (sum(coalesce(cost_high_usd, cost_usd)) - sum(coalesce(cost_low_usd, cost_usd))) / nullif(sum(cost_usd), 0)
+    -- An estimate that is no cost has the two ends alone, and is left out.
+    (sum(coalesce(cost_high_usd, cost_usd) - coalesce(cost_low_usd, cost_usd)) FILTER (cost_usd IS NOT NULL)) / nullif(sum(cost_usd), 0)
         AS uncertain_share
 FROM judged
 GROUP BY ALL

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
-from analyzers import sql
+from analyzers import honest, sql
 from analyzers.window import Window, naive_utc
 
 
@@ -39,13 +39,8 @@ def month_of(connection: duckdb.DuckDBPyConnection, window: Window, window_spend
     projected = None
     if spend is not None and window_spend is not None:
         rest = Fraction(_seconds(end - window.end)) / Fraction(_seconds(window.end - window.start))
-        projected = spend + rounded(Fraction(window_spend) * rest)
+        projected = spend + honest.rounded(Fraction(window_spend) * rest)
     return Month(f"{start.astimezone(ZoneInfo(window.timezone)):%B %Y}", spend, without_cost, projected)
-
-
-def rounded(amount: Fraction) -> Decimal:
-    """Half even, to the lake's twelve places."""
-    return Decimal(round(amount * 10**12)).scaleb(-12)
 
 
 def _bounds(window: Window) -> tuple[dt.datetime, dt.datetime]:

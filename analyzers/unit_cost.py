@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from operator import attrgetter
 from typing import Final
 
 import duckdb
 
 from analyzers import honest
+from analyzers.fields import Field, Reader, money
 from analyzers.finding import Column, Report, Row
 from analyzers.month import Month, month_of
 from analyzers.registry import Settings, register
@@ -16,9 +17,6 @@ from analyzers.unit_figures import STATISTICS, Unit, units
 from analyzers.unit_notes import unit_notes
 from analyzers.unit_settings import NAMES, Asked, asked
 from analyzers.window import Window
-
-Reader = Callable[[Unit], object]
-Field = tuple[Column, Reader]
 
 _SHORTEST_ID: Final = 8
 _LLM: Final = honest.columns("llm_{}", "{} of LLM calls")
@@ -85,9 +83,9 @@ def _fields(chosen: Asked, modes: Collection[str]) -> Iterator[Field]:
     yield Column("input_tokens", "input tokens", "count"), attrgetter("input_tokens")
     yield Column("cache_read_tokens", "cache read", "count"), attrgetter("cache_read_tokens")
     yield Column("output_tokens", "output tokens", "count"), attrgetter("output_tokens")
-    yield from _money(honest.COLUMNS, attrgetter("cost_usd"))
-    yield from _money(_LLM, attrgetter("llm_cost_usd"))
-    yield from _money(_EMBEDDINGS, attrgetter("embeddings_cost_usd"))
+    yield from money(honest.COLUMNS, attrgetter("cost_usd"))
+    yield from money(_LLM, attrgetter("llm_cost_usd"))
+    yield from money(_EMBEDDINGS, attrgetter("embeddings_cost_usd"))
     yield Column("calls_without_cost", "calls without cost", "count"), attrgetter("calls_without_cost")
     yield Column("latency_p95_ms", "p95, ms", "milliseconds"), attrgetter("latency_p95_ms")
     yield Column("cache_share", "cache share", "ratio"), attrgetter("cache_share")
@@ -100,16 +98,16 @@ def _fields(chosen: Asked, modes: Collection[str]) -> Iterator[Field]:
     for column in ("units", "successful_units", "incomplete_units"):
         yield Column(column, column.replace("_", " "), "count"), attrgetter(column)
     for at, statistic in enumerate(STATISTICS):
-        yield from _money(honest.per_unit(statistic), _statistic(at), modes)
-    yield from _money(_SUCCESSFUL, attrgetter("per_success_usd"), modes)
+        yield from money(honest.per_unit(statistic), _statistic(at), modes)
+    yield from money(_SUCCESSFUL, attrgetter("per_success_usd"), modes)
 
 
 def _month_fields(chosen: Asked, month: Month | None) -> Iterator[Field]:
     """Only what is paid per use can be projected onto a month's bill, and only as a whole."""
     if month is None:
         return
-    yield from _money(_THIS_MONTH, _of_total(month.spend), {"api"})
-    yield from _money(_PROJECTED, _of_total(month.projected), {"api"})
+    yield from money(_THIS_MONTH, _of_total(month.spend), {"api"})
+    yield from money(_PROJECTED, _of_total(month.projected), {"api"})
     if (budget := chosen.budget) is not None:
         yield (
             Column("headroom_units", "more units this month", "count"),
@@ -123,16 +121,3 @@ def _statistic(at: int) -> Reader:
 
 def _of_total(amount: object) -> Reader:
     return lambda one: amount if one.is_total else None
-
-
-def _money(
-    columns: tuple[Column, ...], read: Reader, modes: Collection[str] = honest.MODES
-) -> Iterator[Field]:
-    """The columns of these modes, each empty in the rows of the others."""
-    for mode, column in zip(honest.MODES, columns, strict=True):
-        if mode in modes:
-            yield column, _in_mode(mode, read)
-
-
-def _in_mode(mode: str, read: Reader) -> Reader:
-    return lambda one: read(one) if one.pricing_mode == mode else None

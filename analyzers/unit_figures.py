@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 import duckdb
 
 from analyzers import honest, sql
-from analyzers.month import rounded
 from analyzers.unit_key import UnitKey
 from analyzers.unit_settings import Asked
 from analyzers.window import Window
@@ -79,7 +78,7 @@ class Unit(NamedTuple):
         if below is None or above is None or not self.units_with_cost:
             return None
         share = Fraction(percent * (self.units_with_cost - 1) % 100, 100)
-        return rounded(Fraction(below) + (Fraction(above) - Fraction(below)) * share)
+        return honest.rounded(Fraction(below) + (Fraction(above) - Fraction(below)) * share)
 
 
 def units(connection: duckdb.DuckDBPyConnection, window: Window, asked: Asked) -> list[Unit]:
@@ -114,4 +113,4 @@ def _says_so(value: str | None) -> str:
 
 
 def _divided(amount: Decimal | None, count: int | None) -> Decimal | None:
-    return rounded(Fraction(amount) / count) if amount is not None and count else None
+    return honest.rounded(Fraction(amount) / count) if amount is not None and count else None
