@@ -12,7 +12,7 @@ import pytest
 from analyzers import registry
 from analyzers.finding import Report
 from analyzers.registry import BadSetting
-from analyzers.window import Window
+from analyzers.window import Window, parse_moment
 from tests.calls_table import call, calls_table
 
 MARCH = Window(dt.datetime(2026, 3, 1, tzinfo=dt.UTC), dt.datetime(2026, 4, 1, tzinfo=dt.UTC))
@@ -279,6 +279,17 @@ def test_undeclared_plans_show_the_line_that_declares_them():
     (note,) = cost(calls_table(call(billing_account=None, **undeclared))).notes[:1]
     assert note.endswith("default_plan_tier: api")
     assert not any("a declared plan" in note for note in cost(calls_table(call())).notes)
+
+
+def test_undeclared_plans_show_the_command_that_gives_them_to_stored_calls():
+    """It begins with the window's start, which the command reads back as that very moment."""
+    zone = "America/St_Johns"
+    window = Window(dt.datetime(2026, 3, 1, 3, 30, tzinfo=dt.UTC), MARCH.end, zone)
+    notes = cost(calls_table(call(pricing_mode="unknown", plan_tier="unknown")), window).notes
+    (told,) = (
+        note.partition("--since ")[2] for note in notes if "otlp-collector renormalize --since" in note
+    )
+    assert parse_moment(told, MARCH.end, zone) == window.start
 
 
 def test_a_sum_that_can_be_read_in_two_ways_names_both_ends():
