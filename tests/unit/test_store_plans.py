@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from collector.config_accounts import PlanTier
+from collector.store.prices import active
+from collector.store.reprice import Repricer
 from semconv.settings import AccountPlan, AccountRule, Settings
-from tests.renormalize_support import renormalize
+from tests.renormalize_support import SINCE, UNTIL, renormalize
 from tests.store_support import SECOND, call, store, traces
 
 DAY = 86_400 * SECOND
@@ -71,6 +74,25 @@ def test_only_the_calls_of_the_time_asked_for_are_read_again(tmp_path: Path) -> 
             ("10", "openai", "unknown", "unknown"),
             ("20", "coding", "max_20x", "subscription"),
         ]
+
+
+def test_a_contract_declared_usage_billed_later_is_billed_so_from_its_day(tmp_path: Path) -> None:
+    """The plan stands with the record, and stays; what its calls' costs are called changes where they are priced."""
+    seats = AccountPlan("openai", "enterprise")
+    metered = replace(seats, since=dt.date(2026, 3, 16), usage_billed=True)
+    data = tmp_path / "data"
+    with store(data, Settings(account_plans=(seats,))) as before:
+        before.load(traces(call(1, 1), call(2, 2, at=10 * DAY)))
+        loaded = before.ask(PLANS)
+    with store(data, Settings(account_plans=(seats, metered))) as declared:
+        repricer = Repricer(declared.lake, declared.settings, active(declared.lake.connection))
+        repricer.reprice(SINCE, UNTIL, lambda _: None)
+        again = declared.ask(PLANS)
+    assert days(again) == [
+        ("10", "openai", "enterprise", "subscription"),
+        ("20", "openai", "enterprise", "api"),
+    ]
+    assert [row[4] for row in again] == [row[4] for row in loaded]
 
 
 def test_the_mode_of_a_plan_is_that_of_its_calls(tmp_path: Path) -> None:
