@@ -91,6 +91,11 @@ def load(path: Path | str | None, overrides: Mapping[str, Any], environ: Mapping
         raise ConfigError(sources.explain(error)) from None
 
 
+def explained(error: ValidationError, document: Document) -> str:
+    """What is wrong with a file that has sections of the configuration, as one line."""
+    return _Sources(document).explain(error)
+
+
 class _Sources:
     """The merged values, and for each where it came from."""
 

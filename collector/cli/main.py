@@ -15,6 +15,8 @@ COMMANDS: Final = {
     "sql": "Ask the lake anything, with SELECT.",
     "doctor": "Say what is wrong and what to do about it.",
     "demo": "Send a small made-up agent session to a collector.",
+    "prices": "Show the prices, or take newer ones.",
+    "reprice": "Work out again what stored calls cost.",
     "renormalize": "Read stored records again with this version's tables.",
     "validate": "Check the configuration.",
     "print-config": "Show the effective configuration.",
@@ -24,7 +26,7 @@ EPILOG: Final = """\b
 Examples:
   otlp-collector serve
   otlp-collector demo
-  otlp-collector sql "SELECT provider, sum(cost_usd) FROM calls GROUP BY ALL"
+  otlp-collector sql "SELECT pricing_mode, provider, sum(cost_usd) FROM calls GROUP BY ALL"
 """
 
 

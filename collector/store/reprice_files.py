@@ -21,6 +21,7 @@ from semconv.sqltext import literal
 _UNIQUE: Final = frozenset({"call_id", "trace_id", "span_id", "members", "response_id", "tool_call_id"})
 # One is written while the next is priced; each holds all columns of its calls.
 _AT_ONCE: Final = 1
+_PARTITIONED_BY: Final = frozenset({"year", "month"})
 _OLD_FILE: Final = "file"
 _POSITION: Final = "position"
 
@@ -57,10 +58,19 @@ class CallFiles:
         """Make them part of the table, in the caller's transaction."""
         while self._writing:
             self._writing.popleft().result()
+        # DuckLake takes a column of that name for the part of the path, and then misses the partition.
+        is_path_clear = _PARTITIONED_BY.isdisjoint(self._columns)
         for path in self._paths:
-            self._connection.execute(
-                f"CALL ducklake_add_data_files('lake', 'calls', {literal(str(path))}, hive_partitioning => true)"
-            )
+            file = literal(str(path))
+            if is_path_clear:
+                self._connection.execute(
+                    f"CALL ducklake_add_data_files('lake', 'calls', {file}, hive_partitioning => true)"
+                )
+            else:
+                self._connection.execute(
+                    f"INSERT INTO lake.calls BY NAME FROM read_parquet({file}, hive_partitioning => false)"
+                )
+                path.unlink()
 
     def discard(self) -> None:
         """Remove what was written."""
