@@ -41,11 +41,3 @@ CREATE OR REPLACE TEMP MACRO models_agree(request_a, response_a, request_b, resp
     OR coalesce(model_family(request_b), model_family(response_b)) IS NULL
     OR coalesce(model_family(request_a) IN (model_family(request_b), model_family(response_b)), FALSE)
     OR coalesce(model_family(response_a) IN (model_family(request_b), model_family(response_b)), FALSE);
-
--- Money is counted in whole 1e-18 USD and rounded once to 1e-12, half to even. Up to 9 dollars that fits 64 bits,
--- whose division is many times faster.
-CREATE OR REPLACE TEMP MACRO pico(price) AS (price * 1000000000000)::BIGINT;
-CREATE OR REPLACE TEMP MACRO half_even_million(n) AS (n + 499999 + (n // 1000000) % 2) // 1000000;
-CREATE OR REPLACE TEMP MACRO usd(n) AS
-    (CASE WHEN n <= 9000000000000000000 THEN half_even_million(n::BIGINT) ELSE half_even_million(n) END)
-    ::DECIMAL(38, 0) * 0.000000000001::DECIMAL(12, 12);

@@ -6,7 +6,7 @@ from semconv.prices.book import PriceBook
 from semconv.prices.price_list import PriceList, installed, read_file
 from semconv.prices.pricer import Pricer
 
-# The closed vocabulary of `calls.cost_note`; prices/costs.sql writes it.
+# The closed vocabulary of `calls.cost_note`; prices/price.sql writes it.
 COST_NOTES: Final = frozenset(
     {
         # cost_usd is NULL
@@ -19,8 +19,11 @@ COST_NOTES: Final = frozenset(
         "no_price",  # the model is known, a price for its tokens is not
         # cost_usd stands, with a doubt; the first of them that applies
         "cache_exceeds_input",  # more cached tokens than input: what is too much is not priced
-        "tier_not_priced",  # a batch or another tier than standard, priced as standard
-        "token_semantics_unknown",  # input may or may not include cache: cost_low_usd and cost_high_usd differ
+        "tier_not_priced",  # a tier without a price of its own, priced as standard; other tiers' prices bracket it
+        "region_not_priced",  # elsewhere it costs something else, and the source does not say what
+        "token_semantics_unknown",  # input may or may not include cache
+        "cache_split_unknown",  # nothing tells how much of the input was read from the cache, which is cheaper
+        "cache_ttl_unknown",  # nothing tells how long what was written to the cache lives there, which has a price
     }
 )
 

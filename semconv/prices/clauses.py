@@ -21,6 +21,26 @@ def matcher(clause: Any, where: str) -> Matcher:
     return _CLAUSES[kind](operand, where)
 
 
+def readable(clause: Mapping[str, Any]) -> str:
+    """A clause that `matcher` took, for people: ``gpt-4o | gpt-4o-2* | /^o[134]/``."""
+    [(kind, operand)] = clause.items()
+    if kind in ("or", "and"):
+        inner = [readable(each) for each in operand]
+        return f" {'|' if kind == 'or' else '&'} ".join(
+            f"({each})" if " " in each else each for each in inner
+        )
+    return _SHOWN[kind].format(operand)
+
+
+_SHOWN: Final = {
+    "starts_with": "{}*",
+    "ends_with": "*{}",
+    "contains": "*{}*",
+    "equals": "{}",
+    "regex": "/{}/",
+}
+
+
 def _starts_with(operand: Any, where: str) -> Matcher:
     text = _text(operand, where)
     return lambda name: name.startswith(text)

@@ -35,12 +35,14 @@ class Finder:
     def __init__(self, providers: tuple[Provider, ...]) -> None:
         self._providers = providers
         self._by_id = {provider.id: provider for provider in providers}
+        self._regional = {
+            (each.id, model.id) for each in providers for model in each.models if model.differs_by_region
+        }
 
     def find(self, provider: str | None, model: str) -> Priced | None:
         """The priced model that a model id means at a provider as we name providers; None where there is none."""
         for reference in references(model):
-            source_id = _PROVIDER_IDS.get(provider, provider) if provider else None
-            if found := self.find_reference(source_id, reference):
+            if found := self.find_reference(source_id(provider), reference):
                 return found
         return None
 
@@ -55,6 +57,18 @@ class Finder:
         if at is None:
             return None
         return self._match(at, model) or self._match_dated(at, model)
+
+    def models_at(self, provider: str | None) -> set[Priced]:
+        """All that a provider of this id can answer; of any where there is none given."""
+        named = self._named(provider) if provider else None
+        if provider and named is None:
+            return set()
+        scope = self._with_fallbacks(named) if named else self._providers
+        return {(each.id, model.id) for each in scope for model in each.models}
+
+    def differs_by_region(self, priced: Priced) -> bool:
+        """Whether the source says that other regions pay another price, and not which."""
+        return priced in self._regional
 
     def _provider(self, name: str | None, model: str) -> Provider | None:
         if name is not None:
@@ -85,6 +99,11 @@ class Finder:
     def _with_fallbacks(self, at: Provider) -> Iterator[Provider]:
         yield at
         yield from (self._by_id[name] for name in at.fallbacks if name in self._by_id)
+
+
+def source_id(provider: str | None) -> str | None:
+    """The source's id of a provider as we name them."""
+    return _PROVIDER_IDS.get(provider, provider) if provider else None
 
 
 def references(model: str) -> Iterable[str]:

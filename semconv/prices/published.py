@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,14 +16,18 @@ from typing import Any, Final
 
 from genai_prices import data_snapshot
 
-from semconv.prices.clauses import Matcher, matcher, unexpected
+from semconv.prices.clauses import Matcher, matcher, readable, unexpected
 
 # One price, or the price of each context tier: (start, price) in order, the first start 0.
 Price = tuple[tuple[int, Decimal], ...]
 Prices = Mapping[str, Price]  # by unit
 
-_PROVIDER_KEYS: Final = ("id", "model_match", "provider_match", "fallback_model_providers")
-_MODEL_KEYS: Final = ("id", "match", "prices", "price_variants")
+_PROVIDER_KEYS: Final = ("id", "price_comments", "model_match", "provider_match", "fallback_model_providers")
+_MODEL_KEYS: Final = ("id", "price_comments", "match", "prices", "price_variants")
+# Where prices of regions differ the source says so in prose only, unless the regions have models of their own, whose
+# ids begin with what they reach (AWS: global.…, regional.…).
+_TELLS_OF_REGIONS: Final = re.compile(r"\bregion", re.IGNORECASE)
+_TELLS_ITS_REACH: Final = ("global.", "regional.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,12 @@ class Variant:
 @dataclass(frozen=True, slots=True)
 class Model:
     """The last of ``prices`` whose condition holds is the model's, else the first; of ``variants`` the first that
-    holds, for each unit apart."""
+    holds, for each unit apart. ``match`` tells people which ids mean it. ``differs_by_region``: it costs something else
+    in some regions, and how much the source does not say."""
 
     id: str
+    match: str
+    differs_by_region: bool
     matches: Matcher
     prices: tuple[tuple[Condition, Prices], ...]
     variants: tuple[Variant, ...]
@@ -117,20 +125,26 @@ def _refuse_repeated(providers: Iterable[Provider]) -> None:
 
 def _provider(raw: dict[str, Any], number: int) -> Provider:
     where = f"provider {_name(raw, f'provider {number}')}"
+    comments = str(raw.get("price_comments"))
     return Provider(
         id=raw["id"],
         matches_model=_optional_matcher(raw, "model_match", where),
         matches_provider=_optional_matcher(raw, "provider_match", where),
         fallbacks=tuple(str(name) for name in _entries(raw, "fallback_model_providers", where)),
-        models=tuple(_model(model, where) for model in raw["models"]),
+        models=tuple(_model(model, where, comments) for model in raw["models"]),
     )
 
 
-def _model(raw: dict[str, Any], where: str) -> Model:
+def _model(raw: dict[str, Any], where: str, provider_comments: str) -> Model:
     where = f"{where}, model {_name(raw, where)}"
+    matches = matcher(raw.get("match"), f"{where}, match")
+    comments = f"{provider_comments} {raw.get('price_comments')}"
     return Model(
         id=raw["id"],
-        matches=matcher(raw.get("match"), f"{where}, match"),
+        match=readable(raw["match"]),
+        differs_by_region=bool(_TELLS_OF_REGIONS.search(comments))
+        and not raw["id"].startswith(_TELLS_ITS_REACH),
+        matches=matches,
         prices=_dated_prices(raw.get("prices"), f"{where}, prices"),
         variants=tuple(
             _variant(variant, f"{where}, price_variants")
@@ -247,6 +261,7 @@ def of_package() -> list[dict[str, Any]]:
     return [
         _without_none(
             id=provider.id,
+            price_comments=provider.price_comments,
             model_match=provider.model_match and _published_clause(provider.model_match),
             provider_match=provider.provider_match and _published_clause(provider.provider_match),
             fallback_model_providers=provider.fallback_model_providers,
@@ -259,6 +274,7 @@ def of_package() -> list[dict[str, Any]]:
 def _published_model(model: Any) -> dict[str, Any]:
     return _without_none(
         id=model.id,
+        price_comments=model.price_comments,
         match=_published_clause(model.match),
         prices=(
             [_published_entry(entry) for entry in model.prices]

@@ -31,12 +31,14 @@ ROWS: Final = pa.schema(
         ("source", pa.string()),
         ("source_version", pa.string()),
         ("data_as_of", pa.date32()),
+        ("model_match", pa.string()),
     ]
 )
 
 STANDARD: Final = "standard"
+GPU_HOUR: Final = "gpu_hour"  # a unit that only overrides have: an hour of a call's duration
 _MIDNIGHT: Final = dt.time(0)
-_SMALLEST: Final = Decimal("1e-12")  # what DECIMAL(38,12) holds
+SMALLEST: Final = Decimal("1e-12")  # what DECIMAL(38,12) holds
 
 Units = Mapping[str, Decimal]  # unit -> USD for one
 
@@ -45,18 +47,23 @@ Units = Mapping[str, Decimal]  # unit -> USD for one
 class Sheet:
     """What a provider's model costs from ``since`` until before ``until`` (UTC dates, None = unbounded), at all hours
     or within a window of the UTC day (``time_to`` None = midnight). ``tiers``: per context tier the count of input
-    tokens strictly above which it holds, 0 = the base, and every unit's price. ``id`` is the lake's price_id.
+    tokens strictly above which it holds, 0 = the base, and every unit's price. ``id`` is the lake's price_id,
+    ``model_match`` tells people which ids mean the model.
     """
 
     id: str
     provider: str
     model: str
+    model_match: str
     variant: str
     since: dt.date | None
     until: dt.date | None
     time_from: dt.time | None
     time_to: dt.time | None
     tiers: tuple[tuple[int, Units], ...]
+
+    def is_on(self, day: dt.date) -> bool:
+        return (self.since or dt.date.min) <= day < (self.until or dt.date.max)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         for tier_start, units in self.tiers:
@@ -65,6 +72,7 @@ class Sheet:
                     "price_id": self.id,
                     "provider": self.provider,
                     "model": self.model,
+                    "model_match": self.model_match,
                     "variant": self.variant,
                     "valid_from": _midnight(self.since),
                     "valid_to": _midnight(self.until),
@@ -77,14 +85,18 @@ class Sheet:
 
 
 def sheets_of(provider: str, model: Model) -> Iterator[Sheet]:
-    """A model's conditions as sheets that cover all time once per variant, in each of which the source's own rules
-    answer the same prices, so that no order of conditions is left to get wrong."""
+    """A model's conditions as sheets in each of which the source's own rules answer the same prices, so that no order
+    of conditions is left to get wrong. The standard ones cover all time; those of a variant what it is priced in."""
     for variant, context in _contexts(model):
         for since, until, days in _ranges(model, context):
             for (time_from, time_to), prices in days:
+                if not prices:
+                    continue
                 name = f"{provider}/{model.id}/{variant}/{_since(since, time_from)}"
                 tiers = tuple(_tiers(prices))
-                yield Sheet(name, provider, model.id, variant, since, until, time_from, time_to, tiers)
+                yield Sheet(
+                    name, provider, model.id, model.match, variant, since, until, time_from, time_to, tiers
+                )
 
 
 def _since(since: dt.date | None, time_from: dt.time | None) -> str:
@@ -119,16 +131,19 @@ def variant_name(context: Context) -> str:
 
 
 def _prices_at(model: Model, context: Context, day: dt.date, time: dt.time) -> Prices:
+    """Nothing where a part of the context has no price of its own."""
     standard = next(
         (prices for condition, prices in reversed(model.prices) if condition.holds(day, time)),
         model.prices[0][1],
     )
-    if not context:
-        return standard
-    own: dict[str, Any] = {}
-    for variant in model.variants:
-        if variant.condition.holds(day, time) and variant.when.items() <= context.items():
-            own = {**variant.prices, **own}
+    matching = [
+        variant
+        for variant in model.variants
+        if variant.prices and variant.condition.holds(day, time) and variant.when.items() <= context.items()
+    ]
+    if not context.keys() <= {key for variant in matching for key in variant.when}:
+        return {}
+    own = {unit: price for variant in reversed(matching) for unit, price in variant.prices.items()}
     return {**standard, **own}
 
 
@@ -158,7 +173,8 @@ def _ranges(model: Model, context: Context) -> Iterator[tuple[dt.date | None, dt
         if not starts or starts[-1][1] != day:
             starts.append((since, day))
     for (since, day), (until, _) in pairwise([*starts, (None, [])]):
-        yield since, until, day
+        if any(prices for _, prices in day):
+            yield since, until, day
 
 
 def _day(model: Model, context: Context, date: dt.date) -> _Day:
@@ -179,7 +195,7 @@ def _tiers(prices: Prices) -> Iterator[tuple[int, Units]]:
             tier_start,
             {
                 unit: [amount for start, amount in price if start <= tier_start][-1].quantize(
-                    _SMALLEST, ROUND_HALF_EVEN
+                    SMALLEST, ROUND_HALF_EVEN
                 )
                 for unit, price in sorted(prices.items())
             },
@@ -193,3 +209,11 @@ def _midnight(date: dt.date | None) -> dt.datetime | None:
 def table(sheets: Iterable[Sheet], **same_in_all: Any) -> pa.Table:
     rows = [{**row, **same_in_all} for sheet in sheets for row in sheet.rows()]
     return pa.Table.from_pylist(rows, schema=ROWS)
+
+
+def by_model(sheets: Iterable[Sheet]) -> dict[tuple[str, str], list[Sheet]]:
+    """By provider and model."""
+    found: dict[tuple[str, str], list[Sheet]] = {}
+    for sheet in sheets:
+        found.setdefault((sheet.provider, sheet.model), []).append(sheet)
+    return found
