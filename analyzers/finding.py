@@ -54,6 +54,11 @@ class Report:
         honest.check_texts(self.notes)
         honest.check_rows(self.columns, (*self.rows, *self.totals), self.notes)
 
+    def has_money(self) -> bool:
+        """Whether any amount stands in it."""
+        at = [position for position, column in enumerate(self.columns) if column.kind in ("usd", "amount")]
+        return any(row[position] is not None for row in (*self.rows, *self.totals) for position in at)
+
     def as_dict(self) -> dict[str, object]:
         """The shape of ``--json`` and of ``runs.result``: rows as objects, column name -> value."""
         return {

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import duckdb
 
 import analyzers
+from analyzers import price_age
 from analyzers.finding import Report
 from analyzers.window import Window
 
@@ -59,9 +60,13 @@ class Analyzer:
                 raise BadSetting(f"analyzer {self.name} has no setting {setting!r}; allowed: {allowed}")
 
     def run(self, connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
-        """Raises BadSetting before anything is read."""
+        """The report, with a note where money in it comes from old prices. Raises BadSetting before anything is
+        read."""
         self.check(settings)
-        return self.function(connection, window, {**settings, **self.bound})
+        report = self.function(connection, window, {**settings, **self.bound})
+        if not report.has_money():
+            return report
+        return replace(report, notes=(*report.notes, *price_age.notes(connection)))
 
 
 def register(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Literal
 
-from analyzers import honest
+from analyzers import honest, price_age
 from analyzers.window import Window
 from collector.cli import facts
 from collector.cli.lake import reading
@@ -36,7 +36,6 @@ Level = Literal["ok", "warn", "fail"]
 _EXTENSION_WHEELS: Final = ("duckdb-extension-ducklake", "duckdb-extension-sqlite-scanner")
 _LITTLE_SPACE_BYTES: Final = 2 << 30
 _NO_SPACE_BYTES: Final = 200 << 20
-_OLD_PRICES_DAYS: Final = 30
 # No system clock that is right is before the day this check was written.
 _EARLIEST_NOW: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _UNDECLARED_DAYS: Final = 30
@@ -274,11 +273,10 @@ def _prices(subject: Subject, lake: facts.LakeFacts) -> Check:
             "they come with the first start of: otlp-collector serve",
         )
     age = prices.age_days(subject.now.date())
-    found = (
-        f"{prices.source} {prices.source_version}, {prices.prices:,} prices, data as of {prices.data_as_of}"
-    )
-    if age is not None and age > _OLD_PRICES_DAYS:
-        return Check("prices", "warn", f"{found}: {age} days old", f"pip install --upgrade {prices.source}")
+    as_of = f"data as of {prices.data_as_of}" if prices.data_as_of else "data of unknown age"
+    found = f"{prices.source} {prices.source_version}, {prices.prices:,} prices, {as_of}"
+    if price_age.note(prices.source, prices.data_as_of, subject.now.date()):
+        return Check("prices", "warn", f"{found}: {age} days old", price_age.advice(prices.source))
     return Check("prices", "ok", found)
 
 

@@ -69,6 +69,8 @@ class LoadTotals(NamedTuple):
 
 
 class PriceSource(NamedTuple):
+    """The active price list."""
+
     source: str
     source_version: str
     data_as_of: dt.date | None
@@ -107,15 +109,24 @@ def today(timezone: str, now: dt.datetime) -> Window:
 def read_lake(connection: duckdb.DuckDBPyConnection, day: Window) -> LakeFacts:
     """What the lake says about ``day`` and about itself."""
     position = query(connection, "position")
-    prices = query(connection, "prices")
+    prices = _prices(connection)
     return LakeFacts(
         today=day,
         modes=_in_order(ModeTotals(*row) for row in query(connection, "today", **day.parameters())),
         loads=LoadTotals(*query(connection, "loads")[0]),
         position=position[0] if position else None,
-        prices=PriceSource(*prices[0]) if prices else None,
+        prices=prices,
         undeclared=honest.undeclared_plans(connection, day),
     )
+
+
+def _prices(connection: duckdb.DuckDBPyConnection) -> PriceSource | None:
+    """None where none is active yet, and in a lake that an older version laid."""
+    try:
+        found = query(connection, "prices")
+    except duckdb.CatalogException:
+        return None
+    return PriceSource(*found[0]) if found else None
 
 
 def _in_order(modes: Iterable[ModeTotals]) -> tuple[ModeTotals, ...]:

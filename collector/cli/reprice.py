@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from analyzers import honest
+from analyzers import honest, price_age
 from analyzers.finding import Column, Report, Row
 from analyzers.window import BadWindow, Window, iso, naive_utc, parse_moment
 from collector.cli.options import CliError, InputRejectedError, config_options, json_option, load
@@ -117,6 +117,9 @@ def command(
         return _price_list(lake, as_of, snapshot, what_if)
 
     price_list, outcome, notes = _run(config, window, choose, what_if, is_dry=is_dry, quiet=as_json)
+    today = dt.datetime.now(dt.UTC).date()
+    if as_of is None and (old := price_age.note(price_list.source, price_list.data_as_of, today)):
+        notes = (*notes, old)
     report = _report(outcome, notes, with_stand_ins=bool(what_if and what_if.models))
     if as_json:
         answer = {

@@ -148,6 +148,8 @@ class _Status:
         return f"{self.quarantined} requests: see otlp-collector doctor" if self.quarantined else "empty"
 
     def _prices(self) -> str:
+        from analyzers import price_age
+
         prices = self.lake.prices
         if prices is None:
             return "none in the lake yet"
@@ -155,7 +157,9 @@ class _Status:
         as_of = (
             f"data as of {prices.data_as_of}, {age} days old" if age is not None else "data of unknown age"
         )
-        return f"{prices.source} {prices.source_version}, {as_of}"
+        old = price_age.note(prices.source, prices.data_as_of, self.now.date())
+        advice = f": {price_age.advice(prices.source)}" if old else ""
+        return f"{prices.source} {prices.source_version}, {as_of}{advice}"
 
     def _local(self, moment: dt.datetime) -> dt.datetime:
         return moment.astimezone(ZoneInfo(self.config.timezone))

@@ -1,6 +1,5 @@
--- The newest price data in the lake.
-SELECT source, source_version, max(data_as_of) AS data_as_of, count(*) AS prices
-FROM prices
-GROUP BY source, source_version
-ORDER BY data_as_of DESC NULLS LAST, source_version DESC
-LIMIT 1
+-- The active price list, and how many prices it has.
+SELECT listed.source, listed.source_version, listed.data_as_of, count(prices.price_id) AS prices
+FROM (FROM price_snapshots ORDER BY activated_at DESC LIMIT 1) AS listed
+LEFT JOIN prices USING (snapshot_id)
+GROUP BY ALL
