@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 import duckdb
 
 from analyzers import sql
+from analyzers.cost_notes import cost_notes
 from analyzers.finding import Column, Finding, Report
 from analyzers.registry import Settings, register
+from analyzers.unknown_models import unknown_models
 from analyzers.window import Window
 from semconv import notes
 from semconv.dialect_rules import claiming_keys
@@ -71,8 +73,7 @@ PROBLEMS: Final = (
         "no price",
         "are of a model without a known price",
         "they have no cost and are in no sum of money",
-        'look at the names with: otlp-collector sql "SELECT DISTINCT provider, request_model, response_model, cost_note'
-        ' FROM calls WHERE cost_usd IS NULL"',
+        "the findings of unknown models below have the nearest names of the price list",
     ),
     Problem(
         "possible_duplicates",
@@ -127,9 +128,14 @@ def data_quality(connection: duckdb.DuckDBPyConnection, window: Window, _setting
     return Report(
         columns=_COLUMNS,
         rows=tuple(tuple(record[column.name] for column in _COLUMNS) for record in records),
-        notes=(*(_sampling(*row) for row in sampled), *([] if records else [f"no calls from {window}"])),
+        notes=(
+            *(_sampling(*row) for row in sampled),
+            *([] if records else [f"no calls from {window}"]),
+            *cost_notes(connection, window),
+        ),
         findings=(
             *(finding for record in records for finding in _lacks(record)),
+            *unknown_models(connection, window),
             *_metrics(connection, window),
         ),
     )

@@ -35,6 +35,7 @@ SELECT
     reported_usd - ours_usd AS difference_usd,
     (reported_usd / nullif(ours_usd, 0))::DOUBLE AS ratio
 FROM grouped
+WHERE calls_with_both + calls_only_reported + calls_only_ours > 0
 -- Where nobody reports, nothing can be compared.
 QUALIFY sum(calls_with_both + calls_only_reported) OVER (PARTITION BY service, library, dialect, model, pricing_mode) > 0
 ORDER BY

@@ -48,7 +48,7 @@ def _per_unit(total: Unit, asked: Asked) -> Iterator[str]:
         yield f"{label} per {name}, of {total.units_with_cost:,} with a known cost: {told}"
     if total.units:
         per_success = (
-            f", {label} for each {_dollars(total.per_success_usd)}"
+            f"; of what all cost, that is {_dollars(total.per_success_usd)} for each"
             if total.per_success_usd is not None
             else ""
         )

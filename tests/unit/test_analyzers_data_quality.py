@@ -11,10 +11,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from analyzers import registry
+from analyzers.cost_notes import EFFECTS
 from analyzers.finding import Report
+from analyzers.unknown_models import nearest, unknown_models
 from analyzers.window import Window
 from collector.store.lake import Lake
+from semconv.prices import COST_NOTES
 from semconv.request import Request
+from tests.calls_table import call as call_row
+from tests.calls_table import calls_table
 from tests.otlp_data import key_values
 from tests.store_support import HOUR, NOON, NOON_NANOS, SECOND, call, store, traces, traces_body
 
@@ -185,3 +190,54 @@ def test_an_empty_window_says_so(tmp_path: Path) -> None:
     found = report(tmp_path / "data")
     assert found.rows == ()
     assert "no calls" in found.notes[0]
+
+
+# --- models without a price, and what else makes a cost unknown
+
+
+def test_unknown_models_are_listed_with_the_nearest_names_and_without_a_price(tmp_path: Path) -> None:
+    """Two calls of a misspelled model and one of a model nobody knows; the first one's provider has the nearest name,
+    and a name of another provider never comes before it."""
+    misspelled = {"gen_ai.request.model": "gpt-4.1-minni", **CACHED}
+    alien = {"gen_ai.request.model": "zzzzqqqq-0", **CACHED}
+    spans = [
+        call(1, 1, attributes=misspelled),
+        call(2, 1, attributes=misspelled, at=MINUTE),
+        call(3, 1, attributes=alien, at=2 * MINUTE),
+    ]
+    found = report(tmp_path / "data", traces(*spans))
+    first, second = (one for one in found.findings if "nearest_names" in one.evidence)
+    assert first.title.startswith("2 calls of gpt-4.1-minni at openai")
+    assert (first.evidence["input_tokens"], first.evidence["output_tokens"]) == (2000, 200)
+    names = first.evidence["nearest_names"]
+    assert isinstance(names, list)
+    assert names[0] == "openai/gpt-4.1-mini"
+    assert (second.evidence["calls"], second.evidence["nearest_names"]) == (1, [])
+    assert any("nearest known names: none" in caveat for caveat in second.caveats)
+    assert any(note.startswith("cost_note unknown_model, 3 calls: ") for note in found.notes)
+
+
+def test_names_of_the_calls_own_provider_come_first() -> None:
+    """`mistral_ai` is `mistral` in the list; a nearer name elsewhere comes after it."""
+    known = [("other", "small-model"), ("mistral", "small-modes"), ("mistral", "unlike")]
+    assert nearest("mistral_ai", "small-model", known) == ["mistral/small-modes", "other/small-model"]
+    assert nearest(None, "SMALL-MODEL", known) == ["other/small-model", "mistral/small-modes"]
+
+
+def test_of_many_unknown_models_those_with_most_calls_are_listed_and_the_rest_is_counted() -> None:
+    rows = [call_row(request_model=f"m{n}", cost_note="unknown_model") for n in range(23)]
+    extra = call_row(request_model="m22", cost_note="unknown_model")
+    connection = calls_table(*rows, extra)
+    found = list(unknown_models(connection, Window(NOON - dt.timedelta(days=1), NOON + dt.timedelta(days=1))))
+    assert len(found) == 21
+    assert found[0].evidence["model"] == "m22"
+    assert found[-1].evidence == {"calls": 3, "models": 3}
+
+
+def test_every_cost_note_says_what_it_does_to_the_cost(tmp_path: Path) -> None:
+    """Failed calls are told apart from those that only do not tell."""
+    assert set(EFFECTS) == COST_NOTES
+    silent = Request("traces", "protobuf", failed(traces_body([asked(1, 1, "s")])), NOON_NANOS + HOUR)
+    found = report(tmp_path / "data", silent, traces(asked(2, 1, "s")))
+    [note] = (note for note in found.notes if note.startswith("cost_note no_usage"))
+    assert note.startswith("cost_note no_usage, 2 calls, of which 1 failed: they report no tokens")
