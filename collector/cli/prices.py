@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collector.config import Config
     from semconv.prices import PriceBook, PriceList
     from semconv.prices.sheets import Sheet
+    from semconv.settings import PriceOverride
 
 EPILOG: Final = """\b
 Examples:
@@ -298,18 +299,13 @@ def _overrides(
     book: PriceBook, provider: str | None, model: str, day: dt.date | None
 ) -> list[dict[str, Any]]:
     """Those that can hold for calls of the model, of whichever account."""
-    from semconv.prices.finder import source_id
-
     priced = book.listed(provider, model, None)
     found = []
     for override in book.overrides:
         given = override.given
-        of_provider = provider
-        if provider is None and priced and source_id(given.provider) == priced[0]:
-            of_provider = given.provider
-        if override in book.overrides_for(of_provider, model, None, given.billing_account) and (
-            day is None or override.since <= day < override.until
-        ):
+        of_provider = given.provider if provider is None and _can_be_meant(given, priced) else provider
+        is_on = day is None or override.since <= day < override.until
+        if is_on and override in book.overrides_for(of_provider, model, None, given.billing_account):
             found.append(
                 {
                     "name": given.name,
@@ -325,7 +321,18 @@ def _overrides(
     return found
 
 
-def _price(given: Any) -> str:
+def _can_be_meant(given: PriceOverride, priced: tuple[str, str] | None) -> bool:
+    """Whether the provider of a price is one that a model named alone can be of."""
+    from semconv.prices.finder import source_id
+
+    return (
+        source_id(given.provider) == priced[0]
+        if priced
+        else given.model is not None and given.discount is None
+    )
+
+
+def _price(given: PriceOverride) -> str:
     if given.prices is not None:
         return ", ".join(f"{unit} {_plain(price)} USD" for unit, price in given.prices.items())
     if given.discount is not None:

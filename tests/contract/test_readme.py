@@ -106,8 +106,9 @@ def test_every_option_in_the_readme_exists() -> None:
         for words in [(name,) for name in COMMANDS[1:]]
         + [
             (COMMANDS[0], name)
-            for name in ("serve", "demo", "status", "sql", "doctor", "renormalize", "validate")
+            for name in ("serve", "demo", "status", "sql", "doctor", "reprice", "renormalize", "validate")
         ]
+        + [(COMMANDS[0], "prices", name) for name in ("update", "show", "list")]
     )
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert options
@@ -141,6 +142,17 @@ def test_the_configuration_of_access_in_the_readme_is_valid(tmp_path: Path) -> N
     effective = load_config(config, environ={"TEAM_B_TOKEN": "a token of team b".replace(" ", "-")})
     assert [token.tenant for token in effective.tokens] == ["a", "b"]
     assert effective.redaction.user_ids == "hash"
+
+
+def test_the_prices_of_the_readme_are_valid_and_apply(tmp_path: Path) -> None:
+    """The machine's hour is shared by four calls: 2.50 / 4 = 0.625 USD."""
+    config = tmp_path / "collector.yaml"
+    config.write_text(yaml_of("Prices"))
+    told = run(
+        "otlp-collector", "prices", "show", "llama3.2:3b", "--config", config, "--data-dir", tmp_path / "none"
+    )
+    assert (told.returncode, "0.625 USD for an hour of a call" in told.stdout) == (0, True)
+    assert len(load_config(config, environ={}).prices) == 4
 
 
 def test_the_accounts_of_the_readme_are_those_of_its_command(with_demo: Collector, tmp_path: Path) -> None:
