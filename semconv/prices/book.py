@@ -94,9 +94,17 @@ class PriceBook:
         names = {name.lower() for name in (*sent, *(priced or ())[1:])}
         return [override for override in self.overrides if override.is_for(provider, names, billing_account)]
 
-    def periods(self, priced: Priced | None, overrides: list[Override], variant: str) -> Iterator[Period]:
-        """What a variant of a model costs over time; gaps where it has no price."""
+    def sheets(self, provider: str | None, priced: Priced | None) -> list[Sheet]:
+        """A listed model's prices at a provider: who resells another's model has none of its variants."""
         listed = self._listed.get(priced, []) if priced else []
+        if priced is None or self.price_list.finder.is_own(provider, priced):
+            return listed
+        return [sheet for sheet in listed if sheet.variant == STANDARD]
+
+    def periods(
+        self, listed: list[Sheet], priced: Priced | None, overrides: list[Override], variant: str
+    ) -> Iterator[Period]:
+        """What a variant of a model costs over time; gaps where it has no price."""
         edges = {dt.date.min, dt.date.max}
         for sheet in listed:
             edges |= {sheet.since or dt.date.min, sheet.until or dt.date.max}
@@ -112,11 +120,16 @@ class PriceBook:
                     break
 
     def rate_rows(
-        self, priced: Priced | None, overrides: list[Override], variant: str, numbers: tuple[int, int, int]
+        self,
+        listed: list[Sheet],
+        priced: Priced | None,
+        overrides: list[Override],
+        variant: str,
+        numbers: tuple[int, int, int],
     ) -> Iterator[dict[str, Any]]:
         """The rows of `price_rates`: under the first number what the variant costs; under the others, where it has no
         price of its own and other variants of the model have, the least and the greatest of all of theirs."""
-        for period in self.periods(priced, overrides, variant):
+        for period in self.periods(listed, priced, overrides, variant):
             dates = (period.since, period.until)
             for sheet in period.sheets:
                 yield from rates.rate_rows(

@@ -66,6 +66,11 @@ class Finder:
         scope = self._with_fallbacks(named) if named else self._providers
         return {(each.id, model.id) for each in scope for model in each.models}
 
+    def is_own(self, provider: str | None, priced: Priced) -> bool:
+        """Whether the provider does not resell another's model; of those the source has no variants."""
+        named = self._named(source_id(provider) or "")
+        return named is None or named.id == priced[0]
+
     def differs_by_region(self, priced: Priced) -> bool:
         """Whether the source says that other regions pay another price, and not which."""
         return priced in self._regional

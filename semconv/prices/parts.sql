@@ -2,8 +2,20 @@
 rated AS (
     SELECT
         readings.*,
-        rates.* EXCLUDE (sheet, valid_from, valid_to, time_from, time_to, over_tokens, upto_tokens)
+        rates.* EXCLUDE (sheet, valid_from, valid_to, time_from, time_to, over_tokens, upto_tokens),
+        -- Nobody is paid for a local model, unless the configuration says what it costs.
+        rates.price_id IS NOT NULL AND (rates.is_override OR readings.plan_tier IS DISTINCT FROM 'local')
+        AND CASE
+            -- What costs nothing by the token needs no counts, but a call that was made.
+            WHEN rates.input_rate IS NULL AND rates.output_rate IS NULL
+                THEN coalesce(rates.request_rate, rates.hour_rate * readings.duration_ns::HUGEINT) IS NOT NULL
+                AND (readings.status_code <> 'ERROR' OR coalesce(readings.input, readings.output_tokens) IS NOT NULL)
+            -- Embeddings have no output; nor does anything that is priced by its input alone.
+            ELSE rates.input_rate IS NOT NULL AND readings.input IS NOT NULL
+                AND (readings.output_tokens IS NOT NULL OR readings.role = 'embeddings' OR rates.output_rate IS NULL)
+        END AS is_priced
     FROM readings
+    -- Only comparisons stand here: with anything else the join would be none by hashes.
     LEFT JOIN {rates} AS rates
       ON rates.sheet = readings.sheet
      AND readings.start_time >= rates.valid_from
@@ -12,17 +24,6 @@ rated AS (
      AND readings.start_time::TIME < rates.time_to
      AND coalesce(readings.input, 0) > rates.over_tokens
      AND coalesce(readings.input, 0) <= rates.upto_tokens
-     -- Nobody is paid for a local model, unless the configuration says what it costs.
-     AND (rates.is_override OR readings.plan_tier IS DISTINCT FROM 'local')
-     AND CASE
-         -- What costs nothing by the token needs no counts, but a call that was made.
-         WHEN rates.input_rate IS NULL AND rates.output_rate IS NULL
-             THEN (rates.request_rate IS NOT NULL OR rates.hour_rate IS NOT NULL AND readings.duration_ns IS NOT NULL)
-             AND (readings.input IS NOT NULL OR readings.output_tokens IS NOT NULL OR readings.status_code <> 'ERROR')
-         -- Embeddings have no output; nor does anything that is priced by its input alone.
-         ELSE rates.input_rate IS NOT NULL AND readings.input IS NOT NULL
-             AND (readings.output_tokens IS NOT NULL OR readings.role = 'embeddings' OR rates.output_rate IS NULL)
-     END
 ),
 -- Each token falls into one class. What a sender counts twice or too high is cut, so that no class is negative.
 cached AS (
@@ -79,34 +80,37 @@ classed AS (
 parts AS (
     SELECT
         *,
-        pico(text_input * input_rate + image_input * coalesce(image_input_rate, 0)) AS input_part,
         CASE
-            WHEN input_rate IS NOT NULL
+            WHEN is_priced THEN pico(text_input * input_rate + image_input * coalesce(image_input_rate, 0))
+        END AS input_part,
+        CASE
+            WHEN is_priced AND input_rate IS NOT NULL
                 THEN pico((output_tokens - audio_output - reasoning) * coalesce(output_rate, 0))
         END AS output_part,
         CASE
-            WHEN cache_read_tokens IS NOT NULL
+            WHEN is_priced AND cache_read_tokens IS NOT NULL
                 THEN pico(
                     (read - audio_read - image_read) * cache_read_rate
                     + audio_read * coalesce(cached_audio_rate, 0) + image_read * coalesce(cached_image_rate, 0)
                 )
         END AS cache_read_part,
         CASE
-            WHEN cache_write_tokens IS NOT NULL
+            WHEN is_priced AND cache_write_tokens IS NOT NULL
                 THEN pico(
                     written_other * cache_write_rate + written_5m * cache_write_5m_rate + written_1h * cache_write_1h_rate
                 )
         END AS cache_write_part,
-        CASE WHEN reasoning_tokens IS NOT NULL THEN pico(reasoning * reasoning_rate) END AS reasoning_part,
+        CASE WHEN is_priced AND reasoning_tokens IS NOT NULL THEN pico(reasoning * reasoning_rate) END AS reasoning_part,
         CASE
-            WHEN audio_input_rate IS NOT NULL AND audio_input_tokens IS NOT NULL
-            OR audio_output_rate IS NOT NULL AND audio_output_tokens IS NOT NULL
+            WHEN is_priced
+            AND coalesce(audio_input_rate + audio_input_tokens, audio_output_rate + audio_output_tokens) IS NOT NULL
                 THEN pico(
                     audio_input * coalesce(audio_input_rate, 0)
                     + coalesce(audio_output, 0) * coalesce(audio_output_rate, 0)
                 )
         END AS audio_part,
         CASE
+            WHEN NOT is_priced THEN NULL
             WHEN hour_rate IS NOT NULL THEN half_even(duration_ns::HUGEINT * hour_rate, {hour})::BIGINT
             ELSE pico(request_rate * 1000)
         END AS request_part,
@@ -119,7 +123,7 @@ totals AS (
     SELECT
         *,
         CASE
-            WHEN price_id IS NOT NULL
+            WHEN is_priced
                 THEN coalesce(input_part, 0) + coalesce(output_part, 0) + coalesce(cache_read_part, 0)
                 + coalesce(cache_write_part, 0) + coalesce(reasoning_part, 0) + coalesce(audio_part, 0)
                 + coalesce(request_part, 0)

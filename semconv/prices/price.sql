@@ -41,10 +41,10 @@ SELECT
     usd(reasoning_part) AS cost_reasoning_usd,
     usd(audio_part) AS cost_audio_usd,
     usd(request_part) AS cost_request_usd,
-    price_id,
+    CASE WHEN is_priced THEN price_id END AS price_id,
     -- The notes.
     CASE
-        WHEN price_id IS NOT NULL THEN CASE
+        WHEN is_priced THEN CASE
             WHEN cached_tokens(cache_read_tokens, cache_write_tokens) > input THEN 'cache_exceeds_input'
             WHEN is_other_tier THEN 'tier_not_priced'
             WHEN is_regional AND NOT is_override THEN 'region_not_priced'

@@ -12,6 +12,7 @@ import pyarrow as pa
 from semconv.prices import rates
 from semconv.prices.book import PriceBook
 from semconv.prices.finder import Priced
+from semconv.prices.sheets import STANDARD
 from semconv.sqltext import sql_text
 
 # What a call is priced by, besides its counts and its time.
@@ -155,10 +156,12 @@ class Pricer:
         provider, response_model, request_model, billing_account, variant, region = name
         priced = self._book.listed(provider, response_model, request_model)
         overrides = self._book.overrides_for(provider, response_model, request_model, billing_account)
-        key = (priced, tuple(map(id, overrides)), variant)
+        listed = self._book.sheets(provider, priced)
+        key = (priced, len(listed), tuple(map(id, overrides)), variant)
         if key not in self._sheets:
             first = 3 * len(self._sheets)
-            rows = list(self._book.rate_rows(priced, overrides, variant or "", (first, first + 1, first + 2)))
+            numbers = (first, first + 1, first + 2)
+            rows = list(self._book.rate_rows(listed, priced, overrides, variant or STANDARD, numbers))
             rated += rows
             self._sheets[key] = (first, any(row["sheet"] > first for row in rows))
         sheet, has_bounds = self._sheets[key]

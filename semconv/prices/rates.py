@@ -118,10 +118,14 @@ def _rows(
 
 
 def _rates(units: Units) -> Rates:
-    return {
+    found = {
         name: next((_pico(units[unit]) for unit in choices if unit in units), None)
         for name, choices in _RATES.items()
     }
+    if "cache_read_mtok" not in units:  # then what was cached costs what it costs uncached
+        found["cached_audio_rate"] = found["audio_input_rate"]
+        found["cached_image_rate"] = found["image_input_rate"]
+    return found
 
 
 def _extremes(alternatives: list[Rates], extreme: Callable[[Iterable[int]], int]) -> Rates:

@@ -151,7 +151,7 @@ def test_costs_agree_with_the_sources_own_calculation() -> None:
 
     Every part is rounded once to 1e-12 USD, so a sum of parts may differ from the exact total by that much each.
     """
-    rows = random_calls(4000)
+    rows = random_calls(800)
     ours = {call["span_id"]: call for call in build(*rows)}
     disagreements: Counter[str] = Counter()
     compared = 0
@@ -164,7 +164,7 @@ def test_costs_agree_with_the_sources_own_calculation() -> None:
         if call["cost_usd"] is None or abs(call["cost_usd"] - theirs) > Decimal("4e-12"):
             disagreements[f"{row['provider']}/{row['request_model']}: {theirs}, ours {call['cost_usd']}"] += 1
     assert +disagreements == Counter()
-    assert compared > 3000
+    assert compared > 600
 
 
 @pytest.mark.parametrize(
