@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import click
 
+from tests.bench import repricing
 from tests.bench.report import print_report
 from tests.bench.rounds import Client, StoredSpans
 from tests.bench.sender import http_sender
@@ -51,6 +52,8 @@ def main(rounds: int, requests: int, json_file: Path | None) -> None:
         _measure_server(Path(directory) / "server", Client(requests), rounds, results)
         say("CPU time by stage ...")
         results["stages"] = microseconds_by_stage(rounds, Path(directory) / "stages")
+        say("repricing ...")
+        results["repricing"] = repricing.measure(Path(directory) / "repricing")
     results["seconds"] = time.monotonic() - started
     results["stages"] = _with_receivers(results)
     print_report(results)

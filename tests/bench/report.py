@@ -52,7 +52,17 @@ def _rest(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("OK to queryable at light load, maximum", f"{waited['maximum']:.2f} s", "3 s"),
         ("acknowledged, not stored in time", f"{results['spans_missing']:,.0f}", "0"),
         ("requests refused", f"{results['requests_refused']:,.0f}", "0"),
+        *_repricing(results["repricing"]),
         ("this took", f"{results['seconds']:.0f} s", "300 s"),
+    ]
+
+
+def _repricing(figures: dict[str, float]) -> list[tuple[str, str, str]]:
+    calls = f"{figures['calls_changed']:,.0f} calls"
+    return [
+        (f"reprice {calls}, the command", f"{figures['seconds']:.1f} s", ""),
+        (f"reprice {calls}, its work", f"{figures['seconds_of_work']:.1f} s", "5 s"),
+        (f"reprice {calls}, peak memory", _mebibytes(figures["peak_memory_bytes"]), "1,024 MiB"),
     ]
 
 
