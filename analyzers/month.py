@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -41,6 +42,13 @@ def month_of(connection: duckdb.DuckDBPyConnection, window: Window, window_spend
         rest = Fraction(_seconds(end - window.end)) / Fraction(_seconds(window.end - window.start))
         projected = spend + honest.rounded(Fraction(window_spend) * rest)
     return Month(f"{start.astimezone(ZoneInfo(window.timezone)):%B %Y}", spend, without_cost, projected)
+
+
+def until(window: Window, now: object) -> Window:
+    """The part of a window that is over ``now``, an aware time or None: what is to come was not silent."""
+    if isinstance(now, dt.datetime) and window.start < now < window.end:
+        return replace(window, end=now)
+    return window
 
 
 def _bounds(window: Window) -> tuple[dt.datetime, dt.datetime]:

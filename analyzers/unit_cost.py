@@ -11,7 +11,7 @@ import duckdb
 from analyzers import honest
 from analyzers.fields import Field, Reader, money
 from analyzers.finding import Column, Report, Row
-from analyzers.month import Month, month_of
+from analyzers.month import Month, month_of, until
 from analyzers.registry import Settings, register
 from analyzers.unit_figures import STATISTICS, Unit, units
 from analyzers.unit_notes import unit_notes
@@ -30,6 +30,7 @@ _PROJECTED: Final = honest.columns("projected_{}_this_month", "{} of this month 
     "unit-cost",
     help="what a user, session, agent, job, lead or any other unit costs, and how many more a budget allows",
     settings=NAMES,
+    needs=("now",),
 )
 def unit_cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
     """One row per unit and pricing mode, the dearest first; one total per pricing mode with what a unit costs there.
@@ -40,13 +41,15 @@ def unit_cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: S
     succeeded where a call has that value (KEY alone: any but false); without it, where every failed call was followed
     by a success of the same agent. ``short_ids``: cut units to what tells them apart. Raises BadSetting.
 
-    A unit with calls in several pricing modes has a row in each. Statistics are of the units with any known cost.
+    A unit with calls in several pricing modes has a row in each. Statistics are of the units with any known cost,
+    latencies of successful calls. ``now`` is the clock's time, for windows that end later.
     """
     chosen = asked(connection, settings)
     found = units(connection, window, chosen)
     totals = [one for one in found if one.is_total]
+    over = until(window, settings.get("now"))
     month = next(
-        (month_of(connection, window, one.cost_usd) for one in totals if one.pricing_mode == "api"), None
+        (month_of(connection, over, one.cost_usd) for one in totals if one.pricing_mode == "api"), None
     )
     fields = [*_fields(chosen, {one.pricing_mode for one in totals}), *_month_fields(chosen, month)]
     return Report(

@@ -13,7 +13,7 @@ from analyzers.unit_figures import STATISTICS, Unit
 from analyzers.unit_settings import Asked
 from analyzers.window import Window
 
-_VERDICTS = {True: "yes", False: "no", None: "unknown, calls without a known cost may be dear"}
+_VERDICTS = {True: "yes", False: "no", None: "unknown, as some costs are"}
 
 
 def unit_notes(

@@ -75,10 +75,11 @@ def main(
     if rest["scheduled"] is not None:
         run_scheduled(config, rest["scheduled"], rest["slot"], rest["options"], rest["trigger"])
         return
-    analyzers = [entry.bind(config.analyzer_facts()) for entry in _find(names)]
+    now = dt.datetime.now(dt.UTC)
+    analyzers = [entry.bind({**config.analyzer_facts(), "now": now}) for entry in _find(names)]
     if as_csv and len(analyzers) != 1:
         raise CliError("--csv prints one analyzer: name it")
-    window = _window(rest["since"], rest["until"], config.timezone)
+    window = _window(rest["since"], rest["until"], now, config.timezone)
     settings = settings_of(analyzers, config.analyzers, rest)
     limit = config.sql.time_limit_seconds
     with open_lake(config) as lake:
@@ -104,9 +105,9 @@ def _find(names: Sequence[str]) -> list[Analyzer]:
         raise CliError(str(error)) from None
 
 
-def _window(since: str, until: str | None, timezone: str) -> Window:
+def _window(since: str, until: str | None, now: dt.datetime, timezone: str) -> Window:
     try:
-        return parse_window(since, until, dt.datetime.now(dt.UTC), timezone)
+        return parse_window(since, until, now, timezone)
     except BadWindow as error:
         raise CliError(str(error)) from None
 

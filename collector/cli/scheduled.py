@@ -43,7 +43,7 @@ def scheduled_options(command: Command) -> Command:
 def run_scheduled(config: Config, name: str, slot: str | None, options: str, trigger: runs.Trigger) -> None:
     """Run and record. Raises CliError (exit code 2) where the run gave no result or could not be recorded."""
     try:
-        analyzer = registry.get(name).bind(config.analyzer_facts())
+        analyzer = registry.get(name).bind({**config.analyzer_facts(), "now": dt.datetime.now(dt.UTC)})
     except registry.UnknownAnalyzer as error:
         raise CliError(str(error)) from None
     occasion = runs.Occasion(trigger, _slot(slot))

@@ -129,6 +129,9 @@ def test_an_attribute_tells_what_a_configured_dimension_of_it_tells(seed: int) -
     store = store_of(*(row for number in range(40) for row in random_trace(dice, f"t{number}")))
     oracle = dict(store.connection.execute("SELECT job, count(*) FROM calls GROUP BY ALL").fetchall())
     assert calls_by(store) == oracle
+    sums = dict(store.connection.execute("SELECT job, sum(cost_usd) FROM calls GROUP BY ALL").fetchall())
+    told = unit_cost(store, by=KEY).as_dict()["rows"]
+    assert {row[KEY]: row["list_price_usd"] for row in told} == sums
     assert len(oracle) > 2
 
 

@@ -249,6 +249,16 @@ def test_headroom_is_what_the_months_budget_leaves_in_units_of_the_windows_mean(
     assert "projected_implied_api_value_this_month_usd" not in found
 
 
+@pytest.mark.parametrize("days", [31, 10])
+def test_what_is_to_come_was_not_silent(days: int) -> None:
+    """10 USD were spent until the end of the 10th: 31 at March's end, whether all of March is asked for or what is
+    over of it."""
+    analyzer = registry.get("unit-cost").bind({"now": dt.datetime(2026, 3, 11, tzinfo=dt.UTC)})
+    window = Window(MARCH.start, MARCH.start + dt.timedelta(days=days))
+    report = analyzer.run(calls_table(dear("ann", "10")), window, {"by": "user"})
+    assert total(report)["projected_spend_this_month_usd"] == 31
+
+
 def test_a_spent_budget_leaves_nothing() -> None:
     assert total(unit_cost(calls_table(dear("ann", "5")), by="user", budget=4))["headroom_units"] == 0
 
