@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -59,12 +60,18 @@ def call(**given: Any) -> Row:
     return row | given
 
 
+@cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"threads": 1})
+    macros.install(connection, Settings())
+    return connection
+
+
 def price(
     calls: list[Row], *, overrides: Iterable[PriceOverride] = (), price_list: PriceList | None = None
 ) -> list[Row]:
     """The rows of call_costs, in the order of ``calls``."""
-    connection = duckdb.connect(config={"threads": 1})
-    macros.install(connection, Settings())
+    connection = _connection()
     numbered = [row | {"node": number} for number, row in enumerate(calls)]
     connection.register("calls", pa.Table.from_pylist(numbered, schema=_CALLS))
     Pricer(connection, PriceBook(price_list or installed(), overrides)).price("calls")
