@@ -4,14 +4,16 @@ experiment that writes nothing.
 All of it is one transaction under the writer lock, so that no reader sees some calls at old prices and some at new
 ones, and a kill in the middle leaves the lake as it was. What costs time is not the pricing but writing wide rows
 again: an UPDATE, or a DELETE and an INSERT, of a million calls takes 12 to 18 s of CPU; the same rows taken out of
-their Parquet files by pyarrow, with new costs, and registered as new files take 4. Loading waits meanwhile; what is
+their Parquet files by pyarrow, with new costs, and registered as new files take 6. Loading waits meanwhile; what is
 received rests in the spool.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -58,6 +60,8 @@ COSTS: Final = (
     *("cost_request_usd", "price_id", "cost_note"),
 )
 _DIFFERS: Final = " OR ".join(f"cost.{name} IS DISTINCT FROM call.stored_{name}" for name in COSTS)
+_STAND_INS: Final = ["provider", "response_model", "request_model", "as_provider", "model"]
+_STOOD_IN: Final = {"provider": "as_provider", "response_model": "model", "request_model": "model"}
 Progress = Callable[[int], None]
 # Model, what it was priced as in an experiment, pricing mode.
 Key = tuple[str | None, str | None, str]
@@ -143,13 +147,14 @@ class Repricer:
     def compare(self, start: dt.datetime, end: dt.datetime, progress: Progress) -> Outcome:
         """What the calls from `start` to before `end`, naive UTC, would cost; nothing is written."""
         outcome = Outcome()
-        self._connection.begin()  # one state of the lake, however long it takes
-        try:
-            for step in self._steps(start, end):
-                self._price(step, outcome)
-                progress(outcome.calls)
-        finally:
-            self._connection.rollback()
+        with CallFiles(self._lake) as files:
+            self._connection.begin()  # one state of the lake, however long it takes
+            try:
+                for _, stored in self._read(start, end, files, (*_PRICED_BY, *COSTS)):
+                    self._price(stored, outcome)
+                    progress(outcome.calls)
+            finally:
+                self._connection.rollback()
         return outcome
 
     def reprice(self, start: dt.datetime, end: dt.datetime, progress: Progress) -> Outcome:
@@ -173,15 +178,32 @@ class Repricer:
 
     def _replace(self, start: dt.datetime, end: dt.datetime, files: CallFiles, progress: Progress) -> Outcome:
         outcome, replaced = Outcome(), []
-        for step in self._steps(start, end):
-            if self._price(step, outcome):
+        for step, stored in self._read(start, end, files, None):
+            if self._price(stored, outcome):
                 repriced = self._repriced()
-                files.write(step.month, repriced)
+                files.write(step.month, stored, repriced)
                 replaced.append(repriced.select(["node"]))
             progress(outcome.calls)
         if replaced:
             self._delete(pa.concat_tables(replaced), _within(start, end))
         return outcome
+
+    def _read(
+        self, start: dt.datetime, end: dt.datetime, files: CallFiles, columns: tuple[str, ...] | None
+    ) -> Iterator[tuple[Step, pa.Table]]:
+        """Each step with its calls; those of the next are read meanwhile."""
+        waiting: deque[tuple[Step, Future[pa.Table]]] = deque()
+        for step in self._steps(start, end):
+            statement = sql("sql/live_calls.sql").format(
+                within=step.window.condition("start_time"), files=", ".join(map(literal, step.files))
+            )
+            live = self._connection.execute(statement).to_arrow_table()
+            waiting.append((step, files.read(live, columns)))
+            if len(waiting) > 1:
+                ready, stored = waiting.popleft()
+                yield ready, stored.result()
+        for ready, stored in waiting:
+            yield ready, stored.result()
 
     def _repriced(self) -> pa.Table:
         costs = ", ".join(f"cost.{name}" for name in COSTS)
@@ -209,26 +231,36 @@ class Repricer:
                 parts.append((part[0], part[1], part[2], part[3]))
             yield _step(month, parts)
 
-    def _price(self, step: Step, outcome: Outcome) -> int:
-        """TEMP calls_to_price and call_costs of the step; how many of them differ."""
-        execute = self._connection.execute
-        execute(
-            sql("sql/calls_to_price.sql").format(
-                priced_by=", ".join(_PRICED_BY),
-                stored=", ".join(f"{name} AS stored_{name}" for name in COSTS),
-                within=step.window.condition("start_time"),
-                files=", ".join(map(literal, step.files)),
-            )
+    def _price(self, stored: pa.Table, outcome: Outcome) -> int:
+        """TEMP calls_to_price and call_costs of a step's calls; how many of them differ."""
+        rows = pa.array(range(stored.num_rows), pa.int64())
+        self._connection.register(
+            "read_calls", stored.select(["node", *_PRICED_BY, *COSTS]).append_column("row", rows)
         )
-        if self._stand_ins:
-            self._stand_in_models()
+        self._connection.execute(self._relation())
         self._pricer.price("calls_to_price")
         priced_as = "coalesce(call.response_model, call.request_model)" if self._stand_ins else "NULL"
         changed = outcome.changed
         statement = sql("sql/repriced_models.sql").format(priced_as=priced_as, differs=_DIFFERS)
-        for row in execute(statement).fetchall():
+        for row in self._connection.execute(statement).fetchall():
             outcome.add(row)
         return outcome.changed - changed
+
+    def _relation(self) -> str:
+        """The view over read_calls that is priced."""
+        priced_by, join = {name: f"call.{name}" for name in _PRICED_BY}, ""
+        if self._stand_ins:
+            self._connection.register("stand_ins", self._stand_in_models())
+            join = sql("sql/stand_ins.sql")
+            for name, other in _STOOD_IN.items():
+                priced_by[name] = (
+                    f"CASE WHEN stand_ins.model IS NULL THEN call.{name} ELSE stand_ins.{other} END AS {name}"
+                )
+        return sql("sql/calls_to_price.sql").format(
+            priced_by=", ".join(priced_by.values()),
+            stored=", ".join(f"call.{name} AS stored_{name}" for name in COSTS),
+            stand_ins=join,
+        )
 
     # --- experiments ------------------------------------------------------------------------------
 
@@ -243,22 +275,21 @@ class Repricer:
             f"nothing has a price for {model!r}; name it as provider/model, as in openai/gpt-4.1-mini"
         )
 
-    def _stand_in_models(self) -> None:
+    def _stand_in_models(self) -> pa.Table:
+        """The ways in which calls name a model, with the model that stands in for it."""
         names = self._connection.execute(
-            "SELECT DISTINCT provider, response_model, request_model FROM calls_to_price"
+            "SELECT DISTINCT provider, response_model, request_model FROM read_calls"
         ).fetchall()
+        rows = []
         for provider, *models in names:
             found = next(filter(None, (self._stand_in_for(model) for model in models if model)), None)
             if found is not None:
                 other, model = found
                 if other is None and self._book.find(provider, model, None):
                     other = provider
-                self._connection.execute(
-                    "UPDATE calls_to_price SET provider = ?, response_model = ?, request_model = ?"
-                    " WHERE provider IS NOT DISTINCT FROM ? AND response_model IS NOT DISTINCT FROM ?"
-                    " AND request_model IS NOT DISTINCT FROM ?",
-                    [other, model, model, provider, *models],
-                )
+                rows.append((provider, *models, other, model))
+        columns = zip(*rows, strict=True) if rows else [[]] * len(_STAND_INS)
+        return pa.table([pa.array(column, pa.string()) for column in columns], names=_STAND_INS)
 
     def _stand_in_for(self, model: str) -> tuple[str | None, str] | None:
         """An id itself before the longest beginning."""

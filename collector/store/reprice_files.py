@@ -1,10 +1,10 @@
-"""Calls with new costs as Parquet files of the lake: rows out of the files they stand in, everything but the costs as
-it is."""
+"""Calls straight out of the lake's Parquet files, and back as new ones: everything but the costs as it is."""
 
 from __future__ import annotations
 
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -19,21 +19,19 @@ from semconv.sqltext import literal
 
 # Their values hardly repeat: a dictionary of them is built for nothing.
 _UNIQUE: Final = frozenset({"call_id", "trace_id", "span_id", "members", "response_id", "tool_call_id"})
-# One is written while the next is priced; each holds all columns of its calls.
-_AT_ONCE: Final = 1
 _PARTITIONED_BY: Final = frozenset({"year", "month"})
-_OLD_FILE: Final = "file"
-_POSITION: Final = "position"
 
 
 class CallFiles:
-    """Files of calls that no reader sees before they are registered. One thread writes; close with ``with``."""
+    """Reads files while others are priced, and writes files that no reader sees before they are registered. Close it
+    with ``with``."""
 
     def __init__(self, lake: Lake) -> None:
         self._connection = lake.connection
         self._folder = lake.data_dir.absolute() / "data" / "main" / "calls"
         self._columns = [row[0] for row in lake.connection.execute("DESCRIBE lake.calls").fetchall()]
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reprice")
+        # One reads ahead while the other writes what was priced before.
+        self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reprice")
         self._writing: deque[Future[None]] = deque()
         self._paths: list[Path] = []
 
@@ -43,16 +41,21 @@ class CallFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.shutdown()
+        self._workers.shutdown(cancel_futures=True)
 
-    def write(self, month: tuple[int, int], repriced: pa.Table) -> None:
-        """The calls that stand at `position` in `file`, with the other columns of `repriced` instead of their own."""
-        while len(self._writing) >= _AT_ONCE:
+    def read(self, live: pa.Table, columns: Sequence[str] | None = None) -> Future[pa.Table]:
+        """The rows of files that are not deleted, ``live`` (file, position, node), with their node. ``columns``: all,
+        in the lake's order, or these."""
+        return self._workers.submit(self._read, live, list(columns or self._columns))
+
+    def write(self, month: tuple[int, int], stored: pa.Table, repriced: pa.Table) -> None:
+        """Rows of ``stored``, those at ``row``, with the other columns of ``repriced`` in the place of theirs."""
+        while self._writing:
             self._writing.popleft().result()
         # Named and placed as DuckLake does it: the partition is read off the path.
         path = self._folder / f"year={month[0]}" / f"month={month[1]}" / f"ducklake-{uuid.uuid4()}.parquet"
         self._paths.append(path)
-        self._writing.append(self._writer.submit(self._write, path, repriced))
+        self._writing.append(self._workers.submit(self._write, path, stored, repriced))
 
     def register(self) -> None:
         """Make them part of the table, in the caller's transaction."""
@@ -74,37 +77,50 @@ class CallFiles:
 
     def discard(self) -> None:
         """Remove what was written."""
-        self._writer.shutdown(cancel_futures=True)
+        self._workers.shutdown(cancel_futures=True)
         for path in self._paths:
             path.unlink(missing_ok=True)
 
-    def _write(self, path: Path, repriced: pa.Table) -> None:
-        files = repriced.column(_OLD_FILE)
+    def _read(self, live: pa.Table, columns: list[str]) -> pa.Table:
+        files = live.column("file")
         parts = [
-            self._part(file, repriced.filter(pc.equal(files, file))) for file in pc.unique(files).to_pylist()
+            _live_part(file, live.filter(pc.equal(files, file)), columns)
+            for file in pc.unique(files).to_pylist()
         ]
+        # The words of several files are told apart by the same numbers only after that.
+        return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+    def _write(self, path: Path, stored: pa.Table, repriced: pa.Table) -> None:
+        repriced = repriced.take(pc.sort_indices(repriced.column("row")))
+        if repriced.num_rows != stored.num_rows:
+            stored = stored.take(repriced.column("row"))
+        table = pa.table(
+            {
+                name: (repriced if name in repriced.column_names else stored).column(name)
+                for name in self._columns
+            }
+        )
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        table = pa.concat_tables(parts)
-        words = [name for name in table.column_names if _is_word(table.schema.field(name))]
+        words = [name for name in self._columns if _is_word(table.schema.field(name))]
         pq.write_table(
             table, path, compression="zstd", compression_level=1, use_dictionary=words, store_schema=False
         )
 
-    def _part(self, file: str, repriced: pa.Table) -> pa.Table:
-        words = [field.name for field in pq.read_schema(file) if _is_word(field)]
-        stored = pq.read_table(file, read_dictionary=words, partitioning=None, use_threads=False)
-        repriced = repriced.take(pc.sort_indices(repriced.column(_POSITION)))
-        if repriced.num_rows != stored.num_rows:
-            stored = stored.take(repriced.column(_POSITION))
-        return pa.table({name: self._column(name, stored, repriced) for name in self._columns})
 
-    def _column(self, name: str, stored: pa.Table, repriced: pa.Table) -> pa.ChunkedArray:
-        if name in repriced.column_names:
-            return repriced.column(name)
-        if name in stored.column_names:
-            return stored.column(name)
-        # A dimension that was configured later.
-        return pa.chunked_array([pa.nulls(repriced.num_rows, pa.dictionary(pa.int32(), pa.string()))])
+def _live_part(path: str, live: pa.Table, columns: list[str]) -> pa.Table:
+    live = live.take(pc.sort_indices(live.column("position")))
+    file = pq.ParquetFile(path)
+    words = [field.name for field in file.schema_arrow if _is_word(field)]
+    file.close()
+    with pq.ParquetFile(path, read_dictionary=words) as file:
+        present = [name for name in columns if name in file.schema_arrow.names]
+        table = file.read(columns=present, use_threads=False)
+    if live.num_rows != table.num_rows:
+        table = table.take(live.column("position"))
+    # A dimension that was configured later.
+    missing = pa.nulls(live.num_rows, pa.dictionary(pa.int32(), pa.string()))
+    parts = {name: table.column(name) if name in present else missing for name in columns}
+    return pa.table(parts | {"node": live.column("node")})
 
 
 def _is_word(field: pa.Field) -> bool:

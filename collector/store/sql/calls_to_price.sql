@@ -1,11 +1,10 @@
--- Stored calls with what they are priced by, what they cost so far (stored_*), and where they stand.
-CREATE OR REPLACE TEMP TABLE calls_to_price AS
+-- Stored calls with what they are priced by, and what they cost so far (stored_*).
+CREATE OR REPLACE TEMP VIEW calls_to_price AS
 SELECT
-    rowid AS node,
-    filename AS file,
-    file_row_number AS position,
-    coalesce(response_model, request_model) AS named_model,
+    call.node,
+    call."row",
+    coalesce(call.response_model, call.request_model) AS named_model,
     {priced_by},
     {stored}
-FROM lake.calls
-WHERE {within} AND filename IN ({files})
+FROM read_calls AS call
+{stand_ins}
