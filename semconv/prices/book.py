@@ -45,6 +45,8 @@ class PriceBook:
             reverse=True,
         )
         self.knows_accounts = any(each.given.billing_account is not None for each in self.overrides)
+        # How many input tokens a call has at most that is in its model's lowest context tier, whatever the model.
+        self.first_tier = min((tier for sheet in price_list.sheets for tier, _ in sheet.tiers[1:]), default=0)
         self._listed = by_model(price_list.sheets)
         self._found: dict[tuple[str | None, str], Priced | None] = {}
 

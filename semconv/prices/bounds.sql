@@ -7,7 +7,8 @@ readings AS (
         CASE WHEN is_most THEN coalesce(high_sheet, names.sheet) ELSE coalesce(low_sheet, names.sheet) END AS sheet,
         input_tokens{cast} + CASE
             WHEN is_most AND token_semantics = 'unknown' THEN cached_tokens(cache_read_tokens, cache_write_tokens) ELSE 0
-        END AS input
+        END AS input,
+        FALSE AS has_unknown_input
     FROM {relation} AS call
     JOIN price_names AS names
       ON {same_names}

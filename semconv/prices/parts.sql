@@ -27,49 +27,51 @@ rated AS (
 ),
 -- Each token falls into one class. What a sender counts twice or too high is cut, so that no class is negative.
 cached AS (
-    SELECT *, least(coalesce(cache_read_tokens, 0), input) AS read FROM rated
-),
-written AS (
-    SELECT *, least(coalesce(cache_write_tokens, 0), input - read) AS written FROM cached
-),
--- Other lives of a cache than 5 minutes and an hour have no price of their own: they cost what a write costs.
-lived AS (
     SELECT
         *,
-        input - read - written AS uncached,
-        least(coalesce(cache_write_1h_tokens, 0), written) AS written_1h,
-        least(coalesce(cache_write_5m_tokens, 0), written - least(coalesce(cache_write_1h_tokens, 0), written))
-            AS written_5m,
-        greatest(written - coalesce(cache_write_30m_tokens, 0) - coalesce(cache_write_12h_tokens, 0), 0) AS written_else
-    FROM written
+        least(coalesce(cache_read_tokens, 0), input) AS read,
+        greatest(least(coalesce(cache_write_tokens, 0), input - coalesce(cache_read_tokens, 0)), 0) AS written,
+        greatest(input - cached_tokens(cache_read_tokens, cache_write_tokens), 0) AS uncached,
+        CASE WHEN audio_output_rate IS NULL THEN 0 ELSE least(coalesce(audio_output_tokens, 0), output_tokens) END
+            AS audio_output
+    FROM rated
 ),
--- Audio and images fill what is not cached first; only what is left of them was read from the cache.
+-- Other lives of a cache than 5 minutes and an hour have no price of their own: they cost what a write costs.
 heard AS (
     SELECT
         *,
+        least(coalesce(cache_write_1h_tokens, 0), written) AS written_1h,
+        least(
+            coalesce(cache_write_5m_tokens, 0), greatest(written - coalesce(cache_write_1h_tokens, 0), 0)
+        ) AS written_5m,
+        CASE
+            WHEN cache_write_1h_tokens IS NULL
+                THEN greatest(
+                    written - coalesce(cache_write_5m_tokens, 0) - coalesce(cache_write_30m_tokens, 0)
+                    - coalesce(cache_write_12h_tokens, 0), 0
+                )
+            ELSE 0
+        END AS written_unknown,
         CASE WHEN audio_input_rate IS NULL THEN 0 ELSE least(coalesce(audio_input_tokens, 0), uncached) END
             AS audio_input,
-        CASE WHEN audio_output_rate IS NULL THEN 0 ELSE least(coalesce(audio_output_tokens, 0), output_tokens) END
-            AS audio_output
-    FROM lived
+        CASE WHEN reasoning_rate IS NULL THEN 0 ELSE least(coalesce(reasoning_tokens, 0), output_tokens - audio_output) END
+            AS reasoning
+    FROM cached
 ),
+-- Audio and images fill what is not cached first; only what is left of them was read from the cache.
 seen AS (
     SELECT
         *,
         CASE WHEN image_input_rate IS NULL THEN 0 ELSE least(coalesce(image_input_tokens, 0), uncached - audio_input) END
             AS image_input,
         CASE WHEN cached_audio_rate IS NULL THEN 0 ELSE least(coalesce(audio_input_tokens, 0) - audio_input, read) END
-            AS audio_read,
-        CASE WHEN reasoning_rate IS NULL THEN 0 ELSE least(coalesce(reasoning_tokens, 0), output_tokens - audio_output) END
-            AS reasoning
+            AS audio_read
     FROM heard
 ),
 classed AS (
     SELECT
         *,
         uncached - audio_input - image_input AS text_input,
-        written - written_1h - written_5m AS written_other,
-        CASE WHEN cache_write_1h_tokens IS NULL THEN greatest(written_else - written_5m, 0) ELSE 0 END AS written_unknown,
         CASE
             WHEN cached_image_rate IS NULL THEN 0
             ELSE least(coalesce(image_input_tokens, 0) - image_input, read - audio_read)
@@ -97,7 +99,7 @@ parts AS (
         CASE
             WHEN is_priced AND cache_write_tokens IS NOT NULL
                 THEN pico(
-                    written_other * cache_write_rate + written_5m * cache_write_5m_rate + written_1h * cache_write_1h_rate
+                    (written - written_1h - written_5m) * cache_write_rate + written_5m * cache_write_5m_rate + written_1h * cache_write_1h_rate
                 )
         END AS cache_write_part,
         CASE WHEN is_priced AND reasoning_tokens IS NOT NULL THEN pico(reasoning * reasoning_rate) END AS reasoning_part,
@@ -118,7 +120,8 @@ parts AS (
         written_unknown > 0 AND cache_write_1h_rate <> cache_write_rate AS may_live_longer
     FROM classed
 ),
--- How much less or more it may be: all input read from the cache; writes that live for another time.
+-- How much less or more it may be: all input read from the cache; writes that live for another time; an input that
+-- does not include what was cached.
 totals AS (
     SELECT
         *,
@@ -144,6 +147,9 @@ totals AS (
         END AS less,
         CASE
             WHEN may_live_longer THEN pico(written_unknown * greatest(cache_write_1h_rate - cache_write_rate, 0)) ELSE 0
+        END
+        + CASE
+            WHEN has_unknown_input THEN pico(cached_tokens(cache_read_tokens, cache_write_tokens) * input_rate) ELSE 0
         END AS more
     FROM parts
 )

@@ -127,6 +127,7 @@ class Pricer:
         statement = sql_text("prices/names.sql").format(
             relation=relation,
             account="billing_account" if self._book.knows_accounts else "NULL",
+            first_tier=self._book.first_tier,
             counts=", ".join(f"coalesce({count}, 0)" for count in ("input_tokens", *_COUNTS)),
         )
         rows = self._connection.execute(statement).fetchall()

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from collector.cli.render import write_table
+from tests.bench.stages import PRICING
 
 TARGETS: Final = {"acknowledged": 100_000, "queryable": 20_000, "memory": 600 << 20}
 
@@ -37,7 +38,7 @@ def _throughput(name: str, figures: dict[str, float], parse: float) -> list[tupl
 
 def _stages(stages: dict[str, float]) -> list[tuple[str, float]]:
     """The stages, and what one span costs from the socket to the lake over HTTP."""
-    apart = ("upb parse only", "receive, grpc")
+    apart = ("upb parse only", "receive, grpc", PRICING)
     total = sum(us for name, us in stages.items() if name not in apart)
     return [*stages.items(), ("all, over HTTP", total)]
 

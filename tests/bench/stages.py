@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+import duckdb
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector.spool import Record, Spool
@@ -19,6 +20,7 @@ from collector.store.lake import Lake
 from collector.store.load_row import Origin
 from collector.store.migrate import open_current
 from semconv.extract import extract
+from semconv.prices import PriceBook, Pricer, installed
 from semconv.request import Request
 from semconv.resolve import Resolver
 from semconv.settings import Settings
@@ -27,6 +29,9 @@ from tests.bench.telemetry import BATCH, Traffic
 # What the loader commits at once: 39 requests of 512 spans are nearly its 20,000.
 _REQUESTS: Final = 39
 _SPANS: Final = _REQUESTS * BATCH
+_PRICED: Final = 20_000
+# Part of "resolve and calls", and for a call.
+PRICING: Final = "pricing, a call"
 
 Stages = dict[str, float]
 
@@ -39,8 +44,9 @@ def microseconds_by_stage(rounds: int, directory: Path) -> Stages:
     with Lake.open(directory, threads=1, memory_limit="256MB") as lake:
         committer = Committer(lake, Settings())
         measured = [_round(traffic.bodies(_REQUESTS), committer, spool) for _ in range(rounds + 1)][1:]
+        pricing = {PRICING: _pricing(lake.connection)}
     asyncio.run(spool.close())
-    return {stage: statistics.median(each[stage] for each in measured) for stage in measured[0]}
+    return {stage: statistics.median(each[stage] for each in measured) for stage in measured[0]} | pricing
 
 
 def _round(bodies: list[bytes], committer: Committer, spool: Spool) -> Stages:
@@ -59,7 +65,26 @@ def _round(bodies: list[bytes], committer: Committer, spool: Spool) -> Stages:
             patches.enter_context(mock.patch.object(Resolver, name, timed))
         commit = _cpu(lambda: committer.commit(extracted, Origin("otlp")))
     resolve = watch.seconds / _SPANS * 1e6
-    return stages | {"resolve and calls": resolve, "insert and commit": commit - resolve}
+    return stages | {
+        "resolve and calls": resolve,
+        "insert and commit": commit - resolve,
+    }
+
+
+def _pricing(connection: duckdb.DuckDBPyConnection) -> float:
+    """Microseconds of CPU for one call of 20,000, of the models that the traffic has."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE bench_calls AS SELECT row_number() OVER () AS node, calls.*"
+        f" FROM lake.calls, range(20) LIMIT {_PRICED}"
+    )
+    pricer = Pricer(connection, PriceBook(installed()))
+    pricer.price("bench_calls")  # the first time it learns the models
+    seconds = []
+    for _ in range(3):
+        started = time.process_time()
+        pricer.price("bench_calls")
+        seconds.append(time.process_time() - started)
+    return min(seconds) / _PRICED * 1e6
 
 
 async def _append(spool: Spool, bodies: list[bytes], now: int) -> None:
