@@ -45,7 +45,7 @@ A file for --what-if is a price list (JSON, as genai-prices publishes it), or YA
 # No record is older than the clock that it carries.
 _BEGINNING: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NO_END: Final = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
-# Files are read and written in threads of their own, which keep a second core busy: a second one of DuckDB's only got in
+# Files are read and written in threads of their own, which keep a second core busy: a second thread of DuckDB's got in
 # their way. All together take up to 900 MB.
 _THREADS: Final = 1
 _MEMORY: Final = "256MB"
