@@ -415,7 +415,7 @@ def test_h8_the_first_count_of_a_stream_is_not_added_to_the_last(lake: Store) ->
 
 def analyzed(lake: Store, name: str, window: Window | None = None, **settings: Any) -> Any:
     analyzer = registry.get(name)
-    facts = {key: settings.pop(key) for key in list(settings) if key in analyzer.needs}
+    facts = {"now": NOON, **{key: settings.pop(key) for key in list(settings) if key in analyzer.needs}}
     lake.ask("USE lake")
     connection = lake._reader.connection
     seen = window or Window(NOON - dt.timedelta(hours=12), NOON + dt.timedelta(hours=12))
