@@ -31,7 +31,10 @@ AMOUNTS = {
     "local": Decimal("4000.000008"),
 }
 TIERS = {"api": "api", "subscription": "pro", "unknown": "unknown", "local": "local"}
-FACTS = {"account_plans": (AccountPlan("acme", "pro", fee_per_month=Fee(Decimal(16))),)}
+FACTS = {
+    "account_plans": (AccountPlan("acme", "pro", fee_per_month=Fee(Decimal(16))),),
+    "now": dt.datetime(2026, 4, 1, tzinfo=dt.UTC),
+}
 # What a name of money can begin with or hold, in JSON and CSV.
 KINDS = re.compile("spend|implied_api_value|list_price|local_cost|fee|reported")
 
