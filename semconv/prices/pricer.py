@@ -87,6 +87,8 @@ class Pricer:
             for name, value in _SAME_NAMES.items()
             if name != "billing_account" or book.knows_accounts
         )
+        self._last_sheet: int | None = None
+        self._next_sheet = 0  # never one twice, so that tables of before a rollback are known as such
         connection.execute(sql_text("prices/macros.sql"))
         self._forget()
 
@@ -134,8 +136,10 @@ class Pricer:
         return [_Named(row[:-2], *row[-2:]) for row in rows]
 
     def _know(self, names: list[Name]) -> None:
-        """Adds those that price_names does not have yet."""
-        if len(self._bounded) + len(names) > _MOST_REMEMBERED:
+        """Adds those that price_names does not have yet. A transaction that is rolled back takes them with it."""
+        stored = self._connection.execute("SELECT count(*), max(sheet) FROM price_names").fetchone()
+        was_rolled_back = stored != (len(self._bounded), self._last_sheet)
+        if was_rolled_back or len(self._bounded) + len(names) > _MOST_REMEMBERED:
             self._forget()
         self._add([name for name in names if name not in self._bounded])
 
@@ -160,13 +164,14 @@ class Pricer:
         listed = self._book.sheets(provider, priced)
         key = (priced, len(listed), tuple(map(id, overrides)), variant)
         if key not in self._sheets:
-            first = 3 * len(self._sheets)
+            first, self._next_sheet = self._next_sheet, self._next_sheet + 3
             numbers = (first, first + 1, first + 2)
             rows = list(self._book.rate_rows(listed, priced, overrides, variant or STANDARD, numbers))
             rated += rows
             self._sheets[key] = (first, any(row["sheet"] > first for row in rows))
         sheet, has_bounds = self._sheets[key]
         self._bounded[name] = has_bounds
+        self._last_sheet = max(sheet, self._last_sheet or 0)
         return {
             **dict(zip(_NAME, name, strict=True)),
             "sheet": sheet,
@@ -186,6 +191,7 @@ class Pricer:
         self._bounded: dict[Name, bool] = {}
         self._safe_tokens = rates.NO_LIMIT
         self._sheets: dict[tuple[Any, ...], tuple[int, bool]] = {}
+        self._last_sheet = None
         tables = {"price_names": _NAMES, _NARROW.rates: rates.SCHEMA, _WIDE.rates: rates.SCHEMA}
         for table, schema in tables.items():
             self._with_table(

@@ -60,6 +60,11 @@ def call(**given: Any) -> Row:
     return row | given
 
 
+def calls_table(calls: list[Row]) -> pa.Table:
+    """As the pricer reads them; their numbers are their nodes."""
+    return pa.Table.from_pylist([row | {"node": n} for n, row in enumerate(calls)], schema=_CALLS)
+
+
 @cache
 def _connection() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={"threads": 1})
@@ -72,8 +77,7 @@ def price(
 ) -> list[Row]:
     """The rows of call_costs, in the order of ``calls``."""
     connection = _connection()
-    numbered = [row | {"node": number} for number, row in enumerate(calls)]
-    connection.register("calls", pa.Table.from_pylist(numbered, schema=_CALLS))
+    connection.register("calls", calls_table(calls))
     Pricer(connection, PriceBook(price_list or installed(), overrides)).price("calls")
     rows: list[Row] = connection.execute("FROM call_costs ORDER BY node").to_arrow_table().to_pylist()
     return rows

@@ -9,10 +9,13 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import duckdb
 import pytest
 
-from semconv.prices import COST_NOTES
-from tests.unit.price_calls import Row, call, cost, parts, price
+from semconv import macros
+from semconv.prices import COST_NOTES, PriceBook, Pricer, installed
+from semconv.settings import Settings
+from tests.unit.price_calls import Row, call, calls_table, cost, parts, price
 
 SONNET = {"provider": "anthropic", "request_model": "claude-sonnet-4-5"}
 MODELS = [
@@ -114,6 +117,22 @@ def test_counts_beyond_64_bits_of_money_are_priced_exactly() -> None:
     assert row["cost_usd"] == Decimal(12_500_000)
     [small, large] = price([call(), call(input_tokens=10**12, output_tokens=10**12, cache_read_tokens=0)])
     assert (small["cost_usd"], large["cost_usd"]) == (cost()["cost_usd"], Decimal(12_500_000))
+
+
+def test_a_transaction_that_is_rolled_back_does_not_unlearn_prices() -> None:
+    """The pricer's tables go back with it; what it remembers besides must not go on without them."""
+    connection = duckdb.connect(config={"threads": 1})
+    macros.install(connection, Settings())
+    pricer = Pricer(connection, PriceBook(installed()))
+    found = []
+    for end in ("ROLLBACK", "COMMIT", "ROLLBACK", "COMMIT"):
+        connection.execute("BEGIN")
+        for models in (["gpt-4o"], ["gpt-4o-2024-08-06", "gpt-4.1"]):
+            connection.register("calls", calls_table([call(request_model=model) for model in models]))
+            pricer.price("calls")
+            found += connection.execute("SELECT cost_usd FROM call_costs ORDER BY node").fetchall()
+        connection.execute(end)
+    assert found == [(Decimal("0.21"),), (Decimal("0.21"),), (Decimal("0.148"),)] * 4
 
 
 # --- brackets by hand
