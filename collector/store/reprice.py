@@ -22,6 +22,7 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
@@ -182,7 +183,8 @@ class Repricer:
             if self._price(stored, outcome):
                 repriced = self._repriced()
                 files.write(step.month, stored, repriced)
-                replaced.append(repriced.select(["node"]))
+                # A copy: a column of DuckDB's keeps the whole answer in memory.
+                replaced.append(pa.table({"node": pc.add(repriced.column("node"), 0)}))
             progress(outcome.calls)
         if replaced:
             self._delete(pa.concat_tables(replaced), _within(start, end))
