@@ -14,7 +14,7 @@ from typing import Final
 
 import duckdb
 
-from collector.store.extensions import load_extensions
+from collector.store.extensions import Setting, connect_with_extensions
 from collector.store.statements import LATEST_VERSION
 from semconv.sqltext import literal
 
@@ -134,18 +134,15 @@ def attach_sql(data_dir: Path, *, read_only: bool) -> str:
 
 def lake_version(lake: Lake) -> int:
     """The schema version of the lake; 0 where its tables are not there yet."""
-    known = lake.connection.execute(
-        "SELECT count(*) FROM duckdb_tables()"
-        " WHERE database_name = 'lake' AND table_name = 'schema_migrations'"
-    ).fetchone()
-    if not known or not known[0]:
+    try:
+        row = lake.connection.execute("SELECT max(version) FROM lake.schema_migrations").fetchone()
+    except duckdb.CatalogException:
         return 0
-    row = lake.connection.execute("SELECT max(version) FROM lake.schema_migrations").fetchone()
     return int(row[0]) if row and row[0] is not None else 0
 
 
 def _connect(data_dir: Path, threads: int | None, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    config: dict[str, str | bool | int | float | list[str]] = {
+    config: dict[str, Setting] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         # A table name must never find a Python variable.
@@ -156,8 +153,7 @@ def _connect(data_dir: Path, threads: int | None, memory_limit: str | None) -> d
         config["threads"] = threads
     if memory_limit is not None:
         config["memory_limit"] = memory_limit
-    connection = duckdb.connect(":memory:", config=config)
-    load_extensions(connection)
+    connection = connect_with_extensions(config)
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 

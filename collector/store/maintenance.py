@@ -22,7 +22,7 @@ from collector.store.statements import sql
 # Opening a tiny file costs a query 0.5 ms, a commit (which looks at spans four times) 2 ms, and a merge 6 ms once.
 TOO_MANY_TINY: Final = 30
 _TINY_BYTES: Final = 1_000_000
-# The tables' target_file_size (options.sql).
+# The tables' target_file_size (missing_options.sql).
 _SMALL_BYTES: Final = 16_000_000
 # Below these numbers a merge rewrites more than it saves.
 _WORTH_MERGING_TINY: Final = 10

@@ -49,7 +49,7 @@ def open_current(
             _replace_views(connection, dimensions)
             _add_prices(connection)
             connection.execute("COMMIT")
-            connection.execute(sql("sql/options.sql"))
+            _set_options(connection)
             connection.execute("USE memory")
         undo.pop_all()
     return lake
@@ -128,6 +128,13 @@ def _replace_views(connection: duckdb.DuckDBPyConnection, dimensions: Mapping[st
     connection.execute(statements)
     for view in _VIEWS:
         connection.execute(f"COMMENT ON VIEW lake.{view} IS {literal(mark)}")
+
+
+def _set_options(connection: duckdb.DuckDBPyConnection) -> None:
+    """Setting one takes 10 ms, so a start without news sets none."""
+    for name, value, table in connection.execute(sql("sql/missing_options.sql")).fetchall():
+        of_table = f", table_name => {literal(table)}" if table else ""
+        connection.execute(f"CALL lake.set_option({literal(name)}, {literal(value)}{of_table})")
 
 
 def _add_prices(connection: duckdb.DuckDBPyConnection) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from collector.store import extensions, migrate
@@ -174,6 +175,25 @@ def test_rows_of_loads_wait_in_the_catalog_and_every_reader_sees_them(empty: Pat
         ).fetchall()
         assert opened.one("SELECT count(*) FROM loads") == 3
         assert opened.committer.spool_position() == (1, 2)
+
+
+def test_an_extension_that_nobody_signed_is_not_loaded_into_an_open_lake(tmp_path: Path) -> None:
+    """What the wheels hold is loaded unchecked; from then on DuckDB checks again, for good."""
+    signed = extensions.extension_path("sqlite_scanner")
+    assert signed is not None
+    changed = tmp_path / "other.duckdb_extension"  # what is loaded already is not read again
+    changed.write_bytes(signed.read_bytes()[:-256] + bytes(256))  # the signature is the end of the file
+    with extensions.connect_with_extensions({}) as connection:
+        assert {"ducklake", "sqlite_scanner"} <= {
+            name
+            for (name,) in connection.execute(
+                "SELECT extension_name FROM duckdb_extensions() WHERE loaded"
+            ).fetchall()
+        }
+        with pytest.raises(duckdb.Error, match="signature"):
+            connection.execute(f"LOAD '{changed}'")
+        with pytest.raises(duckdb.Error, match="Cannot change allow_unsigned_extensions"):
+            connection.execute("SET allow_unsigned_extensions = true")
 
 
 def test_the_extensions_come_from_the_installed_wheels() -> None:

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from collector.store import query
-from collector.store.extensions import load_extensions
+from collector.store.extensions import EXTENSIONS, extension_path
 from collector.store.query import QueryFailed, QueryLimit, attach_statement, run_query
 from tests.store_support import NOON, Store, call, store, traces
 
@@ -110,7 +110,8 @@ def test_a_file_that_was_merged_away_makes_a_second_attempt(
 def test_the_attach_statement_works_in_a_duckdb_shell(lake: Store) -> None:
     """Pasted as it is, but for INSTALL, which would fetch from the network what the wheels hold."""
     with duckdb.connect() as shell:
-        load_extensions(shell)
+        for wheel in EXTENSIONS:
+            shell.execute(f"LOAD '{extension_path(wheel)}'")
         lines = attach_statement(lake.data_dir).split("\n")
         assert lines[0] == "INSTALL ducklake; LOAD ducklake; INSTALL sqlite; LOAD sqlite;"
         shell.execute("\n".join(lines[1:]))
