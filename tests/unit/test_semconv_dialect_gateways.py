@@ -218,5 +218,46 @@ def test_braintrusts_documents() -> None:
     }
 
 
+def test_livekits_metrics_complete_the_conventions_names() -> None:
+    """What they have in common stands under both; the cache and the wait only in the document."""
+    metrics = {"prompt_tokens": 500, "completion_tokens": 150, "prompt_cached_tokens": 400, "ttft": 0.245}
+    meaning = span(
+        "livekit-agents",
+        "llm_request",
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "gpt-4o",
+            "gen_ai.usage.input_tokens": 500,
+            "gen_ai.usage.output_tokens": 150,
+            "gen_ai.request.stream": True,
+            "lk.llm_metrics": json.dumps(metrics),
+        },
+        "lk.chat_ctx",
+        "lk.response.text",
+    )
+    assert meaning["time_to_first_token_ms"] == 245
+    assert counts(meaning) == {"input_tokens": 500, "cache_read_tokens": 400, "output_tokens": 150}
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"prompt_tokens": 11, "completion_tokens": 4, "cost": 0.5},
+        {"type": "json", "value": {"promptTokens": 11, "completionTokens": 4, "cost": 0.5}},
+    ],
+)
+def test_langwatchs_metrics_with_and_without_an_envelope(metrics: dict[str, Any]) -> None:
+    meaning = span(
+        "langwatch",
+        "generate",
+        {"langwatch.span.type": "llm", "langwatch.thread.id": "t", "langwatch.metrics": json.dumps(metrics)},
+        "langwatch.input",
+        "langwatch.output",
+    )
+    assert (meaning["role"], meaning["session_id"]) == ("llm", "t")
+    assert meaning["reported_cost_usd"] == Decimal("0.5")
+    assert counts(meaning) == {"input_tokens": 11, "output_tokens": 4}
+
+
 def counts(meaning: dict[str, Any]) -> dict[str, int]:
     return {name: value for name, value in meaning.items() if name.endswith("_tokens")}
