@@ -27,7 +27,7 @@ from semconv.calls import (
 )
 from semconv.planned import Planned, relation
 from semconv.resolve import Resolver
-from semconv.sqltext import literal
+from semconv.sqltext import literal, quoted
 
 # start_time is cut to microseconds, the rule counts nanoseconds.
 _SLACK: Final = dt.timedelta(microseconds=NESTING_SLACK_NS // 1000 + 1)
@@ -72,6 +72,7 @@ class CallsUpdate:
         self.logs = CallLogs(connection, dimensions)
         self._records_found = self._partner_records = self.logs.new
         self._touched = distinct_traces(self.logs.new)
+        self._columns = ""  # of built_calls, which are always the same
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
 
     def build(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None = None) -> bool:
@@ -95,9 +96,10 @@ class CallsUpdate:
 
     def replace(self) -> int:
         """Put TEMP built_calls in the place of the touched traces' calls; how many rows were written."""
-        columns = ", ".join(
-            f'"{row[0]}"' for row in self._connection.execute("DESCRIBE built_calls").fetchall()
-        )
+        if not self._columns:
+            described = self._connection.execute("DESCRIBE built_calls").fetchall()
+            self._columns = ", ".join(quoted(row[0]) for row in described)
+        columns = self._columns
         except_stored = ""
         if self._has_stored and self._look_up_stored(columns):
             except_stored = f"EXCEPT SELECT {columns} FROM stored_calls"
