@@ -7,20 +7,26 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from semconv.ancestry import Ancestry, walk
+from semconv.ancestry import Ancestry
 from semconv.call_sql import CallSql
 from semconv.grouping import Edge, Grouping, group
 from semconv.log_twins import LogTwin
+from semconv.planned import Planned, relation
 from semconv.prices.book import PriceBook
 from semconv.prices.pricer import Pricer
 from semconv.sqltext import sql_text
 
+# What call_partners.sql reads.
+_COMPARED: Final = [
+    *("tenant", "signal", "scope_name", "event_name", "response_id", "input_tokens", "status_code")
+]
 _MEMBERS: Final = pa.schema([("node", pa.int64()), ("call_number", pa.int64())])
 
 
 class CallBuilder:
-    """Turns TEMP call_records into TEMP built_calls."""
+    """Turns records into TEMP built_calls."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, dimensions: Iterable[str], book: PriceBook
@@ -28,66 +34,66 @@ class CallBuilder:
         self._connection = connection
         self._sql = CallSql(dimensions)
         connection.execute(sql_text("call_macros.sql"))
+        self._plans = {name: Planned(connection, text) for name, text in self._sql.selects().items()}
         self._pricer = Pricer(connection, book)
 
-    def build(self) -> None:
-        """Reads call_records (semconv/calls.py says what it holds), replaces built_calls."""
-        ancestry = self._walk()
-        self._with_table("ancestry", ancestry.telling, self._sql.candidates)
-        self._merge(self._group(ancestry.nesting))
-        self._pricer.price("call_candidates")
-        self._connection.execute(self._sql.calls)
+    def build(self, records: pa.Table) -> None:
+        """`records`: call_records (semconv/calls.py says what it holds); replaces built_calls."""
+        ancestry = Ancestry(records)
+        nesting = ancestry.nesting()
+        candidates = self._merged(*self._grouped(self._candidates(records, ancestry), nesting))
+        with relation(self._connection, "call_candidates", candidates):
+            self._pricer.price("call_candidates")
+            self._connection.execute(self._sql.calls)
 
-    def _walk(self) -> Ancestry:
-        columns = self._connection.execute(self._sql.parents).to_arrow_table().to_pydict()
-        return walk(columns["node"], columns["parent"], columns["is_candidate"], columns["is_telling"])
+    def _candidates(self, records: pa.Table, ancestry: Ancestry) -> pa.Table:
+        """One row per record that may report a call, with who it belongs to as far as its own trace tells."""
+        told = ancestry.told(self._sql.values, self._sql.dimensions)
+        own = records.select(self._sql.record_columns).take(told.column("node"))
+        columns = dict(zip(own.column_names, own.columns, strict=True))
+        columns |= dict(zip(told.column_names, told.columns, strict=True))
+        columns["possible_duplicate"] = pa.repeat(pa.scalar(False, pa.bool_()), told.num_rows)
+        columns["members"] = pa.nulls(told.num_rows, pa.json_(pa.string()))
+        return pa.table(columns)
 
-    def _group(self, nesting: pa.Table) -> Grouping:
-        self._connection.register("nesting", nesting)
-        try:
-            if nesting.num_rows:
-                self._drop_roll_ups()
-            found = self._connection.execute(self._sql.partners).fetchone() or (False,) * 4
-            if not (nesting.num_rows or any(found)):
-                return Grouping((), frozenset())
-            edges = [Edge(*row) for row in self._connection.execute(self._sql.edges).fetchall()]
-        finally:
-            self._connection.unregister("nesting")
+    def _grouped(self, candidates: pa.Table, nesting: pa.Table) -> tuple[pa.Table, Grouping]:
+        """The candidates that are no roll-ups, and which of them are one call."""
+        if nesting.num_rows:
+            roll_ups = self._plans["roll_ups"].table(call_candidates=candidates, nesting=nesting)
+            candidates = candidates.filter(pc.invert(_is_of(candidates, roll_ups.column("node"))))
+        [found] = self._plans["partners"].rows(call_candidates=candidates.select(_COMPARED))
+        if not (nesting.num_rows or any(found)):
+            return candidates, Grouping((), frozenset())
+        rows = self._plans["edges"].rows(call_candidates=candidates, nesting=nesting)
         pairs = zip(nesting.column("ancestor").to_pylist(), nesting.column("node").to_pylist(), strict=True)
         _, _, has_logs, has_streams = found
-        twins = [*self._twins(self._sql.streams, has_streams), *self._twins(self._sql.log_twins, has_logs)]
-        return group(edges, frozenset(pairs), twins)
+        twins = [
+            LogTwin(*row)
+            for name, are_there in (("streams", has_streams), ("log_twins", has_logs))
+            if are_there
+            for row in self._plans[name].rows(call_candidates=candidates)
+        ]
+        return candidates, group([Edge(*row) for row in rows], frozenset(pairs), twins)
 
-    def _twins(self, statement: str, are_there: bool) -> list[LogTwin]:
-        if not are_there:
-            return []
-        return [LogTwin(*row) for row in self._connection.execute(statement).fetchall()]
-
-    def _drop_roll_ups(self) -> None:
-        roll_ups = [node for (node,) in self._connection.execute(self._sql.roll_ups).fetchall()]
-        self._change_candidates("DELETE FROM call_candidates", roll_ups)
-
-    def _merge(self, grouping: Grouping) -> None:
-        doubtful = sorted({node for pair in grouping.doubtful for node in pair})
-        self._change_candidates("UPDATE call_candidates SET possible_duplicate = TRUE", doubtful)
-        if grouping.groups:
-            self._with_table("call_members", _members(grouping), self._sql.merge)
-            merged = [node for members in grouping.groups for node in members]
-            self._change_candidates("DELETE FROM call_candidates", merged)
-            self._connection.execute("INSERT INTO call_candidates BY NAME FROM merged_candidates")
-
-    def _change_candidates(self, change: str, nodes: list[int]) -> None:
-        if nodes:
-            self._connection.execute(f"{change} WHERE node IN ({', '.join(map(str, nodes))})")
-
-    def _with_table(self, name: str, table: pa.Table, statement: str) -> None:
-        self._connection.register(name, table)
-        try:
-            self._connection.execute(statement)
-        finally:
-            self._connection.unregister(name)
+    def _merged(self, candidates: pa.Table, grouping: Grouping) -> pa.Table:
+        """One row per call."""
+        doubtful = {node for pair in grouping.doubtful for node in pair}
+        if doubtful:
+            place = candidates.column_names.index("possible_duplicate")
+            flags = _is_of(candidates, pa.array(sorted(doubtful), pa.int64()))
+            candidates = candidates.set_column(place, "possible_duplicate", flags)
+        if not grouping.groups:
+            return candidates
+        members = _members(grouping)
+        merged = self._plans["merge"].table(call_candidates=candidates, call_members=members)
+        alone = candidates.filter(pc.invert(_is_of(candidates, members.column("node"))))
+        return pa.concat_tables([alone, merged.select(alone.column_names).cast(alone.schema)])
 
 
 def _members(grouping: Grouping) -> pa.Table:
     rows = [(node, number) for number, members in enumerate(grouping.groups) for node in members]
     return pa.table([pa.array(column, pa.int64()) for column in zip(*rows, strict=True)], schema=_MEMBERS)
+
+
+def _is_of(candidates: pa.Table, nodes: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(candidates.column("node"), value_set=nodes)

@@ -1,6 +1,5 @@
 -- The records of one call as one row: the richest record is preferred, the others fill what it lacks.
 -- `call_members` (node, call_number) holds the groups.
-CREATE OR REPLACE TEMP TABLE merged_candidates AS
 WITH
 ranked AS (
     SELECT

@@ -83,18 +83,11 @@ class CallSql:
     """One attribute per statement; each .sql file says what its statement does."""
 
     def __init__(self, dimensions: Iterable[str]) -> None:
-        whose = [_Whose(name) for name in _WHOSE] + [_Whose(name, has_resource=True) for name in dimensions]
-        self.parents = sql_text("call_parents.sql").format(
-            told=_joined(
-                f"child.{quoted(name)}" for name in (*_AGENT_AND_TOOL, *(value.name for value in whose))
-            )
-        )
-        self.candidates = sql_text("call_candidates.sql").format(
-            nearest_values=_joined(value.nearest() for value in whose),
-            trace_values=_joined(value.trace_wide() for value in whose),
-            record_columns=_joined(f"call_records.{name}" for name in _record_columns()),
-            value_levels=_joined(value.levels() for value in whose),
-        )
+        whose = [_Whose(name) for name in _WHOSE] + [_Whose(name) for name in dimensions]
+        self.values = _WHOSE
+        self.dimensions = tuple(value.name for value in whose[len(_WHOSE) :])
+        # What stands in call_candidates as the record has it.
+        self.record_columns = tuple(_record_columns())
         self.roll_ups = sql_text("call_rollups.sql")
         self.partners = sql_text("call_partners.sql")
         self.edges = sql_text("call_edges.sql").format(**calls.BOUNDS)
@@ -103,40 +96,22 @@ class CallSql:
         self.merge = _merge(whose)
         self.calls = sql_text("calls.sql").format(columns=_joined(_call_columns(whose)))
 
+    def selects(self) -> dict[str, str]:
+        """The statements over relations alone, by name."""
+        names = ("roll_ups", "partners", "edges", "streams", "log_twins", "merge")
+        return {name: getattr(self, name) for name in names}
+
 
 class _Whose:
     """A value that a call may have from elsewhere: a session, a user, a configured dimension.
 
-    call_candidates.sql says what `<name>_level`, `_low` and `_high` hold.
+    ancestry.py says what `<name>_level`, `_low` and `_high` hold.
     """
 
-    def __init__(self, name: str, *, has_resource: bool = False) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._own = quoted(name)
-        self._near, self._distance = quoted(f"{name}_near"), quoted(f"{name}_distance")
-        self._first, self._last = quoted(f"{name}_first"), quoted(f"{name}_last")
         self._level, self._least = quoted(f"{name}_level"), quoted(f"{name}_least_level")
         self._low, self._high = quoted(f"{name}_low"), quoted(f"{name}_high")
-        resource = quoted(calls.resource_dimension(name))
-        self._resource = f"call_records.{resource}" if has_resource else "NULL"
-
-    def nearest(self) -> str:
-        return (
-            f"arg_min({self._own}, distance) AS {self._near},"
-            f" min(distance) FILTER ({self._own} IS NOT NULL) AS {self._distance}"
-        )
-
-    def trace_wide(self) -> str:
-        return f"min({self._own}) AS {self._first}, max({self._own}) AS {self._last}"
-
-    def levels(self) -> str:
-        return (
-            f"CASE WHEN {self._distance} = 0 THEN 1 WHEN {self._distance} > 0 THEN 2"
-            f" WHEN {self._first} IS NOT NULL THEN 3 WHEN {self._resource} IS NOT NULL THEN 4 END"
-            f" AS {self._level},"
-            f" coalesce({self._near}, {self._first}, {self._resource}) AS {self._low},"
-            f" coalesce({self._near}, {self._last}, {self._resource}) AS {self._high}"
-        )
 
     def least_level(self) -> str:
         return f"min({self._level}) OVER (PARTITION BY call_number) AS {self._least}"

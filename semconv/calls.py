@@ -5,16 +5,14 @@ of its own: `RECORD_TRACE` names it. Of log records only those matter that repor
 
 How a store uses this, inside one transaction and after `Resolver.resolve_spans` and `resolve_log_records`:
 
-1. ``TEMP touched_traces(tenant, trace_id)``: the distinct traces of the new spans and of the new log records that
-   report a call.
-2. ``TEMP call_records``: ``SELECT {span_record_select(dimensions)}`` over the new spans and ``SELECT
-   {log_record_select(dimensions)}`` over the new log records that report a call, ``UNION ALL`` the same over the
-   stored ones of the touched traces. Every span of a touched trace, GenAI or not: parents and sessions stand
-   anywhere.
-3. Run ``partner_traces_sql("<stored records>", …)``. While it names traces: add them to ``touched_traces`` and
-   their stored records to ``call_records``, and run it again. It names none that are touched, so this ends.
-4. ``Resolver.build_calls()``, then replace in ``calls`` every row whose (tenant, trace_id) is touched, or whose
-   call_id is that of a log record in ``call_records`` (`CALL_ID`), with the rows of ``TEMP built_calls``.
+1. The touched traces (tenant, trace_id): those of the new spans and of the new log records that report a call.
+2. `call_records`: ``SELECT {span_record_select(dimensions)}`` over the new spans and ``SELECT
+   {log_record_select(dimensions)}`` over the new log records that report a call, and the same over the stored ones of
+   the touched traces. Every span of a touched trace, GenAI or not: parents and sessions stand anywhere.
+3. Run ``partner_traces_sql("<stored records>", …)``. While it names traces: add them to the touched ones and their
+   stored records to `call_records`, and run it again. It names none that are touched, so this ends.
+4. ``Resolver.build_calls(call_records)``, then replace in ``calls`` every row whose (tenant, trace_id) is touched, or
+   whose call_id is that of a log record in `call_records` (`CALL_ID`), with the rows of ``TEMP built_calls``.
 
 The result depends on the set of records alone, never on the order or the batches in which they came.
 """
@@ -165,10 +163,10 @@ def partner_log_select() -> str:
 
 def partner_traces_sql(stored_records: str, *, with_logs: bool) -> str:
     """A SELECT of (tenant, trace_id): untouched traces in `stored_records` with a record that may be one call
-    with one in ``TEMP call_records``; needs ``TEMP touched_traces``.
+    with one in `call_records`; needs that and `touched_traces` as relations.
 
     `stored_records` is a relation with PARTNER_COLUMNS, of spans and of log records that report a call. It may be
-    cut to those that start within PARTNER_HORIZON of one in ``TEMP call_records``, which the rule itself demands,
+    cut to those that start within PARTNER_HORIZON of one in `call_records`, which the rule itself demands,
     so that files outside are never read. `with_logs`: whether there are log records in either, or roots that tell
     of streams.
     """

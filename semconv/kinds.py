@@ -33,8 +33,8 @@ _NAMES: Final = pa.schema(
     ]
 )
 # What is found, as columns of the same rows.
-_FOUND: Final = ("served_by", "served_in", "role_of_operation", *(f"{name}_rule" for name in PROPERTIES))
-_NOTHING: Final = (None,) * len(_FOUND)
+FOUND: Final = ("served_by", "served_in", "role_of_operation", *(f"{name}_rule" for name in PROPERTIES))
+_NOTHING: Final = (None,) * len(FOUND)
 # Names come from the network: what is remembered about them stays bounded.
 _MOST_REMEMBERED: Final = 50_000
 _LARGEST_NUMBER: Final = 1 << 62
@@ -56,7 +56,7 @@ class Kinds:
         names = self._names(records)
         numbers, kinds = _distinct(names)
         found = self._meanings(kinds)
-        for place, name in enumerate(_FOUND):
+        for place, name in enumerate(FOUND):
             meanings = pa.array([meanings[place] for meanings in found], pa.string())
             records = records.append_column(name, pa.DictionaryArray.from_arrays(numbers, meanings))
         return records
@@ -92,7 +92,7 @@ class Kinds:
             pa.array(values, item.type) for values, item in zip(zip(*kinds, strict=True), _NAMES, strict=True)
         ]
         table = _numbered(pa.Table.from_arrays(columns, schema=_NAMES))
-        found = self._query(table, self._statement).select(_FOUND).to_pydict().values()
+        found = self._query(table, self._statement).select(FOUND).to_pydict().values()
         self._found.update(zip(kinds, zip(*found, strict=True), strict=True))
 
     def _query(self, table: pa.Table, statement: str) -> pa.Table:
@@ -115,19 +115,20 @@ def _column(records: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
 
 def _distinct(names: pa.Table) -> tuple[pa.Array, list[Kind]]:
     """Of each row the number of its combination, and the combinations by number."""
-    combined, possible = pa.array([0] * names.num_rows, pa.int64()), 1
+    combined, possible = pa.repeat(pa.scalar(0, pa.int64()), names.num_rows), 1
     for column in names.columns:
+        if column.null_count == names.num_rows:
+            continue
         encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
         if len(encoded.dictionary) > 1:
             if possible * len(encoded.dictionary) > _LARGEST_NUMBER:
                 again = pc.dictionary_encode(combined)
                 combined, possible = again.indices.cast(pa.int64()), len(again.dictionary)
-            combined = pc.add(
-                pc.multiply(combined, len(encoded.dictionary)), encoded.indices.cast(pa.int64())
-            )
+            kinds_of_column = pa.scalar(len(encoded.dictionary), pa.int64())
+            combined = pc.add(pc.multiply(combined, kinds_of_column), encoded.indices.cast(pa.int64()))
             possible *= len(encoded.dictionary)
-    numbers = pc.dictionary_encode(combined).indices
-    firsts = _numbered(pa.table({"number": numbers}))
-    rows = firsts.group_by("number").aggregate([("row", "min")]).sort_by("number").column("row_min")
+    encoded = pc.dictionary_encode(combined)
+    numbers = encoded.indices
+    rows = pc.index_in(encoded.dictionary, value_set=combined)
     kinds = list(zip(*(column.to_pylist() for column in names.take(rows).columns), strict=True))
     return numbers, kinds

@@ -1,9 +1,8 @@
 -- What the claimed values of metric points mean; see resolve_records.sql.
-CREATE OR REPLACE TEMP TABLE {target} AS
 WITH
 noted AS (
     SELECT *, dialect IS NOT NULL AND coalesce(is_response_id(session_id), FALSE) AS has_no_session
-    FROM {source}
+    FROM extracted
 ),
 meaning AS (
     SELECT

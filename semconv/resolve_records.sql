@@ -1,6 +1,6 @@
--- What the claimed values of spans and log records mean. {source} has the columns of semconv/columns.py and those that
--- kinds.py adds: served_by, served_in, role_of_operation, the rules. {columns} are the lake's. Macros: macros.py.
-CREATE OR REPLACE TEMP TABLE {target} AS
+-- What the claimed values of spans and log records mean, row by row. `extracted` has columns of semconv/columns.py and
+-- those that kinds.py adds: served_by, served_in, role_of_operation, the rules. {columns} are those of the lake that
+-- differ from what was extracted. Macros: macros.py.
 WITH
 -- A count that is negative, or larger than any call could have, is no count.
 sent AS (
@@ -8,7 +8,7 @@ sent AS (
         * REPLACE ({plausible_counts}),
         coalesce(least({counts}) < 0 OR greatest({counts}) > {largest_count}, FALSE) AS has_implausible_count,
         lower(coalesce(response_model, request_model)) AS model
-    FROM {source}
+    FROM extracted
 ),
 summed AS (
     SELECT

@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.store.call_logs import CallLogs
-from collector.store.records import SPANS, count, hours
+from collector.store.records import SPANS, count, hours_of
 from collector.store.statements import sql
-from collector.store.traces import complete_traces, look_up_traces
-from collector.store.windows import Window, any_of, windows
+from collector.store.traces import StoredSpans, distinct_traces, of_traces
+from collector.store.windows import Extent, Window, any_of, windows
+from semconv.ancestry import CANDIDATE_ROLES
 from semconv.calls import (
     CALL_ID,
     NESTING_SLACK_NS,
+    PARTNER_COLUMNS,
     PARTNER_HORIZON,
     partner_span_select,
     partner_traces_sql,
     span_record_select,
 )
+from semconv.planned import Planned, relation
 from semconv.resolve import Resolver
+from semconv.sqltext import literal, quoted
 
 # start_time is cut to microseconds, the rule counts nanoseconds.
 _SLACK: Final = dt.timedelta(microseconds=NESTING_SLACK_NS // 1000 + 1)
 # Roots of the library that tells the ends of streams in spans of their own (semconv/calls.py).
+_LIBRARY: Final = "logfire"
 _MAY_STREAM: Final = (
-    "starts_with(scope_name, 'logfire') AND role IN ('llm', 'embeddings') AND parent_span_id IS NULL"
+    f"starts_with(scope_name, '{_LIBRARY}') AND role IN ('llm', 'embeddings') AND parent_span_id IS NULL"
     " AND (event_name IS NOT NULL OR coalesce(input_tokens, output_tokens) IS NULL)"
 )
-_NO_LENGTH: Final = "role IN ('llm', 'embeddings') AND duration_ns = 0"
+_TRACE: Final = ["tenant", "trace_id"]
+_REPORTER: Final = ["signal", "scope_name", "event_name"]
+_IDENTITY: Final = [*_TRACE, "span_id", "signal"]
+_LOG, _ERROR, _EMPTY = (pa.scalar(text, pa.string()) for text in ("log", "ERROR", ""))
+_ZERO, _NONE, _UNKNOWN = (pa.scalar(number, pa.int64()) for number in (0, -1, None))
+# So many values are written into a statement; else it asks for them.
+_FEW_VALUES: Final = 64
+_ALL_IDS: Final = "(SELECT response_id FROM call_records WHERE response_id IS NOT NULL)"
+_ALL_TOKENS: Final = """(
+    SELECT coalesce(input_tokens, -1) FROM call_records WHERE input_tokens IS NOT NULL OR status_code = 'ERROR'
+)"""
 
 
 class CallsUpdate:
@@ -41,56 +58,48 @@ class CallsUpdate:
     ) -> None:
         self._connection = connection
         self._resolver = resolver
-        self._selects = {
-            of_streams: span_record_select(dimensions, of_streams=of_streams) for of_streams in (False, True)
+        selects = {streams: span_record_select(dimensions, of_streams=streams) for streams in (False, True)}
+        self._selects = selects
+        self._records = {
+            streams: Planned(connection, f"SELECT {select} FROM new_spans")
+            for streams, select in selects.items()
         }
         self._partners = {
-            with_logs: partner_traces_sql("partner_records", with_logs=with_logs)
+            with_logs: Planned(connection, partner_traces_sql("partner_records", with_logs=with_logs))
             for with_logs in (False, True)
         }
-        self._logs = CallLogs(connection, dimensions)
+        self.stored = StoredSpans(connection)
+        self.logs = CallLogs(connection, dimensions)
+        self._records_found = self._partner_records = self.logs.new
+        self._touched = distinct_traces(self.logs.new)
+        self._columns = ""  # of built_calls, which are always the same
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
 
-    def build(self, looked_at: list[Window], linked: str | None = None) -> bool:
+    def build(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None = None) -> bool:
         """TEMP built_calls for the traces that the batch touches; False where no model call is touched.
 
-        Needs TEMP new_spans, stored_spans with the windows that were looked at for it, and new_call_logs; the lake
-        must not hold the new records yet. `linked`: a relation (tenant, trace_id, start_time) of traces that are
-        touched whatever they hold, looked at too.
+        Needs `stored` with the windows that were looked at for it, and `logs` with the new ones; the lake must not
+        hold the new records yet. `linked` (tenant, trace_id, start_time): traces that are touched whatever they hold,
+        looked at too.
         """
-        self._logs.look_around(looked_at)
-        self._connection.execute(sql("sql/touched_traces.sql"))
+        self.logs.look_around(looked_at, new_spans)
+        self._touched = self._traces_touched(new_spans)
         if linked is not None:
-            self._connection.execute(
-                f"INSERT INTO touched_traces SELECT tenant, trace_id FROM {linked} EXCEPT FROM touched_traces"
-            )
-        if not count(self._connection, "touched_traces"):
+            self._touch(linked)
+        if not self._touched.num_rows:
             return False
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE call_records AS SELECT {self._select_of('new_spans')} FROM new_spans"
-            " SEMI JOIN touched_traces USING (tenant, trace_id)"
-        )
-        self._has_stored = False
-        if count(self._connection, "stored_spans"):
-            complete_traces(self._connection, "touched_traces", looked_at, with_new=True)
-            self._add_stored_spans("touched_traces")
-        self._logs.add_new()
-        near = "call_records" if linked is None else _either("call_records", linked)
-        self._has_stored |= self._logs.add_stored("touched_traces", near)
-        while self._find_partners():
-            self._add_partners()
-        self._resolver.build_calls()
+        self._gather(new_spans, looked_at, linked)
+        while (partners := self._find_partners()).num_rows:
+            self._add_partners(partners)
+        self._resolver.build_calls(self._records_found)
         return True
-
-    def take_logs(self, *, has_log_records: bool) -> bool:
-        """TEMP new_call_logs: the log records among TEMP new_log_records that report calls; whether there are any."""
-        return self._logs.take_new(has_log_records=has_log_records)
 
     def replace(self) -> int:
         """Put TEMP built_calls in the place of the touched traces' calls; how many rows were written."""
-        columns = ", ".join(
-            f'"{row[0]}"' for row in self._connection.execute("DESCRIBE built_calls").fetchall()
-        )
+        if not self._columns:
+            described = self._connection.execute("DESCRIBE built_calls").fetchall()
+            self._columns = ", ".join(quoted(row[0]) for row in described)
+        columns = self._columns
         except_stored = ""
         if self._has_stored and self._look_up_stored(columns):
             except_stored = f"EXCEPT SELECT {columns} FROM stored_calls"
@@ -100,91 +109,177 @@ class CallsUpdate:
         ).fetchone()
         return int(inserted[0]) if inserted else 0
 
+    def forget(self) -> None:
+        """Let go of the records that were found last."""
+        self.stored.rows = self.stored.rows.slice(0, 0)
+        self._records_found = self._records_found.slice(0, 0)
+        self._partner_records = self._partner_records.slice(0, 0)
+
+    def _traces_touched(self, new_spans: pa.Table) -> pa.Table:
+        """Traces with a new record that hold a model call, new or stored, reported by a span or a log record. On
+        others nothing depends. A log record outside any trace is a trace of its own.
+        """
+        stored = self.stored.rows
+        with_calls = [stored.filter(_is_candidate(stored)), self.logs.traces]
+        grown = of_traces(new_spans, pa.concat_tables([table.select(_TRACE) for table in with_calls]))
+        new = [new_spans.filter(_is_candidate(new_spans)), grown, self.logs.new]
+        return distinct_traces(pa.concat_tables([table.select(_TRACE) for table in new]))
+
+    def _gather(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None) -> None:
+        """All records of the touched traces."""
+        self._has_stored = False
+        records = self._records[_may_have_streams(new_spans)]
+        self._records_found = records.table(new_spans=of_traces(new_spans, self._touched))
+        if self.stored.rows.num_rows:
+            self.stored.complete(self._touched, looked_at, new_spans, self.logs.new)
+            self._add_stored_spans(self._touched)
+        self._add(self.logs.new)
+        near = hours_of(self._records_found, "start_time") if self.logs.are_there else []
+        if linked is not None:
+            near += hours_of(linked, "start_time")
+        self._add_stored_logs(self._touched, near)
+
+    def _add(self, records: pa.Table) -> None:
+        if records.num_rows:
+            self._records_found = pa.concat_tables([self._records_found, records])
+
+    def _touch(self, traces: pa.Table) -> None:
+        self._touched = distinct_traces(pa.concat_tables([self._touched, traces.select(_TRACE)]))
+
     def _look_up_stored(self, columns: str) -> int:
         """TEMP stored_calls: the touched traces' calls as they are; how many."""
         by_log = sql("sql/stored_log_calls.sql").format(columns=columns, when=self._when(), call_id=CALL_ID)
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE stored_calls AS SELECT {columns} FROM lake.calls"
-            f" SEMI JOIN touched_traces USING (tenant, trace_id) WHERE {self._when()}"
-            f" {by_log if self._logs.are_there else ''}"
-        )
+        log_records = self._records_found.filter(pc.equal(self._records_found.column("signal"), _LOG))
+        with (
+            relation(self._connection, "wanted_traces", self._touched),
+            relation(self._connection, "call_records", log_records.select(_IDENTITY)),
+        ):
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE stored_calls AS SELECT {columns} FROM lake.calls"
+                f" SEMI JOIN wanted_traces USING (tenant, trace_id) WHERE {self._when()}"
+                f" {by_log if self.logs.are_there else ''}"
+            )
         return count(self._connection, "stored_calls")
 
     def _delete_outdated(self, columns: str) -> None:
         self._connection.execute(sql("sql/outdated_calls.sql").format(columns=columns))
-        delete_calls(self._connection, "outdated_calls", "call_records")
+        delete_calls(self._connection, "outdated_calls", hours_of(self._records_found, "start_time"))
 
     def _when(self) -> str:
         """When the touched traces' calls start: a call starts with one of its records."""
-        return _start_like(self._connection, "call_records")
+        return _starts_in(hours_of(self._records_found, "start_time"))
 
-    def _select_of(self, spans: str) -> str:
-        """What makes call_records of these spans; where none can be a stream's end, the cheaper one."""
-        return self._selects[count(self._connection, f"{spans} WHERE {_NO_LENGTH}") > 0]
-
-    def _add_stored_spans(self, traces: str) -> None:
-        """Append the stored spans of `traces` to call_records: those whose keys stand in stored_spans."""
-        ranges = windows(
-            hours(self._connection, f"stored_spans SEMI JOIN {traces} USING (tenant, trace_id)", SPANS.time)
-        )
-        if ranges:
+    def _add_stored_spans(self, traces: pa.Table) -> None:
+        """Append the stored spans of `traces` to call_records: those whose keys were found."""
+        rows = of_traces(self.stored.rows, traces)
+        if rows.num_rows:
             self._has_stored = True
-            self._connection.execute(
-                f"INSERT INTO call_records BY NAME SELECT {self._select_of('stored_spans')} FROM lake.spans"
-                f" SEMI JOIN {traces} USING (tenant, trace_id) WHERE {any_of(ranges, SPANS.time)}"
-            )
+            ranges = windows(hours_of(rows, SPANS.time))
+            with relation(self._connection, "wanted_traces", traces):
+                stored = self._connection.execute(
+                    f"SELECT {self._selects[_may_have_streams(rows)]} FROM lake.spans"
+                    f" SEMI JOIN wanted_traces USING (tenant, trace_id) WHERE {any_of(ranges, SPANS.time)}"
+                ).to_arrow_table()
+            self._add(stored)
 
-    def _find_partners(self) -> bool:
-        """TEMP partner_traces: further traces with a record that may be one call with one of call_records."""
-        candidates = "(FROM call_records WHERE role IN ('llm', 'embeddings'))"
-        near = hours(self._connection, candidates, SPANS.time)
-        within_horizon = any_of(windows(near, PARTNER_HORIZON), SPANS.time)
-        self._connection.execute(
-            sql("sql/partner_spans.sql").format(
-                columns=partner_span_select(of_streams=False),
-                within_horizon=within_horizon,
-                same_moment=any_of(windows(near, _SLACK), SPANS.time),
-            )
+    def _add_stored_logs(self, traces: pa.Table, near: list[Extent]) -> None:
+        self._has_stored |= self.logs.are_stored
+        self._add(self.logs.stored(traces, near))
+
+    def _find_partners(self) -> pa.Table:
+        """Further traces with a record that may be one call with one of call_records."""
+        records = self._records_found
+        candidates = records.select(PARTNER_COLUMNS).filter(_is_candidate(records))
+        has_streams = _may_be_of_streams(candidates)
+        selects = self._partner_selects(candidates, has_streams)
+        with relation(self._connection, "call_records", candidates):
+            found = self._connection.execute(" UNION ALL BY NAME ".join(selects))
+            self._partner_records = found.to_arrow_table()
+        if not self._partner_records.num_rows or _are_of_one_reporter(self._partner_records, candidates):
+            return self._touched.slice(0, 0)
+        return self._partners[self.logs.are_there or has_streams].table(
+            partner_records=self._partner_records, call_records=candidates, touched_traces=self._touched
         )
-        has_streams = count(self._connection, f"call_records WHERE {_MAY_STREAM}") > 0
-        for name, is_needed in (
-            ("partner_spans_of_logs", self._logs.are_there),
-            ("partner_streams", has_streams),
-        ):
+
+    def _partner_selects(self, candidates: pa.Table, has_streams: bool) -> Iterator[str]:
+        near = hours_of(candidates, SPANS.time)
+        failed = pc.equal(candidates.column("status_code"), _ERROR)
+        tokens = pc.coalesce(candidates.column("input_tokens"), pc.if_else(failed, _NONE, _UNKNOWN))
+        bounds = {
+            "within_horizon": any_of(windows(near, PARTNER_HORIZON), SPANS.time),
+            "same_moment": any_of(windows(near, _SLACK), SPANS.time),
+            "ids": _among(candidates.column("response_id"), _ALL_IDS),
+            "tokens": _among(tokens, _ALL_TOKENS),
+            "may_stream": _MAY_STREAM,
+        }
+        needed = {
+            "partner_spans": True,
+            "partner_spans_of_logs": self.logs.are_there,
+            "partner_streams": has_streams,
+        }
+        for name, is_needed in needed.items():
             if is_needed:
-                statement = sql(f"sql/{name}.sql").format(
-                    columns=partner_span_select(), within_horizon=within_horizon, may_stream=_MAY_STREAM
-                )
-                self._connection.execute(statement)
-        self._logs.add_partners(near)
-        if not count(self._connection, "partner_records"):
-            return False
-        partners = self._partners[self._logs.are_there or has_streams]
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE partner_traces AS {partners}")
-        return count(self._connection, "partner_traces") > 0
+                columns = partner_span_select(of_streams=name != "partner_spans")
+                yield f"({sql(f'sql/{name}.sql').format(columns=columns, **bounds)})"
+        of_logs = self.logs.partners_sql(near)
+        if of_logs is not None:
+            yield f"({of_logs})"
 
-    def _add_partners(self) -> None:
-        partners = "partner_records SEMI JOIN partner_traces USING (tenant, trace_id)"
-        extents = hours(self._connection, partners, SPANS.time)
-        looked_at = look_up_traces(self._connection, "partner_traces", extents)
-        complete_traces(self._connection, "partner_traces", looked_at, with_new=False)
-        self._add_stored_spans("partner_traces")
-        self._has_stored |= self._logs.add_stored("partner_traces", "partner_records")
-        self._connection.execute("INSERT INTO touched_traces FROM partner_traces")
+    def _add_partners(self, traces: pa.Table) -> None:
+        partners = of_traces(self._partner_records, traces)
+        extents = hours_of(partners, SPANS.time)
+        looked_at = self.stored.look_up(traces, extents)
+        self.stored.complete(traces, looked_at)
+        self._add_stored_spans(traces)
+        self._add_stored_logs(traces, hours_of(self._partner_records, SPANS.time))
+        self._touch(traces)
 
 
-def delete_calls(connection: duckdb.DuckDBPyConnection, doomed: str, near: str) -> None:
-    """Delete the calls that the relation `doomed` (tenant, call_id) names; they start when rows of `near` do."""
+def delete_calls(connection: duckdb.DuckDBPyConnection, doomed: str, starts: list[Extent]) -> None:
+    """Delete the calls that the relation `doomed` (tenant, call_id) names; `starts`: when they may start."""
     if count(connection, doomed):
         connection.execute(
             f"DELETE FROM lake.calls WHERE (tenant, call_id) IN (SELECT (tenant, call_id) FROM {doomed})"
-            f" AND ({_start_like(connection, near)})"
+            f" AND ({_starts_in(starts)})"
         )
 
 
-def _start_like(connection: duckdb.DuckDBPyConnection, near: str) -> str:
-    return any_of(windows(hours(connection, near, "start_time")), "start_time")
+def _starts_in(starts: list[Extent]) -> str:
+    return any_of(windows(starts), "start_time")
 
 
-def _either(one: str, other: str) -> str:
-    return f"(SELECT start_time FROM {one} UNION ALL SELECT start_time FROM {other})"
+def _is_candidate(records: pa.Table) -> pa.ChunkedArray:
+    """Which records may report a call."""
+    return pc.is_in(records.column("role"), value_set=CANDIDATE_ROLES)
+
+
+def _may_have_streams(spans: pa.Table) -> bool:
+    """Whether any can be a stream's end; where none can, there is a cheaper way to make call_records of them."""
+    return _holds(pc.and_(pc.equal(spans.column("duration_ns"), _ZERO), _is_candidate(spans)))
+
+
+def _are_of_one_reporter(*records: pa.Table) -> bool:
+    """Whether one library and event reported all: no two of them are one call in two traces then."""
+    reporters = pa.concat_tables([table.select(_REPORTER) for table in records])
+    return bool(reporters.group_by(_REPORTER).aggregate([]).num_rows == 1)
+
+
+def _may_be_of_streams(candidates: pa.Table) -> bool:
+    """As _MAY_STREAM says it."""
+    of_library = pc.starts_with(pc.fill_null(candidates.column("scope_name"), _EMPTY), _LIBRARY)
+    roots = candidates.filter(pc.and_(of_library, pc.is_null(candidates.column("parent_span_id"))))
+    usage = pc.coalesce(roots.column("input_tokens"), roots.column("output_tokens"))
+    return _holds(pc.or_(pc.is_valid(roots.column("event_name")), pc.is_null(usage)))
+
+
+def _holds(conditions: pa.ChunkedArray) -> bool:
+    return bool(pc.any(conditions).as_py())
+
+
+def _among(values: pa.ChunkedArray, otherwise: str) -> str:
+    """The right side of IN: the values where they are few, for a subquery costs more to plan than all the rest."""
+    distinct = [value for value in pc.unique(values).to_pylist() if value is not None]
+    if len(distinct) > _FEW_VALUES:
+        return otherwise
+    listed = ", ".join(literal(value) if isinstance(value, str) else str(value) for value in distinct)
+    return f"({listed or 'NULL'})"

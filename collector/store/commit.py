@@ -12,9 +12,9 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
-from typing import Final
 
 import duckdb
+import pyarrow as pa
 
 from collector.store.calls_update import CallsUpdate
 from collector.store.durability import DataFiles
@@ -36,15 +36,10 @@ from collector.store.records import (
     look_up_keys,
     remember,
 )
-from collector.store.traces import batch_extents, look_up_traces
+from collector.store.traces import joined_parts
 from semconv.extract import Extracted
 from semconv.resolve import Resolver
 from semconv.settings import Settings
-
-# TEMP new_call_logs (call_logs.py) are the log records that report calls.
-_BATCH_TRACES: Final = (
-    "(SELECT tenant, trace_id FROM resolved_spans UNION SELECT tenant, trace_id FROM new_call_logs)"
-)
 
 
 class Committer:
@@ -89,66 +84,75 @@ class Committer:
         try:
             if self._prices.are_outdated():
                 self._prepare()
-            kinds = self._resolve(extracted)
+            resolved = self._resolve(extracted)
             with writer_lock(self._lake.data_dir):
                 self._lake.connection.begin()
                 self._prices.store()
-                counts = self._store(extracted, kinds, load_id)
+                counts = self._store(extracted, resolved, load_id)
                 row = LoadRow.of(load_id, origin, counts, started)
                 insert_load(self._lake.connection, row)
-                self._finish(kinds, dry_run)
-            forget_large_tables(self._lake.connection)
+                self._finish(resolved, dry_run)
+            self._forget()
         except BaseException:
             self._recover()
             raise
         return row
 
-    def _resolve(self, extracted: Extracted) -> list[Kind]:
-        """What needs no lake, before the lock is taken; the kinds of record that the batch has."""
-        present = [kind for kind in KINDS if getattr(extracted, kind.table).num_rows]
-        for kind in present:
-            records = first_of_each(getattr(extracted, kind.table), kind)
-            getattr(self._resolver, f"resolve_{kind.table}")(records)
-        return present
+    def _resolve(self, extracted: Extracted) -> dict[Kind, pa.Table]:
+        """What needs no lake, before the lock is taken: the kinds of record that the batch has."""
+        resolved = {}
+        for kind in KINDS:
+            records = getattr(extracted, kind.table)
+            if records.num_rows:
+                resolve = getattr(self._resolver, f"resolve_{kind.table}")
+                resolved[kind] = resolve(first_of_each(records, kind))
+        return resolved
 
-    def _store(self, extracted: Extracted, kinds: list[Kind], load_id: str) -> dict[str, int]:
+    def _store(self, extracted: Extracted, resolved: dict[Kind, pa.Table], load_id: str) -> dict[str, int]:
         """All of the batch but its `loads` row: first everything that reads the lake, then all that writes."""
         connection = self._lake.connection
         counts = dict(extracted.counts)
-        new = {kind: self._find_new(kind) for kind in kinds if kind is not SPANS}
-        has_call_logs = self._calls.take_logs(has_log_records=LOG_RECORDS in kinds)
+        new = {kind: self._find_new(kind, records) for kind, records in resolved.items() if kind is not SPANS}
+        has_call_logs = self._calls.logs.take_new(new.get(LOG_RECORDS))
         has_calls = False
-        if has_call_logs or SPANS in kinds:
-            if SPANS not in kinds:
-                self._resolver.resolve_spans(extracted.spans)
-            new[SPANS], has_calls = self._find_new_spans(has_call_logs)
-        for kind in kinds:
-            duplicates = getattr(extracted, kind.table).num_rows - new[kind]
-            counts |= {f"{kind.table}_stored": new[kind], f"{kind.table}_duplicate": duplicates}
-            if new[kind]:
-                insert_new(connection, kind, load_id)
+        if has_call_logs or SPANS in resolved:
+            spans = resolved[SPANS] if SPANS in resolved else self._resolver.resolve_spans(extracted.spans)
+            new[SPANS], has_calls = self._find_new_spans(spans, has_call_logs)
+        for kind in resolved:
+            duplicates = getattr(extracted, kind.table).num_rows - new[kind].num_rows
+            counts |= {f"{kind.table}_stored": new[kind].num_rows, f"{kind.table}_duplicate": duplicates}
+            if new[kind].num_rows:
+                insert_new(connection, kind, new[kind], load_id)
         if has_calls:
             counts["calls_written"] = self._calls.replace()
         if extracted.contents.num_rows:
             insert_contents(connection, extracted.contents, load_id)
         return counts
 
-    def _find_new(self, kind: Kind) -> int:
-        look_up_keys(self._lake.connection, kind)
-        return choose_new(self._lake.connection, kind, also_seen=kind in self._has_seen)
+    def _find_new(self, kind: Kind, records: pa.Table) -> pa.Table:
+        stored = look_up_keys(self._lake.connection, kind, records)
+        return self._choose_new(kind, records, stored)
 
-    def _find_new_spans(self, has_call_logs: bool) -> tuple[int, bool]:
-        """How many there are, and whether TEMP built_calls has to take the place of stored calls."""
-        connection = self._lake.connection
-        looked_at = look_up_traces(connection, _BATCH_TRACES, batch_extents(connection))
-        new = choose_new(connection, SPANS, also_seen=SPANS in self._has_seen)
-        return new, (new > 0 or has_call_logs) and self._calls.build(looked_at)
+    def _find_new_spans(self, spans: pa.Table, has_call_logs: bool) -> tuple[pa.Table, bool]:
+        """Which there are, and whether TEMP built_calls has to take the place of stored calls."""
+        calls = self._calls
+        looked_at = calls.stored.look_up_batch(joined_parts(spans, calls.logs.new))
+        new = self._choose_new(SPANS, spans, calls.stored.rows)
+        return new, (new.num_rows > 0 or has_call_logs) and calls.build(new, looked_at)
 
-    def _finish(self, kinds: list[Kind], dry_run: bool) -> None:
+    def _choose_new(self, kind: Kind, records: pa.Table, stored: pa.Table) -> pa.Table:
+        return choose_new(self._lake.connection, kind, records, stored, also_seen=kind in self._has_seen)
+
+    def _forget(self) -> None:
+        """Hold no records between two batches."""
+        self._calls.forget()
+        forget_large_tables(self._lake.connection)
+
+    def _finish(self, batch: dict[Kind, pa.Table], dry_run: bool) -> None:
         if dry_run:
             self._lake.connection.rollback()
-            remember(self._lake.connection, kinds)
-            self._has_seen.update(kinds)
+            remember(self._lake.connection, batch)
+            self._has_seen.update(batch)
             return
         self._files.sync_new()
         self._lake.connection.commit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from collector.store.statements import sql
 from collector.store.windows import HOUR, Extent, any_of, windows
+from semconv.planned import relation
 
 # A record's twin further away in time is not looked for at every commit; `maintain` finds it.
 TWIN_MARGIN: Final = HOUR
@@ -30,19 +31,17 @@ SPANS: Final = Kind("spans", "start_time", ("tenant", "trace_id", "span_id"))
 LOG_RECORDS: Final = Kind("log_records", "time", ("tenant", "record_hash"))
 METRIC_POINTS: Final = Kind("metric_points", "time", ("tenant", "record_hash"))
 KINDS: Final = (SPANS, LOG_RECORDS, METRIC_POINTS)
-_LARGEST_TABLES: Final = (
-    *(f"resolved_{kind.table}" for kind in KINDS),
-    *("call_records", "call_candidates", "call_prices", "built_calls"),
-)
+_BETWEEN: Final = pa.scalar("\x1f", pa.string())
+_LARGEST_TABLES: Final = ("call_prices", "built_calls")
 
 
-def look_up_keys(connection: duckdb.DuckDBPyConnection, kind: Kind) -> None:
-    """TEMP stored_<table>: the batch's keys that the lake holds already, near their time."""
+def look_up_keys(connection: duckdb.DuckDBPyConnection, kind: Kind, records: pa.Table) -> pa.Table:
+    """The keys of `records` that the lake holds already, near their time."""
     key = ", ".join(kind.key)
-    batch = f"(SELECT DISTINCT {key} FROM resolved_{kind.table})"
-    ranges = windows(hours(connection, f"resolved_{kind.table}", kind.time), TWIN_MARGIN)
-    parts = [look_up_sql(kind.table, key, batch, key, window.condition(kind.time)) for window in ranges]
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE stored_{kind.table} AS {' UNION ALL '.join(parts)}")
+    ranges = windows(hours_of(records, kind.time), TWIN_MARGIN)
+    parts = [look_up_sql(kind.table, key, "batch", key, window.condition(kind.time)) for window in ranges]
+    with relation(connection, "batch", records.select(kind.key)):
+        return connection.execute(" UNION ALL ".join(parts)).to_arrow_table()
 
 
 def look_up_sql(table: str, columns: str, wanted: str, match: str, condition: str) -> str:
@@ -53,58 +52,60 @@ def look_up_sql(table: str, columns: str, wanted: str, match: str, condition: st
 
 
 def first_of_each(records: pa.Table, kind: Kind) -> pa.Table:
-    """`records` without those whose key an earlier one has. Done before resolution, whose joins keep no order."""
-    numbered = records.select(list(kind.key)).append_column("row", pa.array(range(records.num_rows)))
-    first = numbered.group_by(list(kind.key)).aggregate([("row", "min")]).column("row_min")
-    return records if len(first) == records.num_rows else records.take(first.take(pc.sort_indices(first)))
+    """`records` without those whose key an earlier one has."""
+    keys = pc.binary_join_element_wise(*(records.column(name) for name in kind.key), _BETWEEN)
+    if pc.count_distinct(keys, mode="all").as_py() == records.num_rows:
+        return records
+    numbered = pa.table({"key": keys, "row": pa.array(range(records.num_rows), pa.int64())})
+    first = numbered.group_by("key").aggregate([("row", "min")]).column("row_min")
+    return records.take(first.take(pc.sort_indices(first)))
 
 
-def remember(connection: duckdb.DuckDBPyConnection, kinds: Iterable[Kind]) -> None:
+def remember(connection: duckdb.DuckDBPyConnection, batch: Mapping[Kind, pa.Table]) -> None:
     """Count the batch as stored from now on, though it was rolled back: TEMP seen_<table>, for dry runs."""
-    for kind in kinds:
-        select = f"SELECT {', '.join(kind.key)} FROM resolved_{kind.table}"
-        connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS seen_{kind.table} AS {select} LIMIT 0")
-        connection.execute(f"INSERT INTO seen_{kind.table} {select}")
+    for kind, records in batch.items():
+        with relation(connection, "batch", records.select(kind.key)):
+            connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS seen_{kind.table} AS FROM batch LIMIT 0")
+            connection.execute(f"INSERT INTO seen_{kind.table} FROM batch")
 
 
-def choose_new(connection: duckdb.DuckDBPyConnection, kind: Kind, *, also_seen: bool) -> int:
-    """How many rows of TEMP resolved_<table> are not in TEMP stored_<table>; leaves them as TEMP VIEW new_<table>.
-
-    With `also_seen`, what earlier dry runs would have stored counts as stored.
+def choose_new(
+    connection: duckdb.DuckDBPyConnection, kind: Kind, records: pa.Table, stored: pa.Table, *, also_seen: bool
+) -> pa.Table:
+    """`records` without those whose keys stand in `stored`, or with `also_seen` among what earlier dry runs would
+    have stored.
     """
+    if not (stored.num_rows or also_seen):
+        return records
     key = ", ".join(kind.key)
-    tables = [f"stored_{kind.table}", *([f"seen_{kind.table}"] if also_seen else [])]
-    known = " UNION ALL ".join(f"SELECT {key} FROM {table}" for table in tables)
-    connection.execute(sql("sql/new_rows.sql").format(table=kind.table, key=key, known=known))
-    new = count(connection, f"new_{kind.table}_rows")
-    all_new = new == count(connection, f"resolved_{kind.table}")
-    chosen = "" if all_new else f"SEMI JOIN new_{kind.table}_rows AS new ON resolved.rowid = new.new_row"
-    connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW new_{kind.table} AS "
-        f"SELECT resolved.* FROM resolved_{kind.table} AS resolved {chosen}"
-    )
-    return new
+    seen = f"UNION ALL SELECT {key} FROM seen_{kind.table}" if also_seen else ""
+    statement = sql("sql/new_rows.sql").format(key=key, or_seen=seen)
+    with (
+        relation(connection, "batch", records.select(kind.key)),
+        relation(connection, "stored", stored.select(kind.key)),
+    ):
+        rows = connection.execute(statement).to_arrow_table().column("row")
+    return records if len(rows) == records.num_rows else records.take(rows)
 
 
-def insert_new(connection: duckdb.DuckDBPyConnection, kind: Kind, load_id: str) -> None:
-    """Write TEMP VIEW new_<table> to the lake, sorted by time."""
-    statement = sql("sql/insert_rows.sql")
-    connection.execute(statement.format(table=kind.table, time=kind.time, load_id=load_id))
+def insert_new(connection: duckdb.DuckDBPyConnection, kind: Kind, new: pa.Table, load_id: str) -> None:
+    """Write these rows to the lake, sorted by time."""
+    statement = sql("sql/insert_rows.sql").format(table=kind.table, time=kind.time, load_id=load_id)
+    with relation(connection, "new_rows", new):
+        connection.execute(statement)
 
 
 def insert_contents(connection: duckdb.DuckDBPyConnection, contents: pa.Table, load_id: str) -> None:
     """Write the gated texts that are not stored yet."""
-    connection.register("extracted_contents", contents)
-    try:
-        ranges = windows(hours(connection, "extracted_contents", "start_time"), TWIN_MARGIN)
-        statement = sql("sql/insert_contents.sql")
-        connection.execute(statement.format(windows=any_of(ranges, "start_time"), load_id=load_id))
-    finally:
-        connection.unregister("extracted_contents")
+    ranges = windows(hours_of(contents, "start_time"), TWIN_MARGIN)
+    statement = sql("sql/insert_contents.sql")
+    text = statement.format(windows=any_of(ranges, "start_time"), load_id=load_id)
+    with relation(connection, "extracted_contents", contents):
+        connection.execute(text)
 
 
 def forget_large_tables(connection: duckdb.DuckDBPyConnection, *others: str) -> None:
-    """Free the largest of the TEMP tables: until the next batch replaces them, they take some 90 MB."""
+    """Free the largest of the TEMP tables: until the next batch replaces them, they take memory."""
     for name in (*_LARGEST_TABLES, *others):
         connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
@@ -120,3 +121,14 @@ def hours(connection: duckdb.DuckDBPyConnection, relation: str, column: str) -> 
     return connection.execute(
         f"SELECT min({column}), max({column}) FROM {relation} GROUP BY date_trunc('hour', {column})"
     ).fetchall()
+
+
+def hours_of(table: pa.Table, column: str) -> list[Extent]:
+    """The same of an Arrow table."""
+    times = table.column(column)
+    hour = pc.floor_temporal(times, unit="hour")
+    grouped = pa.table({"hour": hour, "time": times}).group_by("hour")
+    extents = grouped.aggregate([("time", "min"), ("time", "max")])
+    return list(
+        zip(extents.column("time_min").to_pylist(), extents.column("time_max").to_pylist(), strict=True)
+    )

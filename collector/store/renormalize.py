@@ -36,10 +36,11 @@ from collector.store.records import (
     insert_contents,
 )
 from collector.store.statements import sql
-from collector.store.traces import MARGIN, look_up_traces, trace_extents
+from collector.store.traces import MARGIN, distinct_traces, joined_parts
 from collector.store.windows import any_of, windows
 from semconv import columns, restore
 from semconv.calls import RECORD_TRACE
+from semconv.planned import relation
 from semconv.resolve import Resolver
 from semconv.restore import Restored
 from semconv.settings import Settings
@@ -58,11 +59,6 @@ _TEXTS: Final[dict[Kind, tuple[str, ...]]] = {
     LOG_RECORDS: ("attributes", "body", "resource_attributes"),
     METRIC_POINTS: ("attributes", "buckets", "exemplars", "resource_attributes"),
 }
-_LINKED: Final = "linked_traces"
-_BATCH_TRACES: Final = (
-    "(SELECT tenant, trace_id FROM new_spans UNION SELECT tenant, trace_id FROM new_call_logs"
-    f" UNION SELECT tenant, trace_id FROM {_LINKED})"
-)
 # Relation, dialect before and dialect now.
 Change = tuple[str, str | None, str | None]
 
@@ -150,6 +146,7 @@ class Renormalizer:
             with suppress(duckdb.Error):
                 self._connection.rollback()
             raise
+        self._calls.forget()
         forget_large_tables(self._connection, "stored_rows", "renormalized")
         return outcome
 
@@ -189,8 +186,10 @@ class Renormalizer:
         outcome.read[kind.table] += stored.num_rows
         outcome.left[kind.table] += restored.left
         del stored
-        getattr(self._resolver, f"resolve_{kind.table}")(restored.records)
-        connection.execute(self._statement("renormalized", kind))
+        resolved = getattr(self._resolver, f"resolve_{kind.table}")(restored.records)
+        self._columns = resolved.column_names
+        with relation(connection, f"resolved_{kind.table}", resolved):
+            connection.execute(self._statement("renormalized", kind))
         self._contents = restored.contents
         for before, now, number in connection.execute(
             "SELECT dialect_before, dialect, count(*) FROM renormalized GROUP BY ALL"
@@ -225,31 +224,32 @@ class Renormalizer:
         connection.execute(sql("sql/stale_calls.sql").format(near=near, record=record))
         within = any_of(windows(hours(connection, "stale_calls", "start_time"), MARGIN), LOG_RECORDS.time)
         connection.execute(sql("sql/linked_traces.sql").format(within=within, record_trace=RECORD_TRACE))
-        delete_calls(connection, "stale_calls", "stale_calls")
+        delete_calls(connection, "stale_calls", hours(connection, "stale_calls", "start_time"))
 
     def _build_calls(self, kind: Kind) -> bool:
         """TEMP built_calls, as after a load of the changed rows alone."""
         connection = self._connection
-        own = "SELECT * EXCLUDE (dialect_before, load_id) FROM renormalized"
-        if kind is LOG_RECORDS:
-            self._resolver.resolve_spans(columns.SPANS.empty_table())
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW new_log_records AS {own}")
-            own = "SELECT * FROM resolved_spans"
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW new_spans AS {own}")
-        self._calls.take_logs(has_log_records=kind is LOG_RECORDS)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE stored_spans AS FROM {_LINKED}")
-        extents = trace_extents(connection, _BATCH_TRACES, with_new=True)
-        looked_at = look_up_traces(connection, _BATCH_TRACES, extents)
-        return self._calls.build(looked_at, linked=_LINKED)
+        changed = connection.execute(
+            f"SELECT * EXCLUDE (dialect_before, load_id) FROM renormalized ORDER BY {kind.time}"
+        ).to_arrow_table()
+        linked = connection.execute("FROM linked_traces").to_arrow_table()
+        is_of_logs = kind is LOG_RECORDS
+        spans = self._resolver.resolve_spans(columns.SPANS.empty_table()) if is_of_logs else changed
+        calls = self._calls
+        calls.logs.take_new(changed if is_of_logs else None)
+        calls.stored.rows = linked
+        parts = joined_parts(spans, calls.logs.new)
+        traces = distinct_traces(joined_parts(parts, linked))
+        looked_at = calls.stored.look_up(traces, calls.stored.extents(traces, parts))
+        return calls.build(spans, looked_at, linked=linked)
 
     def _statement(self, name: str, kind: Kind, **parts: str) -> str:
-        names = [item[0] for item in self._connection.execute(f"DESCRIBE resolved_{kind.table}").fetchall()]
         key = (*kind.key, kind.time)
         return sql(f"sql/{name}.sql").format(
             table=kind.table,
             key=", ".join(key),
             differs=" OR ".join(
-                f"new.{column} IS DISTINCT FROM old.{column}" for column in names if column not in key
+                f"new.{column} IS DISTINCT FROM old.{column}" for column in self._columns if column not in key
             ),
             **parts,
         )

@@ -24,16 +24,13 @@ Meaning = dict[str, Any]
 
 
 @cache
-def _resolver() -> tuple[duckdb.DuckDBPyConnection, Resolver]:
-    connection = duckdb.connect(config={"threads": 1})
-    return connection, Resolver(connection, Settings())
+def _resolver() -> Resolver:
+    return Resolver(duckdb.connect(config={"threads": 1}), Settings())
 
 
 def _meaning(body: Any, signal: Signal, table: str) -> Meaning:
     """The columns that the only record of a request fills; no cell of it may hold the canary."""
-    connection, resolver = _resolver()
-    getattr(resolver, f"resolve_{table}")(getattr(read(body, signal), table))
-    [row] = connection.execute(f"FROM resolved_{table}").to_arrow_table().to_pylist()
+    [row] = getattr(_resolver(), f"resolve_{table}")(getattr(read(body, signal), table)).to_pylist()
     assert CANARY not in str(row)
     return {name: value for name, value in row.items() if name in _MEANINGS and value is not None}
 

@@ -117,24 +117,21 @@ def seeded(seed: int) -> random.Random:
 
 
 @cache
-def _default_resolver() -> tuple[duckdb.DuckDBPyConnection, Resolver]:
+def _default_resolver() -> Resolver:
     """One for all tests that set nothing: to make one takes 0.3 s."""
-    connection = duckdb.connect(config={"threads": 1})
-    return connection, Resolver(connection, Settings())
+    return Resolver(duckdb.connect(config={"threads": 1}), Settings())
 
 
-def _resolver(settings: Settings | None) -> tuple[duckdb.DuckDBPyConnection, Resolver]:
+def _resolver(settings: Settings | None) -> Resolver:
     if settings is None:
         return _default_resolver()
-    connection = duckdb.connect(config={"threads": 1})
-    return connection, Resolver(connection, settings)
+    return Resolver(duckdb.connect(config={"threads": 1}), settings)
 
 
 def resolve(*rows: Row, settings: Settings | None = None) -> list[Row]:
-    """The rows of resolved_spans for `rows`, in their order."""
-    connection, resolver = _resolver(settings)
-    resolver.resolve_spans(table(list(rows)))
-    resolved = {row["span_id"]: row for row in fetch(connection, "FROM resolved_spans")}
+    """What `rows` are resolved to, in their order."""
+    found = _resolver(settings).resolve_spans(table(list(rows))).to_pylist()
+    resolved = {row["span_id"]: row for row in found}
     return [resolved[row["span_id"]] for row in rows]
 
 
@@ -157,11 +154,12 @@ class Store:
         run = self.connection.execute
         run("CREATE OR REPLACE TEMP TABLE touched_traces (tenant VARCHAR, trace_id VARCHAR)")
         if spans := [row for row in rows if "record_hash" not in row]:
-            self._resolver.resolve_spans(table(spans))
+            self.connection.register("resolved_spans", self._resolver.resolve_spans(table(spans)))
             run("INSERT INTO spans BY NAME SELECT *, 'load' AS load_id FROM resolved_spans")
             run("INSERT INTO touched_traces SELECT DISTINCT tenant, trace_id FROM resolved_spans")
         if logs := [row for row in rows if "record_hash" in row]:
-            self._resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
+            resolved = self._resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
+            self.connection.register("resolved_log_records", resolved)
             run("INSERT INTO log_records BY NAME SELECT *, 'load' AS load_id FROM resolved_log_records")
             run(
                 f"INSERT INTO touched_traces SELECT DISTINCT tenant, {RECORD_TRACE} FROM resolved_log_records"
@@ -175,7 +173,7 @@ class Store:
         while partners := run(partner_traces_sql(stored, with_logs=True)).fetchall():
             self.connection.executemany("INSERT INTO touched_traces VALUES (?, ?)", partners)
             self._gather()
-        self._resolver.build_calls()
+        self._resolver.build_calls(run("FROM call_records").to_arrow_table())
         run(
             "DELETE FROM calls WHERE (tenant, trace_id) IN (FROM touched_traces)"
             f" OR call_id IN (SELECT {CALL_ID} FROM call_records WHERE signal = 'log')"

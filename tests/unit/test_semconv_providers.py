@@ -14,7 +14,7 @@ from semconv import columns
 from semconv.prices import PriceBook, installed
 from semconv.resolve import Resolver
 from semconv.settings import Settings
-from tests.unit.semconv_records import Row, build, chat, fetch, resolve, span, table
+from tests.unit.semconv_records import Row, build, chat, resolve, span, table
 
 NAMED_BY_THE_CONVENTIONS = (
     "openai anthropic aws.bedrock azure.ai.openai azure.ai.inference gcp.gemini gcp.vertex_ai gcp.gen_ai cohere"
@@ -217,8 +217,8 @@ def test_points_of_metrics_have_the_same_providers() -> None:
         row | {"provider": "openai", "dialect": None, "session_id": "s-2"},
     ]
     connection = duckdb.connect(config={"threads": 1})
-    Resolver(connection, Settings()).resolve_metric_points(table(rows, columns.METRIC_POINTS))
-    points = fetch(connection, "FROM resolved_metric_points")
+    resolved = Resolver(connection, Settings()).resolve_metric_points(table(rows, columns.METRIC_POINTS))
+    points = resolved.to_pylist()
     assert [(point["provider"], point["session_id"]) for point in points] == [
         ("openai", None),
         ("aws.bedrock", "s-1"),

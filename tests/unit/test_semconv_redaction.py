@@ -470,9 +470,9 @@ def account_of(
     message = traces_message({**GENAI, **attributes}, resource={"service.name": service})
     deployment = keeping_all(chosen, account_rules=(rule,))
     connection = duckdb.connect(config={"threads": 1})
-    Resolver(connection, deployment).resolve_spans(read(message, settings=deployment).spans)
-    [found] = connection.execute("SELECT billing_account FROM resolved_spans").fetchall()
-    return found[0]  # type: ignore[no-any-return]
+    resolved = Resolver(connection, deployment).resolve_spans(read(message, settings=deployment).spans)
+    [account] = resolved.column("billing_account").to_pylist()
+    return account  # type: ignore[no-any-return]
 
 
 ANN = AccountRule("research", user="ann")

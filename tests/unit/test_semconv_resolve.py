@@ -28,7 +28,8 @@ def test_resolved_tables_have_the_lakes_columns(relation: str, schema: pa.Schema
     connection = duckdb.connect(config={"threads": 1})
     connection.execute(SCHEMA)
     resolver = Resolver(connection, Settings())
-    getattr(resolver, f"resolve_{relation}")(schema.empty_table())
+    resolved = getattr(resolver, f"resolve_{relation}")(schema.empty_table())
+    connection.register(f"resolved_{relation}", resolved)
     described = connection.execute(f"DESCRIBE resolved_{relation}").fetchall()
     contract = connection.execute(f"DESCRIBE {relation}").fetchall()
     assert [row[:2] for row in described] == [row[:2] for row in contract if row[0] != "load_id"]
@@ -37,11 +38,9 @@ def test_resolved_tables_have_the_lakes_columns(relation: str, schema: pa.Schema
 def test_every_row_comes_out_once_and_passes_what_has_no_meaning() -> None:
     connection = duckdb.connect(config={"threads": 1})
     rows = [chat("a", attributes='{"k": [1, 2.0]}'), span("b", name="GET /", events='[{"name":"e"}]')]
-    Resolver(connection, Settings()).resolve_spans(table(rows))
-    found = connection.execute(
-        "SELECT span_id, name, attributes, events, role FROM resolved_spans ORDER BY ALL"
-    )
-    assert found.fetchall() == [
+    resolved = Resolver(connection, Settings()).resolve_spans(table(rows))
+    found = resolved.select(["span_id", "name", "attributes", "events", "role"]).to_pylist()
+    assert [tuple(row.values()) for row in found] == [
         ("a", "span", '{"k": [1, 2.0]}', None, "llm"),
         ("b", "GET /", "{}", '[{"name":"e"}]', None),
     ]
@@ -247,9 +246,12 @@ def test_names_are_told_apart_however_many_there_are(monkeypatch: pytest.MonkeyP
             )
             for place, (provider, operation, scope) in enumerate(names)
         ]
-        resolver.resolve_spans(table([*rows, span("plain", provider="openai", operation="chat")]))
-        query = "SELECT span_id, provider, role, token_semantics FROM resolved_spans"
-        found = {row[0]: row[1:] for row in connection.execute(query).fetchall()}
+        resolved = resolver.resolve_spans(table([*rows, span("plain", provider="openai", operation="chat")]))
+        meanings = resolved.select(["provider", "role", "token_semantics"]).to_pylist()
+        found = {
+            span_id.as_py(): tuple(row.values())
+            for span_id, row in zip(resolved.column("span_id"), meanings, strict=True)
+        }
         assert found.pop("plain") == (None, None, None)
         assert found == {
             str(place): (providers[provider], operations[operation], scopes[scope])

@@ -13,7 +13,7 @@ from semconv import columns, token_rules
 from semconv.resolve import Resolver
 from semconv.settings import Settings
 from tests.unit import semconv_meaning
-from tests.unit.semconv_records import Row, build, chat, fetch, resolve, table
+from tests.unit.semconv_records import Row, build, chat, resolve, table
 
 BEDROCK_MODEL = {"provider": "aws.bedrock", "request_model": "anthropic.claude-sonnet-4-5-20250929-v1:0"}
 CLAUDE = {"provider": "anthropic", "request_model": "claude-sonnet-4-5"}
@@ -184,8 +184,8 @@ def test_claude_codes_events_count_like_its_spans() -> None:
     }
     row |= known | CLAUDE | {"input_tokens": 1000, "cache_read_tokens": 300, "output_tokens": 5}
     connection = duckdb.connect(config={"threads": 1})
-    Resolver(connection, Settings()).resolve_log_records(table([row], columns.LOG_RECORDS))
-    [record] = fetch(connection, "FROM resolved_log_records")
+    resolver = Resolver(connection, Settings())
+    [record] = resolver.resolve_log_records(table([row], columns.LOG_RECORDS)).to_pylist()
     assert (record["input_tokens"], record["token_semantics"], record["role"]) == (1300, "exclusive", "llm")
 
 

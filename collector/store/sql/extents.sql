@@ -1,15 +1,11 @@
--- From when to when the known parts of the traces in {traces} last, joined by the hour.
+-- From when to when these parts of traces last, joined by the hour.
 WITH
-parts AS (
-    SELECT tenant, trace_id, start_time, duration_ns FROM stored_spans
-    {or_new}
-),
 extents AS (
     SELECT
         min(start_time) AS start_time,
         max(start_time + to_microseconds(least(coalesce(duration_ns, 0), {longest_ns}) // 1000)) AS end_time
     FROM parts
-    SEMI JOIN {traces} USING (tenant, trace_id)
+    SEMI JOIN wanted USING (tenant, trace_id)
     GROUP BY tenant, trace_id
 )
 SELECT min(start_time), max(end_time)

@@ -1,4 +1,4 @@
 INSERT INTO lake.{table} BY NAME
 SELECT *, '{load_id}' AS load_id
-FROM new_{table}
+FROM new_rows
 ORDER BY {time}

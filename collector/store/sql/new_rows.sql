@@ -1,5 +1,5 @@
--- Which rows of the batch are not stored yet; the batch itself holds no key twice.
-CREATE OR REPLACE TEMP TABLE new_{table}_rows AS
-SELECT rowid AS new_row
-FROM resolved_{table}
-ANTI JOIN ({known}) USING ({key})
+-- Which rows of the batch are not stored yet, by their number; the batch itself holds no key twice.
+SELECT row
+FROM (SELECT {key}, row_number() OVER () - 1 AS row FROM batch)
+ANTI JOIN (SELECT {key} FROM stored {or_seen}) USING ({key})
+ORDER BY row

@@ -1,6 +1,5 @@
 -- Stored log records that may tell of the same call as a record of call_records: by an equal response id or equal tokens,
 -- or by having failed as it did.
-INSERT INTO partner_records BY NAME
 WITH here AS (
     SELECT response_id, coalesce(input_tokens, -1) AS input_or_none
     FROM call_records

@@ -1,6 +1,5 @@
 -- Stored spans that may tell of the same call as a log record of call_records that stands in no trace: within the horizon
 -- those of equal tokens, or failed ones where it failed.
-INSERT INTO partner_records BY NAME
 WITH logs AS (
     SELECT coalesce(input_tokens, -1) AS input_or_none
     FROM call_records

@@ -1,6 +1,5 @@
 -- Stored spans that may tell of the same stream as one of call_records: roots of one library, of which one has no usage and
 -- the other no length.
-INSERT INTO partner_records BY NAME
 SELECT {columns}
 FROM lake.spans
 WHERE ({within_horizon})
