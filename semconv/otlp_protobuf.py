@@ -42,7 +42,7 @@ from semconv.otlp import (
     TooDeep,
     optional_id,
 )
-from semconv.otlp_protobuf_values import Pairs, any_value, pair_map
+from semconv.otlp_protobuf_values import Pairs, any_value, pair_map, remembered_pairs
 from semconv.pieces import numbered_pieces
 from semconv.settings import MOST_EVENTS
 from semconv.values import double_value
@@ -132,7 +132,7 @@ class _Fields(NamedTuple):
 
 def _scope_groups(fields: _Fields, body: bytes) -> Iterator[ScopeGroup]:
     """A request's groups. One whose scope is in several pieces parses the others as its records are asked for."""
-    pairs = Pairs()
+    pairs = remembered_pairs()
     for _, numbered in groupby(numbered_pieces(body), itemgetter(1)):
         run = (parse(fields.message_class, piece) for piece, _ in numbered)
         for resource_group in getattr(next(run), fields.resources):
