@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -20,7 +21,9 @@ from semconv.request import Request
 from semconv.settings import Keep, Settings
 from semconv.values import cut_text
 
-Row = tuple[Any, ...]
+# The values of a row in the order of its table's columns, in parts. Rows in succession may share a part.
+Part = Sequence[Any]
+Row = tuple[Part, ...]
 
 # JSON text of the rows of one request: twice the largest request. Ordinary spans are hardly longer in
 # JSON than in protobuf, events with nothing in them fifty times.
@@ -39,6 +42,8 @@ _WORTH_SEARCHING: Final = 1 << 20
 # not wait for others, and where they do.
 _PORTION: Final = 1000
 _MOST_WAITING: Final = 200_000
+# So many rows for one part, and it is read once for all of them.
+_WORTH_SHARING: Final = 4
 
 Draft = TypeVar("Draft")
 
@@ -69,9 +74,24 @@ def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """The Arrow table of rows in the order of the schema's columns."""
     if not rows:
         return schema.empty_table()
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, item.type) for column, item in zip(columns, schema, strict=True)]
+    types = iter(schema.types)
+    arrays = [array for parts in zip(*rows, strict=True) for array in _arrays(parts, types)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _arrays(parts: tuple[Part, ...], types: Iterator[pa.DataType]) -> list[pa.Array]:
+    """The columns of one part of all rows, of the types that come next."""
+    if len(set(map(id, parts))) * _WORTH_SHARING > len(parts):
+        columns = zip(zip(*parts, strict=True), types, strict=False)
+        return [pa.array(column, of_type) for column, of_type in columns]
+    places, distinct = list[int](), list[Part]()
+    for _, same in groupby(parts, id):
+        own = list(same)
+        places += [len(distinct)] * len(own)
+        distinct.append(own[0])
+    of_rows = pa.array(places, pa.int32())
+    columns = zip(zip(*distinct, strict=True), types, strict=False)
+    return [pa.array(column, of_type).take(of_rows) for column, of_type in columns]
 
 
 @dataclass(slots=True)
@@ -159,7 +179,7 @@ class Context:
         """Store what the gate took of the classes that are switched on."""
         for content_class, place, text in taken.contents:
             row = (self.request.tenant, trace_id, span_id, content_class, place, text, time_us)
-            self.rows.contents.append(row)
+            self.rows.contents.append((row,))
 
 
 def _may_be_genai(request: Request, tables: AllTables) -> bool:

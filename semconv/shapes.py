@@ -141,9 +141,9 @@ def _usual(wanted: tuple[Wanted, ...], contested: set[int], columns: int) -> Usu
     if not plain:
         return None
     sources = [-1] * columns
-    # The first of the lowest precedence comes last, and stays.
-    for place, slot, *_ in sorted(plain[::-1], key=lambda one: one[3], reverse=True):
-        sources[slot] = place
+    for place, slot, *_ in sorted(plain, key=lambda one: one[3]):
+        if sources[slot] < 0:  # else claimed by one that goes before
+            sources[slot] = place
     types = [exact for _, _, exact, _, _ in plain if exact is not None]
     counts = [place for place, _, exact, _, _ in plain if exact is int]
     return (
