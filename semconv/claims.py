@@ -9,7 +9,7 @@ from semconv.converters import MAX_IDENTIFIER_BYTES
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Rules
 from semconv.documents import look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
-from semconv.shapes import InnerClaim, Shapes, Usual, Wanted, WantedDocument, WantedIf
+from semconv.shapes import Further, InnerClaim, Shapes, Wanted, WantedDocument, WantedIf
 from semconv.values import utf8_length
 
 _BLANK_RECORD: Final[list[Any]] = [None] * len(RECORD_COLUMNS)
@@ -64,17 +64,31 @@ def _identifier(name: str) -> str | None:
 
 def _claim(attributes: Attributes, shapes: Shapes, blank: list[Any], notes: Notes) -> Claimed:
     """Fill columns: at once where values are as usual, else claim by claim."""
-    sent = list(attributes.values())
+    sent = [*attributes.values(), None]
     rank, marked, wanted, usual, further = shapes[tuple(attributes)]
     values = None
     if usual is not None:
-        values = _usual_values(sent, usual)
-        wanted = wanted if values is None else usual[-1]
+        pick, types, counts, columns, rest = usual
+        picked = pick(sent)
+        if tuple(map(type, picked)) == types and "" not in picked and (not counts or min(counts(sent)) >= 0):
+            values, wanted = [*columns(sent)], rest
     if values is None:
         values = blank.copy()
+    kept = None
+    if wanted or further:
+        kept = _claim_further(sent, wanted, further, values, notes)
+    return tuple.__new__(Claimed, (values, rank, marked, kept))  # half of its own constructor's time
+
+
+def _claim_further(
+    sent: list[Value],
+    wanted: tuple[Wanted, ...],
+    further: Further | None,
+    values: list[Any],
+    notes: Notes,
+) -> Kept | None:
     waiting: Waiting = {}
-    if wanted:
-        _claim_each(sent, wanted, values, waiting, notes)
+    _claim_each(sent, wanted, values, waiting, notes)
     kept = None
     if further is not None:
         documents, conditional = further
@@ -82,15 +96,7 @@ def _claim(attributes: Attributes, shapes: Shapes, blank: list[Any], notes: Note
         _claim_if(sent, conditional, values, waiting, notes)
     if waiting:
         _settle(values, waiting)
-    return Claimed(values, rank, marked, kept)
-
-
-def _usual_values(sent: list[Value], usual: Usual) -> list[Any] | None:
-    pick, types, counts, columns, _ = usual
-    picked = pick(sent)
-    if tuple(map(type, picked)) != types or "" in picked or (counts is not None and min(counts(sent)) < 0):
-        return None
-    return list(columns([*sent, None]))
+    return kept
 
 
 def _claim_each(

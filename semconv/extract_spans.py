@@ -38,7 +38,9 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iter
     rows, keep = context.rows, context.settings.keep_spans
     by_scope, own = names_genai(context.tables, group.scope), context.tables.of(group.scope.name)
     for drafts, genai_scope in in_portions(context, by_scope, _acceptable(context, group, own), _READS):
-        kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
+        kept = drafts
+        if keep != "all":
+            kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
         rows.count(spans_not_kept=len(drafts) - len(kept))
         if kept:
             sender = senders.read(group, len(kept), names_genai=by_scope)

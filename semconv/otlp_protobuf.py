@@ -9,7 +9,7 @@ lists of attributes declared as bytes (the same bytes on the wire), and each att
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -140,7 +140,7 @@ def _scope_groups(fields: _Fields, body: bytes) -> Iterator[ScopeGroup]:
             for scope_group in getattr(resource_group, fields.scopes):
                 messages = chain([scope_group], _scopes_of(fields, run))
                 items = chain.from_iterable(getattr(message, fields.items) for message in messages)
-                records = (fields.read(item, pairs) for item in items)
+                records = map(fields.read, items, repeat(pairs))
                 yield ScopeGroup(resource, _scope(scope_group, pairs), records)
 
 

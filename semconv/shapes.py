@@ -38,6 +38,7 @@ WantedIf = tuple[int, int, Claim]
 Pick = Callable[[list[Any]], tuple[Any, ...]]
 
 
+Further = tuple[tuple[WantedDocument, ...], tuple[WantedIf, ...]]
 # How columns are filled at once where each value has the type that it should have, no text is empty and no number
 # negative, so that the keys alone tell which claim wins each column: picks the values that must be so; their types;
 # picks the integers, None where there are none; of all values with a None behind them makes those of all columns;
@@ -51,7 +52,7 @@ Shape = tuple[
     bool,
     tuple[Wanted, ...],
     Usual | None,
-    tuple[tuple[WantedDocument, ...], tuple[WantedIf, ...]] | None,
+    Further | None,
 ]
 
 
