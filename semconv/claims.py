@@ -9,7 +9,7 @@ from semconv.converters import MAX_IDENTIFIER_BYTES
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Rules
 from semconv.documents import look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
-from semconv.shapes import Further, InnerClaim, Shapes, Wanted, WantedDocument, WantedIf
+from semconv.shapes import Further, InnerClaim, Marked, Shapes, Wanted, WantedDocument, WantedIf
 from semconv.values import utf8_length
 
 _BLANK_RECORD: Final[list[Any]] = [None] * len(RECORD_COLUMNS)
@@ -23,13 +23,13 @@ Waiting = dict[int, tuple[int, Any]]  # by column: lowest precedence, and what i
 
 
 class Claimed(NamedTuple):
-    """Values by column (RECORD_COLUMNS or RESOURCE_COLUMNS), the dialect's rank, whether the gate has work,
+    """Values by column (RECORD_COLUMNS or RESOURCE_COLUMNS), the dialect's rank, the keys where the gate has work,
     and what evidence keeps of documents that it takes.
     """
 
     values: list[Any]
     rank: int
-    marked: bool
+    marked: Marked
     kept: Kept | None
 
 

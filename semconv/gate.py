@@ -38,6 +38,7 @@ from semconv.dialects import AllTables, Tables
 from semconv.documents import Places, look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
 from semconv.settings import ContentClass, Settings
+from semconv.shapes import Marked
 from semconv.values import (
     cut_text,
     cut_value,
@@ -110,6 +111,7 @@ class Gate:
         self.genai_scope = genai_scope
         self.own = own
         self._plans = tables.keys
+        self._shapes = tables.records
         self._claims = (tables.rules.claims, all_tables.resource_rules.claims)
         self._event_content = tables.rules.event_content
         self._answers = tables.rules.answers
@@ -131,7 +133,7 @@ class Gate:
             taken.dropped_attributes = sent - len(attributes)
             drop_long(claimed.values, taken.notes)
         if claimed.marked:
-            self._take_marked(attributes, taken, "", claimed.kept)
+            self._take_marked(attributes, claimed.marked, taken, "", claimed.kept)
         raw = orjson.dumps(attributes)
         if len(raw) > self._harmless:
             del raw  # it may be large
@@ -155,8 +157,10 @@ class Gate:
     def clean(self, attributes: Attributes, taken: Taken, prefix: str) -> Attributes:
         """Attributes that stand elsewhere (``prefix`` tells where) without content, changed in place."""
         attributes = self.limited(attributes, taken.notes)
-        self._take_marked(attributes, taken, prefix)
-        self._shorten(attributes, taken, prefix)
+        if attributes:
+            self._take_marked(attributes, self._shapes[tuple(attributes)][1], taken, prefix)
+            if len(orjson.dumps(attributes)) > self._harmless:
+                self._shorten(attributes, taken, prefix)
         return attributes
 
     def clean_event(self, name: str, attributes: Attributes, taken: Taken) -> Attributes:
@@ -240,12 +244,11 @@ class Gate:
             taken.contents.append((rule.content_class, place, text))
 
     def _take_marked(
-        self, attributes: Attributes, taken: Taken, prefix: str, kept: Kept | None = None
+        self, attributes: Attributes, marked: Marked, taken: Taken, prefix: str, kept: Kept | None = None
     ) -> None:
         kept = kept or {}
-        for key, value in list(attributes.items()):
-            rule = self._plans[key].content
-            if rule and (self.genai_scope or not rule.genai_scope) and has_text(value):
+        for key, rule in marked:
+            if (self.genai_scope or not rule.genai_scope) and has_text(attributes.get(key)):
                 self._take(prefix + key, attributes.pop(key), rule, taken, kept.get(key))
 
     def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, prefix: str) -> None:

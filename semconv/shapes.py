@@ -44,12 +44,14 @@ Further = tuple[tuple[WantedDocument, ...], tuple[WantedIf, ...]]
 # picks the integers, None where there are none; of all values with a None behind them makes those of all columns;
 # and what is claimed besides.
 Usual = tuple[Pick, tuple[type, ...], Pick | None, Pick, tuple[Wanted, ...]]
-# What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
-# is content, and the keys that are claimed: at once, and how that usually goes; within documents and on conditions,
+# The keys whose text is content.
+Marked = tuple[tuple[str, ContentRule], ...]
+# What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, those that are
+# content, and the keys that are claimed: at once, and how that usually goes; within documents and on conditions,
 # None where there are none. Plain tuples: unpacking one takes half of a NamedTuple's time.
 Shape = tuple[
     int,
-    bool,
+    Marked,
     tuple[Wanted, ...],
     Usual | None,
     Further | None,
@@ -104,7 +106,9 @@ class Shapes(dict[tuple[str, ...], Shape]):
     def _shape(self, keys: tuple[str, ...]) -> Shape:
         plans = [self._plans[key] for key in keys]
         rank = min((plan.rank for plan in plans), default=NO_DIALECT)
-        marked = any(plan.content is not None for plan in plans)
+        marked = tuple(
+            (key, plan.content) for key, plan in zip(keys, plans, strict=True) if plan.content is not None
+        )
         wanted = tuple(_wanted(place, plan.claims) for place, plan in enumerate(plans) if plan.claims)
         documents = tuple(
             (place, keys[place], plan.content is not None, plan.inner)
