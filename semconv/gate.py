@@ -26,6 +26,7 @@ settings refer to, stay before others), and the length of texts and keys.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -38,7 +39,6 @@ from semconv.dialects import AllTables, Tables
 from semconv.documents import Places, look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
 from semconv.settings import ContentClass, Settings
-from semconv.shapes import Marked
 from semconv.values import (
     cut_text,
     cut_value,
@@ -111,7 +111,6 @@ class Gate:
         self.genai_scope = genai_scope
         self.own = own
         self._plans = tables.keys
-        self._shapes = tables.records
         self._claims = (tables.rules.claims, all_tables.resource_rules.claims)
         self._event_content = tables.rules.event_content
         self._answers = tables.rules.answers
@@ -157,10 +156,11 @@ class Gate:
     def clean(self, attributes: Attributes, taken: Taken, prefix: str) -> Attributes:
         """Attributes that stand elsewhere (``prefix`` tells where) without content, changed in place."""
         attributes = self.limited(attributes, taken.notes)
-        if attributes:
-            self._take_marked(attributes, self._shapes[tuple(attributes)][1], taken, prefix)
-            if len(orjson.dumps(attributes)) > self._harmless:
-                self._shorten(attributes, taken, prefix)
+        marked = [(key, rule) for key in attributes if (rule := self._plans[key].content) is not None]
+        if marked:
+            self._take_marked(attributes, marked, taken, prefix)
+        if len(orjson.dumps(attributes)) > self._harmless:
+            self._shorten(attributes, taken, prefix)
         return attributes
 
     def clean_event(self, name: str, attributes: Attributes, taken: Taken) -> Attributes:
@@ -244,7 +244,12 @@ class Gate:
             taken.contents.append((rule.content_class, place, text))
 
     def _take_marked(
-        self, attributes: Attributes, marked: Marked, taken: Taken, prefix: str, kept: Kept | None = None
+        self,
+        attributes: Attributes,
+        marked: Iterable[tuple[str, ContentRule]],
+        taken: Taken,
+        prefix: str,
+        kept: Kept | None = None,
     ) -> None:
         kept = kept or {}
         for key, rule in marked:

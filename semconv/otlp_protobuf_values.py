@@ -93,21 +93,17 @@ class Pairs(dict[bytes, Pair]):
         size = len(raw) - end - 2  # of the AnyValue
         if not (raw[0] == _KEY_TAG and raw[end] == _VALUE_TAG and raw[end + 1] == size < _ONE_BYTE > end):
             return None
-        if raw[end + 2] == _STRING and raw[end + 3] == size - 2:
-            value: Value = raw[end + 4 :].decode()
-            self._heads[raw[: end + 4]] = _Head(self._key(raw[2:end]), len(raw))
-        else:
-            value = _scalar(raw, end + 2, size)
+        is_text = raw[end + 2] == _STRING and raw[end + 3] == size - 2
+        value: Value = raw[end + 4 :].decode() if is_text else _scalar(raw, end + 2, size)
         if value is None:
             return None
-        pair = self[raw] = self._key(raw[2:end]), value
-        return pair
-
-    def _key(self, raw: bytes) -> str:
-        key = self._keys.get(raw)
+        key = self._keys.get(raw[2:end])
         if key is None:
-            key = self._keys[raw] = raw.decode()
-        return key
+            key = self._keys[raw[2:end]] = raw[2:end].decode()
+        elif is_text:  # the key has come before, and may again
+            self._heads[raw[: end + 4]] = _Head(key, len(raw))
+        pair = self[raw] = key, value
+        return pair
 
     def _read_any(self, raw: bytes) -> Pair:
         noted = len(self._notes)
