@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -21,7 +20,7 @@ from semconv.request import Request
 from semconv.settings import Keep, Settings
 from semconv.values import cut_text
 
-# The values of a row in the order of its table's columns, in parts. Rows in succession may share a part.
+# The values of a row in the order of its table's columns, in parts, of which rows of one sender share some.
 Part = Sequence[Any]
 Row = tuple[Part, ...]
 
@@ -42,8 +41,6 @@ _WORTH_SEARCHING: Final = 1 << 20
 # not wait for others, and where they do.
 _PORTION: Final = 1000
 _MOST_WAITING: Final = 200_000
-# So many rows for one part, and it is read once for all of them.
-_WORTH_SHARING: Final = 4
 
 Draft = TypeVar("Draft")
 
@@ -74,24 +71,9 @@ def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """The Arrow table of rows in the order of the schema's columns."""
     if not rows:
         return schema.empty_table()
-    types = iter(schema.types)
-    arrays = [array for parts in zip(*rows, strict=True) for array in _arrays(parts, types)]
+    columns = (column for parts in zip(*rows, strict=True) for column in zip(*parts, strict=True))
+    arrays = [pa.array(column, of_type) for column, of_type in zip(columns, schema.types, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _arrays(parts: tuple[Part, ...], types: Iterator[pa.DataType]) -> list[pa.Array]:
-    """The columns of one part of all rows, of the types that come next."""
-    if len(set(map(id, parts))) * _WORTH_SHARING > len(parts):
-        columns = zip(zip(*parts, strict=True), types, strict=False)
-        return [pa.array(column, of_type) for column, of_type in columns]
-    places, distinct = list[int](), list[Part]()
-    for _, same in groupby(parts, id):
-        own = list(same)
-        places += [len(distinct)] * len(own)
-        distinct.append(own[0])
-    of_rows = pa.array(places, pa.int32())
-    columns = zip(zip(*distinct, strict=True), types, strict=False)
-    return [pa.array(column, of_type).take(of_rows) for column, of_type in columns]
 
 
 @dataclass(slots=True)
