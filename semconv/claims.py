@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 from semconv import notes as note
 from semconv.converters import MAX_IDENTIFIER_BYTES
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, RESOURCE_COLUMNS, Claim, Rules
-from semconv.dialects import InnerClaim, Shapes, WantedDocument, WantedIf
 from semconv.documents import look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
+from semconv.shapes import Further, InnerClaim, Marked, Shapes, Wanted, WantedDocument, WantedIf
 from semconv.values import utf8_length
 
 _BLANK_RECORD: Final[list[Any]] = [None] * len(RECORD_COLUMNS)
@@ -23,24 +23,24 @@ Waiting = dict[int, tuple[int, Any]]  # by column: lowest precedence, and what i
 
 
 class Claimed(NamedTuple):
-    """Values by column (RECORD_COLUMNS or RESOURCE_COLUMNS), the dialect's rank, whether the gate has work,
+    """Values by column (RECORD_COLUMNS or RESOURCE_COLUMNS), the dialect's rank, the keys where the gate has work,
     and what evidence keeps of documents that it takes.
     """
 
     values: list[Any]
     rank: int
-    marked: bool
+    marked: Marked
     kept: Kept | None
 
 
 def claim_record(attributes: Attributes, shapes: Shapes, notes: Notes) -> Claimed:
     """What a record's attributes claim."""
-    return _claim(attributes, shapes, _BLANK_RECORD.copy(), notes)
+    return _claim(attributes, shapes, _BLANK_RECORD, notes)
 
 
 def claim_resource(attributes: Attributes, shapes: Shapes, notes: Notes) -> Claimed:
     """What a resource's attributes claim."""
-    return _claim(attributes, shapes, _BLANK_RESOURCE.copy(), notes)
+    return _claim(attributes, shapes, _BLANK_RESOURCE, notes)
 
 
 def claim_name(claimed: Claimed, rules: Rules, name: str, attributes: Attributes) -> Claimed:
@@ -62,11 +62,47 @@ def _identifier(name: str) -> str | None:
     return name if name and utf8_length(name) <= MAX_IDENTIFIER_BYTES else None
 
 
-def _claim(attributes: Attributes, shapes: Shapes, values: list[Any], notes: Notes) -> Claimed:
-    """Fill ``values``: at once where a value needs nothing done to it and no key goes before its own."""
+def _claim(attributes: Attributes, shapes: Shapes, blank: list[Any], notes: Notes) -> Claimed:
+    """Fill columns: at once where values are as usual, else claim by claim."""
+    sent = [*attributes.values(), None]
+    rank, marked, wanted, usual, further = shapes[tuple(attributes)]
+    values = None
+    if usual is not None:
+        pick, types, counts, columns, rest = usual
+        picked = pick(sent)
+        if tuple(map(type, picked)) == types and "" not in picked and (not counts or min(counts(sent)) >= 0):
+            values, wanted = [*columns(sent)], rest
+    if values is None:
+        values = blank.copy()
+    kept = None
+    if wanted or further:
+        kept = _claim_further(sent, wanted, further, values, notes)
+    return tuple.__new__(Claimed, (values, rank, marked, kept))  # half of its own constructor's time
+
+
+def _claim_further(
+    sent: list[Value],
+    wanted: tuple[Wanted, ...],
+    further: Further | None,
+    values: list[Any],
+    notes: Notes,
+) -> Kept | None:
     waiting: Waiting = {}
-    sent = list(attributes.values())
-    rank, marked, wanted, further = shapes[tuple(attributes)]
+    _claim_each(sent, wanted, values, waiting, notes)
+    kept = None
+    if further is not None:
+        documents, conditional = further
+        kept = _claim_within(sent, documents, values, waiting)
+        _claim_if(sent, conditional, values, waiting, notes)
+    if waiting:
+        _settle(values, waiting)
+    return kept
+
+
+def _claim_each(
+    sent: list[Value], wanted: tuple[Wanted, ...], values: list[Any], waiting: Waiting, notes: Notes
+) -> None:
+    """Fill ``values``: at once where a value needs nothing done to it and no key goes before its own."""
     for place, slot, exact, precedence, claims in wanted:
         value = sent[place]
         if type(value) is exact and value and (exact is not int or value > 0):  # type: ignore[operator]
@@ -76,14 +112,6 @@ def _claim(attributes: Attributes, shapes: Shapes, values: list[Any], notes: Not
                 waiting[slot] = precedence, value
         else:
             _convert(value, claims, values, waiting, notes)
-    kept = None
-    if further is not None:
-        documents, conditional = further
-        kept = _claim_within(sent, documents, values, waiting)
-        _claim_if(sent, conditional, values, waiting, notes)
-    if waiting:
-        _settle(values, waiting)
-    return Claimed(values, rank, marked, kept)
 
 
 def _claim_if(

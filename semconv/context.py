@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -20,7 +20,9 @@ from semconv.request import Request
 from semconv.settings import Keep, Settings
 from semconv.values import cut_text
 
-Row = tuple[Any, ...]
+# The values of a row in the order of its table's columns, in parts, of which rows of one sender share some.
+Part = Sequence[Any]
+Row = tuple[Part, ...]
 
 # JSON text of the rows of one request: twice the largest request. Ordinary spans are hardly longer in
 # JSON than in protobuf, events with nothing in them fifty times.
@@ -69,8 +71,8 @@ def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """The Arrow table of rows in the order of the schema's columns."""
     if not rows:
         return schema.empty_table()
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, item.type) for column, item in zip(columns, schema, strict=True)]
+    columns = (column for parts in zip(*rows, strict=True) for column in zip(*parts, strict=True))
+    arrays = [pa.array(column, of_type) for column, of_type in zip(columns, schema.types, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -159,7 +161,7 @@ class Context:
         """Store what the gate took of the classes that are switched on."""
         for content_class, place, text in taken.contents:
             row = (self.request.tenant, trace_id, span_id, content_class, place, text, time_us)
-            self.rows.contents.append(row)
+            self.rows.contents.append((row,))
 
 
 def _may_be_genai(request: Request, tables: AllTables) -> bool:

@@ -175,7 +175,11 @@ class Rules:
 
     def is_genai_scope_name(self, name: str) -> bool:
         """Whether an instrumentation scope of this name only ever instruments GenAI."""
-        return name.startswith(tuple(self.scope_prefixes))
+        return name.startswith(self._scope_beginnings)
+
+    @cached_property
+    def _scope_beginnings(self) -> tuple[str, ...]:
+        return tuple(self.scope_prefixes)
 
 
 def _beginning(entry: str) -> str:

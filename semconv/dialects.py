@@ -24,23 +24,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Final
 
-from semconv.dialect_rules import (
-    NO_DIALECT,
-    Claim,
-    ContentRule,
-    Document,
-    Rules,
-    fits,
-    general_key,
-    is_bound,
-    record_rules,
-    resource_rules,
-)
-from semconv.documents import Places, places
+from semconv.dialect_rules import Document, Rules, fits, is_bound, record_rules, resource_rules
+from semconv.shapes import KeyPlans, Shapes
 
-# Keys and shapes remembered at a time, and how long they may be: senders may make up keys without end.
+# Keys and shapes remembered at a time: senders may make up keys without end.
 _REMEMBERED_KEYS: Final = 20_000
 _REMEMBERED_SHAPES: Final = 4_000
 # Likewise for each of the tables that hold for some scopes or events: no more than these combine to.
@@ -48,105 +37,7 @@ _REMEMBERED_BOUND_KEYS: Final = 2_000
 _REMEMBERED_BOUND_SHAPES: Final = 400
 # Scopes and events at a time whose tables are known.
 _REMEMBERED_NAMES: Final = 4_000
-_LONGEST_KEY: Final = 256
-_LONGEST_SHAPE: Final = 100
-
-
-InnerClaim = tuple[Claim, str]  # and its place in the document, as evidence names it
-
-
-class KeyPlan(NamedTuple):
-    """All that is done with one attribute key. ``rank`` is its dialect's, NO_DIALECT for a key of none."""
-
-    rank: int
-    content: ContentRule | None
-    claims: tuple[Claim, ...]  # of the value itself, whatever else is there
-    inner: Places[InnerClaim]  # of places in the document that it is
-    conditional: tuple[Claim, ...]  # of the value itself, where another attribute says so
-
-
-# A claimed key of a shape: its place among the keys; slot, exact type and precedence of its claim where that is
-# its only one (0 for one that goes before all others of its column; else 0, None, 0); all its claims.
-Wanted = tuple[int, int, type | None, int, tuple[Claim, ...]]
-# A key of a shape whose value is a document: its place among the keys, itself, whether its text is content,
-# and what is claimed within.
-WantedDocument = tuple[int, str, bool, Places[InnerClaim]]
-# A claimed key of a shape, and the one whose value must be as the claim says: their places among the keys.
-WantedIf = tuple[int, int, Claim]
-# What is done with a list of attributes, by their keys alone: the lowest rank of their dialects, whether any
-# is content, and the keys that are claimed: at once; within documents and on conditions, None where there are
-# none. Plain tuples: unpacking one takes half of a NamedTuple's time.
-Shape = tuple[int, bool, tuple[Wanted, ...], tuple[tuple[WantedDocument, ...], tuple[WantedIf, ...]] | None]
-
-
-class KeyPlans(dict[str, KeyPlan]):
-    """Key → plan, worked out when a key is first met and remembered."""
-
-    def __init__(self, rules: Rules, most: int) -> None:
-        super().__init__()
-        self._rules = rules
-        self._most = most
-
-    def __missing__(self, key: str) -> KeyPlan:
-        plan = self._plan(key)
-        if len(key) <= _LONGEST_KEY:
-            if len(self) >= self._most:
-                self.clear()
-            self[key] = plan
-        return plan
-
-    def _plan(self, key: str) -> KeyPlan:
-        general = general_key(key)
-        claims = self._rules.claims.get(general, ())
-        whole = tuple(claim for claim in claims if not claim.path and not claim.when)
-        conditional = tuple(claim for claim in claims if claim.when)
-        inner = places((claim.path, (claim, claim.place)) for claim in claims if claim.path)
-        content = self._rules.content.get(general)
-        if content is None and not whole:
-            content = self._rules.content_by_suffix(key)
-        return KeyPlan(self._rules.key_rank(key), content, whole, inner, conditional)
-
-
-class Shapes(dict[tuple[str, ...], Shape]):
-    """The keys of a list of attributes, in order → shape. One instrumentation sends few different ones."""
-
-    def __init__(self, plans: KeyPlans, most: int) -> None:
-        super().__init__()
-        self._plans = plans
-        self._most = most
-
-    def __missing__(self, keys: tuple[str, ...]) -> Shape:
-        shape = self._shape(keys)
-        if len(keys) <= _LONGEST_SHAPE and max(map(len, keys), default=0) <= _LONGEST_KEY:
-            if len(self) >= self._most:
-                self.clear()
-            self[keys] = shape
-        return shape
-
-    def _shape(self, keys: tuple[str, ...]) -> Shape:
-        plans = [self._plans[key] for key in keys]
-        rank = min((plan.rank for plan in plans), default=NO_DIALECT)
-        marked = any(plan.content is not None for plan in plans)
-        wanted = tuple(_wanted(place, plan.claims) for place, plan in enumerate(plans) if plan.claims)
-        documents = tuple(
-            (place, keys[place], plan.content is not None, plan.inner)
-            for place, plan in enumerate(plans)
-            if plan.inner
-        )
-        conditional = tuple(
-            (place, keys.index(claim.when[0]), claim)
-            for place, plan in enumerate(plans)
-            for claim in plan.conditional
-            if claim.when and claim.when[0] in keys
-        )
-        return rank, marked, wanted, (documents, conditional) if documents or conditional else None
-
-
-def _wanted(place: int, claims: tuple[Claim, ...]) -> Wanted:
-    if len(claims) > 1:
-        return place, 0, None, 0, claims
-    [claim] = claims
-    return place, claim.slot, claim.exact, 0 if claim.first else claim.precedence, claims
+_LONGEST_NAMES: Final = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +84,7 @@ class BoundTables:
             return self._remember(scope, event, self._for(scope, event))
 
     def _remember(self, scope: str, event: str, found: Tables | None) -> Tables | None:
-        if len(scope) + len(event) <= _LONGEST_KEY:
+        if len(scope) + len(event) <= _LONGEST_NAMES:
             if len(self._found) >= _REMEMBERED_NAMES:
                 self._found.clear()
             self._found[scope, event] = found

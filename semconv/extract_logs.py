@@ -14,7 +14,6 @@ from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
 from semconv.dialects import Tables
 from semconv.faults import log_record_fault
 from semconv.gate import Gate, Taken
-from semconv.notes import note_list
 from semconv.otlp import LogRecord, ScopeGroup
 from semconv.sender import Sender, Senders, names_genai
 from semconv.values import json_text
@@ -109,7 +108,7 @@ def log_row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_h
     context.budget.own -= len(attributes) + len(body_text or "")
     time_us = _time_us(context, record)
     context.add_contents(taken, record.trace_id, record.span_id, time_us)
-    return (
+    own = (
         context.request.tenant,
         record_hash,
         time_us,
@@ -121,16 +120,14 @@ def log_row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_h
         record.severity_number,
         *texts,
         body_text,
-        *sender.columns,
+    )
+    read = (
         attributes,
         taken.evidence(),
         record.dropped_attributes_count + taken.dropped_attributes,
         context.tables.rules.dialects.get(claimed.rank),
-        *claimed.values[_CLAIMED],
-        *sender.billing,
-        note_list(notes, sender.notes),
-        *sender.origin,
     )
+    return own, sender.columns, read, claimed.values[_CLAIMED], sender.end_of(notes)
 
 
 def _short_row(context: Context, sender: Sender, gate: Gate, draft: Draft, record_hash: str) -> Row:

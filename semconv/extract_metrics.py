@@ -10,7 +10,7 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed
-from semconv.context import Context, Reads, Row, exemplar_json, in_portions, is_kept
+from semconv.context import Context, Part, Reads, Row, exemplar_json, in_portions, is_kept
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
 from semconv.dialects import Tables
 from semconv.faults import point_fault
@@ -56,7 +56,7 @@ class Series(NamedTuple):
     """What the rows of one metric repeat."""
 
     identity: Any
-    names: Row  # metric_name, description, unit
+    names: Part  # metric_name, description, unit
     metadata: str
     notes: list[str]
 
@@ -159,7 +159,7 @@ def point_row(
     context.budget.own -= len(attributes) + len(exemplars) + len(buckets or "")
     time_us = _time_us(context, point)
     context.add_contents(taken, None, None, time_us)
-    return (
+    own_columns = (
         context.request.tenant,
         record_hash,
         time_us,
@@ -178,15 +178,14 @@ def point_row(
         point.max,
         buckets,
         exemplars,
-        *sender.columns,
+    )
+    read = (
         series.metadata,
         attributes,
         context.tables.rules.dialects.get(claimed.rank),
         *(claimed.values[slot] for slot in _CLAIMED),
-        *sender.billing,
-        note_list(notes, series.notes, sender.notes),
-        *sender.origin,
     )
+    return own_columns, sender.columns, read, sender.end_of(notes, series.notes)
 
 
 def _short_row(

@@ -12,7 +12,6 @@ from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
 from semconv.dialects import Tables
 from semconv.faults import span_fault
 from semconv.gate import NO_ITEMS, Gate, Taken
-from semconv.notes import note_list
 from semconv.otlp import Event, Link, Notes, ScopeGroup, Span
 from semconv.sender import Sender, Senders, names_genai
 
@@ -39,7 +38,9 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iter
     rows, keep = context.rows, context.settings.keep_spans
     by_scope, own = names_genai(context.tables, group.scope), context.tables.of(group.scope.name)
     for drafts, genai_scope in in_portions(context, by_scope, _acceptable(context, group, own), _READS):
-        kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
+        kept = drafts
+        if keep != "all":
+            kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
         rows.count(spans_not_kept=len(drafts) - len(kept))
         if kept:
             sender = senders.read(group, len(kept), names_genai=by_scope)
@@ -74,7 +75,7 @@ def span_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: 
     notes = span.notes
     taken = Taken(notes)
     attributes = gate.attributes_text(span.attributes, claimed, taken)
-    message = context.text(gate.status_message(span.status_message, taken), notes)
+    message = gate.status_message(span.status_message, taken) if span.status_message else ""
     events = _events_text(context, gate, span, claimed, taken) if span.events else NO_ITEMS
     links = _links_text(context, gate, span.links, taken) if span.links else NO_ITEMS
     context.budget.own -= len(attributes) + len(events) + len(links)
@@ -83,23 +84,23 @@ def span_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: 
     if taken.contents:
         context.add_contents(taken, trace_id, span_id, start_us)
     duration = _duration(span, context.request.received_at)
-    name, trace_state = context.text(span.name, notes) or "", context.text(span.trace_state, notes)
-    return (
+    own = (
         context.request.tenant,
         trace_id,
         span_id,
         span.parent_span_id,
-        name,
+        context.text(span.name, notes) or "",
         _KINDS.get(span.kind, "UNSPECIFIED"),
         start_us,
         span.start_unix_nano,
         span.end_unix_nano,
         duration,
         _STATUS_CODES.get(span.status_code, "UNSET"),
-        message,
-        trace_state,
+        context.text(message, notes) if message else None,
+        context.text(span.trace_state, notes) if span.trace_state else None,
         span.flags,
-        *sender.columns,
+    )
+    read = (
         attributes,
         events,
         links,
@@ -108,11 +109,9 @@ def span_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: 
         span.dropped_events_count + (len(span.events) if events is NO_ITEMS else 0),
         span.dropped_links_count + (len(span.links) if links is NO_ITEMS else 0),
         context.tables.rules.dialects.get(claimed.rank),
-        *claimed.values[_CLAIMED],
-        *sender.billing,
-        note_list(notes, sender.notes) if notes or sender.notes else None,
-        *sender.origin,
     )
+    end = sender.end_of(notes) if notes else sender.end
+    return own, sender.columns, read, claimed.values[_CLAIMED], end
 
 
 def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:

@@ -26,6 +26,7 @@ settings refer to, stay before others), and the length of texts and keys.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -131,7 +132,7 @@ class Gate:
             taken.dropped_attributes = sent - len(attributes)
             drop_long(claimed.values, taken.notes)
         if claimed.marked:
-            self._take_marked(attributes, taken, "", claimed.kept)
+            self._take_marked(attributes, claimed.marked, taken, "", claimed.kept)
         raw = orjson.dumps(attributes)
         if len(raw) > self._harmless:
             del raw  # it may be large
@@ -155,8 +156,11 @@ class Gate:
     def clean(self, attributes: Attributes, taken: Taken, prefix: str) -> Attributes:
         """Attributes that stand elsewhere (``prefix`` tells where) without content, changed in place."""
         attributes = self.limited(attributes, taken.notes)
-        self._take_marked(attributes, taken, prefix)
-        self._shorten(attributes, taken, prefix)
+        marked = [(key, rule) for key in attributes if (rule := self._plans[key].content) is not None]
+        if marked:
+            self._take_marked(attributes, marked, taken, prefix)
+        if len(orjson.dumps(attributes)) > self._harmless:
+            self._shorten(attributes, taken, prefix)
         return attributes
 
     def clean_event(self, name: str, attributes: Attributes, taken: Taken) -> Attributes:
@@ -240,12 +244,16 @@ class Gate:
             taken.contents.append((rule.content_class, place, text))
 
     def _take_marked(
-        self, attributes: Attributes, taken: Taken, prefix: str, kept: Kept | None = None
+        self,
+        attributes: Attributes,
+        marked: Iterable[tuple[str, ContentRule]],
+        taken: Taken,
+        prefix: str,
+        kept: Kept | None = None,
     ) -> None:
         kept = kept or {}
-        for key, value in list(attributes.items()):
-            rule = self._plans[key].content
-            if rule and (self.genai_scope or not rule.genai_scope) and has_text(value):
+        for key, rule in marked:
+            if (self.genai_scope or not rule.genai_scope) and has_text(attributes.get(key)):
                 self._take(prefix + key, attributes.pop(key), rule, taken, kept.get(key))
 
     def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, prefix: str) -> None:

@@ -26,7 +26,7 @@ import pyarrow as pa
 from semconv import columns
 from semconv import notes as note
 from semconv.claims import Claimed, claim_name, claim_record, drop_long
-from semconv.context import Budget, Context, Rows, table
+from semconv.context import Budget, Context, Row, Rows, table
 from semconv.dialect_rules import NO_DIALECT
 from semconv.dialects import Tables, tables
 from semconv.extract_logs import Draft as LogDraft
@@ -55,7 +55,7 @@ from semconv.settings import Settings
 from semconv.stand_ins import completed, is_whole, joined_evidence
 
 Stored = dict[str, Any]  # column → value, times in Unix microseconds
-MakeRow = Callable[[Sender, Gate], tuple[Any, ...]]
+MakeRow = Callable[[Sender, Gate], Row]
 
 # What is stored has been cut to size before.
 _NO_LIMIT: Final = 1 << 40
@@ -155,7 +155,7 @@ def _messages(rows: list[Stored]) -> Iterator[list[int]]:
 
 def _read_message(
     rows: list[Stored], settings: Settings, into: Rows, read: Callable[[Context, Stored], _Record]
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[Row]:
     """What the extraction of such a message would give."""
     context, group = _context(rows[0], settings, into), _group(rows[0])
     by_scope = names_genai(context.tables, group.scope)
@@ -281,7 +281,7 @@ def _read_point(context: Context, row: Stored) -> _Record:
     claimed = _settled(claimed._replace(rank=rank), row, context, point.notes)
     draft = PointDraft(metric, point, point, claimed)
 
-    def make_row(sender: Sender, gate: Gate) -> tuple[Any, ...]:
+    def make_row(sender: Sender, gate: Gate) -> Row:
         series = read_series(context, gate, metric, hashlib.blake2b(digest_size=HASH_BYTES))
         return point_row(context, sender, gate, (series, draft), row["record_hash"])
 
@@ -307,16 +307,16 @@ def _settled(claimed: Claimed, row: Stored, context: Context, notes: list[str]) 
 # --- what stays ------------------------------------------------------------------------------------
 
 
-def _with_what_was(row: tuple[Any, ...], stored: Stored, schema: pa.Schema) -> tuple[Any, ...]:
+def _with_what_was(row: Row, stored: Stored, schema: pa.Schema) -> Row:
     """The row with what extraction noted, and the gate took, when the record came in."""
-    changed = list(row)
+    changed = [value for part in row for value in part]
     place = schema.names.index("notes")
     of_extraction = (note.EXTRACTION_NOTES - _CLAIM_NOTES).intersection(stored["notes"] or ())
-    changed[place] = note_list(of_extraction, row[place] or ())
+    changed[place] = note_list(of_extraction, changed[place] or ())
     if "evidence" in schema.names:
         place = schema.names.index("evidence")
-        changed[place] = joined_evidence(stored["evidence"], row[place])
-    return tuple(changed)
+        changed[place] = joined_evidence(stored["evidence"], changed[place])
+    return (changed,)
 
 
 def _with_final_columns(records: pa.Table, stored: pa.Table, rows: list[Stored]) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from semconv.claims import claim_resource, drop_long
-from semconv.context import Context, Row
+from semconv.context import Context, Part
 from semconv.dialect_rules import NO_DIALECT, RESOURCE_COLUMNS
 from semconv.dialects import AllTables
 from semconv.gate import Taken
@@ -24,10 +24,16 @@ _BILLING: Final = slice(RESOURCE_COLUMNS.index("resource_billing_account"), None
 class Sender(NamedTuple):
     """Resource and scope of the records of one scope group, as the rows hold them."""
 
-    columns: Row  # service_name … scope_attributes
-    billing: Row  # resource_billing_account, resource_plan_tier, bound_billing_account
-    origin: Row  # source, received_at
+    columns: Part  # service_name … scope_attributes
+    end: Part  # resource_billing_account … received_at, of a record without notes of its own
     notes: list[str]
+
+    def end_of(self, *notes: list[str]) -> Part:
+        """resource_billing_account … received_at of a record with these notes."""
+        if not any(notes):
+            return self.end
+        *before, _, source, received = self.end
+        return (*before, note_list(self.notes, *notes), source, received)
 
 
 class _ResourcePart(NamedTuple):
@@ -117,10 +123,11 @@ def _sender(
     ]
     text = _attributes_text(context, attributes, notes, "scope/", names_genai)
     columns = (*part.claimed[_SERVICE], *own, part.text, text)
+    noted = note_list(notes)
     billing = (*part.claimed[_BILLING], request.billing_account)
-    origin = (request.source, context.received_us)
+    end = (*billing, noted, request.source, context.received_us)
     size = part.bytes + total_length([*own, text])
-    return Sender(columns, billing, origin, note_list(notes) or []), size
+    return Sender(columns, end, noted or []), size
 
 
 def _attributes_text(

@@ -12,7 +12,7 @@ import pytest
 from semconv import extract as extract_module
 from semconv.claims import Claimed, claim_name, claim_record
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS, claiming_keys, inner_keys
-from semconv.dialects import AllTables, Tables, compile_tables
+from semconv.dialects import AllTables, Tables, compile_tables, tables
 from semconv.documents import read_document
 from tests.otlp_data import logs_message, metrics_message, only_span, read, traces_message
 
@@ -400,3 +400,31 @@ def test_a_wrong_row_is_refused_when_the_tables_are_read(document: dict[str, Any
 def test_two_dialects_may_not_have_one_rank() -> None:
     with pytest.raises(ValueError, match="the rank 1"):
         compile_tables([{"rank": 1}, {"rank": 1}])
+
+
+@pytest.mark.parametrize(
+    ("sent", "user"),
+    [
+        ({"user.id": "a", "enduser.id": "b"}, "a"),
+        ({"enduser.id": "b", "user.id": "a"}, "a"),
+        ({"user.id": "", "enduser.id": "b"}, "b"),
+        ({"user.id": 7, "enduser.id": "b"}, "7"),
+        ({"user.id": None, "enduser.id": "b"}, "b"),
+        ({"user.id": "", "enduser.id": ""}, None),
+    ],
+)
+def test_the_same_keys_fill_a_column_by_what_their_values_are(sent: dict[str, Any], user: str | None) -> None:
+    """What the keys alone tell holds for usual values; an unusual one yields or is converted, time and again."""
+    for _ in range(2):
+        values = claim_record(sent, tables().records, []).values
+        assert values[RECORD_COLUMNS.index("user_id")] == user
+
+
+@pytest.mark.parametrize(("sent", "count"), [(0, 0), (5, 5), (-1, None), ("5", 5), (True, None)])
+def test_a_count_of_zero_is_one_and_an_impossible_one_is_noted(sent: Any, count: int | None) -> None:
+    notes: list[str] = []
+    attributes = {"user.id": "a", "gen_ai.usage.input_tokens": sent}
+    claimed = claim_record(attributes, tables().records, notes)
+    assert claimed.values[RECORD_COLUMNS.index("input_tokens")] == count
+    assert claimed.values[RECORD_COLUMNS.index("user_id")] == "a"
+    assert notes == ([] if count is not None else ["unusable_value"])

@@ -14,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from semconv.otlp import DecodeError
 from semconv.otlp_protobuf import parse, traces
-from semconv.otlp_protobuf_values import any_value
+from semconv.otlp_protobuf_values import any_value, remembered_pairs
 from semconv.values import json_text
 from tests.otlp_data import SPAN_ID, TRACE_ID, read, traces_message
 
@@ -106,6 +106,30 @@ UNUSUAL = {
 def test_unusual_spellings_on_the_wire_read_as_upb_reads_them(case: str) -> None:
     raw = UNUSUAL[case]
     assert attributes_of(span_with_raw_attribute(raw)) == by_upb(raw)
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_unusual_spellings_of_a_known_key_read_as_upb_reads_them(case: str) -> None:
+    """What is remembered of a key's usual spelling, also of texts as long, holds for no other spelling."""
+    for text in (b"a", b"b", b"c"):
+        attributes_of(span_with_raw_attribute(b"\x0a\x01k\x12\x03\x0a\x01" + text))
+    raw = UNUSUAL[case]
+    assert attributes_of(span_with_raw_attribute(raw)) == by_upb(raw)
+
+
+@given(texts=st.lists(TEXTS, min_size=3, max_size=8))
+def test_texts_of_a_known_key_read_as_upb_reads_them(texts: list[str]) -> None:
+    for text in texts:
+        raw = KeyValue(key="known", value=AnyValue(string_value=text)).SerializeToString()
+        assert attributes_of(span_with_raw_attribute(raw)) == {"known": text}
+
+
+def test_what_is_remembered_of_keys_without_end_is_bounded() -> None:
+    for first in range(0, 60_000, 20_000):
+        keys = range(first, first + 20_000)
+        read(traces_message({f"endless.{key}": "text" for key in keys}))
+        read(traces_message({"one": 1}))
+        assert len(remembered_pairs()) <= 8192
 
 
 def test_repeated_attributes_are_read_once_and_stay_apart() -> None:
