@@ -7,7 +7,6 @@ because of what is in it is halved until the request is found, which goes to the
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -25,7 +24,7 @@ from collector.data_dir import SPOOL
 from collector.load_orders import Orders, Reports, lines_of
 from collector.load_reader import Batch, EndOfSpool, Requests, SpoolReader, origin_of
 from collector.log import Log, configure
-from collector.memory import give_back
+from collector.memory import give_back, look_for_garbage_rarely
 from collector.spool_files import Position, SpoolDamaged, segment_path
 from collector.store.commit import Committer
 from collector.store.lake import Lake, LakeError
@@ -43,8 +42,6 @@ from semconv.wire import TooMany
 
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 10.0
-# Extraction makes many short-lived objects and no cycles: look for garbage rarely.
-_GC_THRESHOLD: Final = 100_000
 # Of rows in one transaction, which takes some 150 MB for that; 20,000 ordinary spans are no more.
 _LARGEST_COMMIT_BYTES: Final = 32 << 20
 # How often an idle loader looks whether there is something to tidy up.
@@ -225,10 +222,7 @@ def _serve(config: Config, orders: Orders, reports: Reports) -> None:
     threads, memory = config.loader.threads, config.loader.memory_limit
     with open_current(config.data_dir, dimensions, threads=threads, memory_limit=memory) as lake:
         loader = Loader(config, lake, orders, reports)
-        # What is there now lives as long as the process; a full collection over it would only cost time.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD)
+        look_for_garbage_rarely()
         reports.send(ready=True, position=loader.position)
         loader.run()
 

@@ -35,6 +35,15 @@ def keep_at_hand() -> None:
             _mallopt(option, value)
 
 
+def look_for_garbage_rarely() -> None:
+    """For a process that makes rows: what is there now lives as long as it does, and rows are many, short-lived and
+    without cycles. A full collection over all of them would only cost time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
 def give_back() -> None:
     """Free what nobody can reach any more, and return what is free to the system.
 

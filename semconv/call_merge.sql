@@ -10,6 +10,8 @@ ranked AS (
                 (input_tokens IS NOT NULL)::INT + (output_tokens IS NOT NULL)::INT DESC,
                 {details} DESC,
                 token_semantics IS NOT DISTINCT FROM 'unknown',
+                -- The counts of a stream only grow, and so does what is told of it.
+                output_tokens DESC NULLS LAST,
                 signal DESC, response_id IS NULL, response_model IS NULL,
                 duration_ns NULLS LAST, start_unix_nano, trace_id, span_id
         ) AS rank
@@ -31,7 +33,8 @@ compared AS (
             FALSE
         ) AS lacks_reasoning,
         first_value(input_tokens IGNORE NULLS) OVER best IS NOT NULL
-        OR first_value(output_tokens IGNORE NULLS) OVER best IS NOT NULL AS has_usage
+        OR first_value(output_tokens IGNORE NULLS) OVER best IS NOT NULL AS has_usage,
+        rank = min(rank) FILTER (output_tokens IS NOT NULL) OVER best AS tells_output
     FROM ranked
     WINDOW best AS (
         PARTITION BY call_number ORDER BY rank ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
@@ -74,7 +77,10 @@ SELECT
         list({member} ORDER BY rank)
     ) AS members,
     nullif(list_sort(list_distinct(list_concat(
-        flatten(list(coalesce(notes, []))),
+        -- That reasoning may be missing is a doubt about the output that was told with it, and about no other.
+        flatten(list(list_filter(
+            coalesce(notes, []), lambda note: note <> 'output_may_lack_reasoning' OR coalesce(tells_output, TRUE)
+        ))),
         CASE WHEN bool_and(same_input AND (same_output OR lacks_reasoning)) THEN [] ELSE ['token_counts_differ'] END
     ))), []) AS notes
 FROM levelled

@@ -281,18 +281,25 @@ def _add_claims(rules: Rules, document: Document, kind: str) -> None:
 
 
 def _claim(rules: Rules, row: Mapping[str, Any], rank: int) -> Claim:
-    if set(row) - {"path", "when"} != _CLAIM_FIELDS:
-        raise ValueError(f"dialect row {row}: its fields are {sorted(_CLAIM_FIELDS)}, perhaps path and when")
+    if set(row) - {"path", "when", "value"} != _CLAIM_FIELDS:
+        raise ValueError(
+            f"dialect row {row}: its fields are {sorted(_CLAIM_FIELDS)}, perhaps path, when and value"
+        )
     if row["column"] not in rules.columns or row["convert"] not in CONVERTERS:
         raise ValueError(f"dialect row {row}: no such column or converter")
     path = tuple(row["path"].split(".")) if "path" in row else ()
     if "" in path:
         raise ValueError(f"dialect row {row}: a step of its path is empty")
-    convert = row["convert"]
+    exact, convert = _conversion(row)
     slot, precedence = rules.columns.index(row["column"]), row["precedence"] * NO_DIALECT + rank
-    return Claim(
-        slot, precedence, False, EXACT_TYPES.get(convert), CONVERTERS[convert], path, _condition(row)
-    )
+    return Claim(slot, precedence, False, exact, convert, path, _condition(row))
+
+
+def _conversion(row: Mapping[str, Any]) -> tuple[type | None, Callable[[Value], Any]]:
+    convert = CONVERTERS[row["convert"]]
+    if "value" not in row:
+        return EXACT_TYPES.get(row["convert"]), convert
+    return None, lambda value: None if convert(value) is None else row["value"]
 
 
 def _condition(row: Mapping[str, Any]) -> Condition | None:

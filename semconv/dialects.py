@@ -7,6 +7,7 @@ dialect is adding a file. What may stand in one: see dialects/otel_genai.toml an
 - ``path = "a.N.b"`` in a claim: the value is a document (:mod:`semconv.documents`), and what stands at that place of
   it is claimed, N being the first element of a list. Where the value is content, only numbers and identifiers are.
 - ``when = { key = value }`` in a claim: it holds where that attribute has that value.
+- ``value = "text"`` in a claim: that the attribute is there says so much; its own value is not taken.
 - ``only_scopes``, ``only_events`` in a file (exact, or with a final dot how they begin): its keys, claims, content and
   names hold for records of these scopes, and for log records of these event names, and for no others.
 - ``names``: what the name of a span or log event (exact, or with a final dot or blank how it begins) says of a column

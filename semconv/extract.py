@@ -6,10 +6,8 @@ input count includes cache, whose account it is) is resolution's part.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,23 +53,6 @@ class Extracted:
 
 def extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     """Read requests into tables. DecodeError names a request whose body cannot be decoded at all."""
-    with _without_collections():
-        return _extract(requests, settings)
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Thousands of objects at a time set off Python's collector of cycles, and there is no cycle among them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _extract(requests: Iterable[Request], settings: Settings) -> Extracted:
     rows, dialects = Rows(), tables()
     pieces: list[Extracted] = []
     for number, request in enumerate(requests):

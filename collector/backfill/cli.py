@@ -79,11 +79,11 @@ def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run:
 
     from collector.backfill.report import Report
     from collector.backfill.run import Options
-    from collector.backfill.workers import quiet_garbage_collector
     from collector.cli.render import progress
+    from collector.memory import look_for_garbage_rarely
     from collector.store.lake import LakeError
 
-    quiet_garbage_collector()
+    look_for_garbage_rarely()
     started = time.monotonic()
     report = Report(dry_run)
     scratch = config.data_dir if config.data_dir.is_dir() and not dry_run else None

@@ -3,7 +3,6 @@ each."""
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -17,18 +16,13 @@ from typing import Final
 
 from collector.backfill.extraction import Group, Job, read_group
 from collector.backfill.parts import Chunk
+from collector.memory import look_for_garbage_rarely
 
 # A worker takes a second to start: what is read in less is extracted here.
 _OWN_GROUPS: Final = 3
 _MOST_WORKERS: Final = 4
 # Groups under way for each worker: enough to last while a commit keeps this process busy.
 _AHEAD: Final = 4
-
-
-def quiet_garbage_collector() -> None:
-    """Rows are many and long-lived and make no cycles: look for garbage rarely."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 class Workers:
@@ -75,7 +69,7 @@ def _start() -> None:
     """In a worker: Ctrl-C is the parent's business, and nobody outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    quiet_garbage_collector()
+    look_for_garbage_rarely()
 
 
 def _end_with_parent() -> None:

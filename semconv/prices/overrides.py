@@ -25,7 +25,7 @@ BySheet = Mapping[Priced, list[Sheet]]
 
 
 class Override:
-    """One configured price, compiled. ``snapshot_id`` is a hash of its sheets; their ids begin with it."""
+    """One configured price, compiled. ``snapshot_id`` is a hash of its account and sheets, whose ids begin with it."""
 
     def __init__(self, given: PriceOverride, price_list: PriceList) -> None:
         self.given = given
@@ -35,7 +35,9 @@ class Override:
             if given.discount is not None
             else [_sheet(given, _units(given))]
         )
-        self.snapshot_id = hashlib.sha256(repr(unnamed).encode()).hexdigest()[:16]
+        # Two accounts may pay the same by the same name.
+        content = repr((given.billing_account, unnamed))
+        self.snapshot_id = hashlib.sha256(content.encode()).hexdigest()[:16]
         self.sheets = [dataclasses.replace(each, id=f"{self.snapshot_id}/{each.id}") for each in unnamed]
         self._of_listed = sheets.by_model(self.sheets)
         self._model = (given.model or "").lower()

@@ -14,6 +14,7 @@ from unittest import mock
 import duckdb
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from collector.memory import look_for_garbage_rarely
 from collector.spool import Record, Spool
 from collector.store.commit import Committer
 from collector.store.lake import Lake
@@ -39,6 +40,7 @@ Stages = dict[str, float]
 def microseconds_by_stage(rounds: int, directory: Path) -> Stages:
     """Medians of several rounds; one round before them warms up. ``directory`` takes a spool and a lake."""
     traffic = Traffic(first=1 << 19)
+    look_for_garbage_rarely()  # as the loader does
     open_current(directory, {}).close()
     spool = Spool.open(directory / "bench-spool")
     with Lake.open(directory, threads=1, memory_limit="256MB") as lake:

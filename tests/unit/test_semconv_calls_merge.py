@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.unit.semconv_records import INSTANCE, Row, Store, build, chat, seeded, span
+from tests.unit.semconv_records import INSTANCE, Row, Store, build, chat, log, seeded, span
 
 FAILED: Row = {"status_code": "ERROR", "error_type": "429", "input_tokens": None, "output_tokens": None}
 
@@ -241,6 +241,30 @@ def test_counts_that_differ_under_one_id_are_the_richer_records() -> None:
     )
     assert (call["span_id"], call["input_tokens"], call["output_tokens"]) == ("exact", 100, 10)
     assert call["notes"] == ["token_counts_differ"]
+
+
+def test_of_equally_rich_records_the_one_that_saw_more_of_the_stream_counts() -> None:
+    """A span that has a stream's first count, and the event of its end."""
+    [call] = build(
+        chat("a", response_id="m", output_tokens=3),
+        log("h", inside="a", response_id="m", output_tokens=300),
+    )
+    assert (call["span_id"], call["output_tokens"]) == ("a", 300)
+    assert call["notes"] == ["token_counts_differ"]
+
+
+@pytest.mark.parametrize(
+    ("told", "notes"), [(790, ["output_excluded_reasoning"]), (None, ["output_may_lack_reasoning"])]
+)
+def test_a_doubt_about_the_output_ends_where_another_record_tells_it(
+    told: int | None, notes: list[str]
+) -> None:
+    """It stays where that record does not tell the reasoning either, and its output is not taken."""
+    [call] = build(
+        chat("a", took=2, output_tokens=171, cache_read_tokens=4, notes=["output_may_lack_reasoning"]),
+        log("h1", at=2, inside="a", output_tokens=171, reasoning_tokens=told),
+    )
+    assert call["notes"] == notes
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -41,6 +41,7 @@ def test_sentrys_counts_of_cache_and_reasoning_are_parts_of_input_and_output() -
 
 
 def test_openrouters_broadcast_tells_what_it_charged() -> None:
+    """The provider that it names is the model's maker, who was not paid."""
     meaning = span(
         "openrouter",
         "LLM Generation",
@@ -56,6 +57,7 @@ def test_openrouters_broadcast_tells_what_it_charged() -> None:
             "trace.metadata.openrouter.provider_slug": "novita/fp8",
         },
     )
+    assert (meaning["dialect"], meaning["provider"]) == ("openrouter", "openrouter")
     assert meaning["reported_cost_usd"] == Decimal("0.0035")
     assert counts(meaning) == {
         "input_tokens": 150,

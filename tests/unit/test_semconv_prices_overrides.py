@@ -26,6 +26,13 @@ def at(time: str, *overrides: PriceOverride, **given: Any) -> Decimal | None:
     return found
 
 
+def test_rows_of_two_accounts_that_pay_the_same_have_ids_of_their_own() -> None:
+    """A price_id names one row of `prices` per unit, whoever has the same agreement."""
+    book = PriceBook(installed(), [flat("deal", model="gpt-4o", billing_account=name) for name in ("a", "b")])
+    rows = [(row["price_id"], row["unit"]) for row in book.rows.to_pylist() if row["source"] == "config"]
+    assert len(rows) == len(set(rows)) == 4
+
+
 # --- the four kinds
 
 
