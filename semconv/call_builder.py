@@ -9,11 +9,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from semconv import columns
 from semconv.ancestry import Ancestry
 from semconv.call_sql import CallSql
 from semconv.grouping import Edge, Grouping, group
 from semconv.log_twins import LogTwin
-from semconv.planned import Planned, relation
+from semconv.planned import Planned
 from semconv.prices.book import PriceBook
 from semconv.prices.pricer import Pricer
 from semconv.sqltext import sql_text
@@ -22,29 +23,30 @@ from semconv.sqltext import sql_text
 _COMPARED: Final = [
     *("tenant", "signal", "scope_name", "event_name", "response_id", "input_tokens", "status_code")
 ]
+_DOCUMENTS: Final = {"members"}
 _MEMBERS: Final = pa.schema([("node", pa.int64()), ("call_number", pa.int64())])
 
 
 class CallBuilder:
-    """Turns records into TEMP built_calls."""
+    """Turns records into calls."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, dimensions: Iterable[str], book: PriceBook
     ) -> None:
-        self._connection = connection
         self._sql = CallSql(dimensions)
         connection.execute(sql_text("call_macros.sql"))
         self._plans = {name: Planned(connection, text) for name, text in self._sql.selects().items()}
         self._pricer = Pricer(connection, book)
 
-    def build(self, records: pa.Table) -> None:
-        """`records`: call_records (semconv/calls.py says what it holds); replaces built_calls."""
+    def build(self, records: pa.Table) -> pa.Table:
+        """The rows of `calls` for `records`: call_records (semconv/calls.py says what it holds)."""
         ancestry = Ancestry(records)
         nesting = ancestry.nesting()
         candidates = self._merged(*self._grouped(self._candidates(records, ancestry), nesting))
-        with relation(self._connection, "call_candidates", candidates):
-            self._pricer.price("call_candidates")
-            self._connection.execute(self._sql.calls)
+        costs = self._pricer.price(candidates)
+        return columns.as_documents(
+            self._plans["calls"].table(call_candidates=candidates, call_costs=costs), _DOCUMENTS
+        )
 
     def _candidates(self, records: pa.Table, ancestry: Ancestry) -> pa.Table:
         """One row per record that may report a call, with who it belongs to as far as its own trace tells."""

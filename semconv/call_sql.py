@@ -98,7 +98,7 @@ class CallSql:
 
     def selects(self) -> dict[str, str]:
         """The statements over relations alone, by name."""
-        names = ("roll_ups", "partners", "edges", "streams", "log_twins", "merge")
+        names = ("roll_ups", "partners", "edges", "streams", "log_twins", "merge", "calls")
         return {name: getattr(self, name) for name in names}
 
 

@@ -12,7 +12,7 @@ How a store uses this, inside one transaction and after `Resolver.resolve_spans`
 3. Run ``partner_traces_sql("<stored records>", …)``. While it names traces: add them to the touched ones and their
    stored records to `call_records`, and run it again. It names none that are touched, so this ends.
 4. ``Resolver.build_calls(call_records)``, then replace in ``calls`` every row whose (tenant, trace_id) is touched, or
-   whose call_id is that of a log record in `call_records` (`CALL_ID`), with the rows of ``TEMP built_calls``.
+   whose call_id is that of a log record in `call_records` (`CALL_ID`), with the rows it built.
 
 The result depends on the set of records alone, never on the order or the batches in which they came.
 """

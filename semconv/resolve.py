@@ -95,12 +95,12 @@ class Resolver:
         """The columns of `metric_points` but load_id, likewise."""
         return self._resolve("metric_points", extracted)
 
-    def build_calls(self, records: pa.Table) -> None:
-        """TEMP built_calls, the columns of `calls`, from `records`: call_records as semconv/calls.py describes them."""
-        self._call_builder.build(records)
+    def build_calls(self, records: pa.Table) -> pa.Table:
+        """The columns of `calls` from `records`: call_records as semconv/calls.py describes them."""
+        return self._call_builder.build(records)
 
     def _resolve(self, signal: str, extracted: pa.Table) -> pa.Table:
-        records = self._kinds.told(_with_documents(extracted))
+        records = self._kinds.told(columns.as_documents(extracted, _DOCUMENTS))
         read = records.select([name for name in records.column_names if name in _READ])
         return _resolved(records, self._plans[signal].table(extracted=read))
 
@@ -151,17 +151,3 @@ def _plausible_count(name: str) -> str:
 def _known_count(name: str) -> str:
     is_known = "NOT (is_void OR has_zero_input)" if name == "input_tokens" else "NOT is_void"
     return f"CASE WHEN {is_known} THEN {name} END AS {name}"
-
-
-def _with_documents(table: pa.Table) -> pa.Table:
-    """Mark the JSON columns as such, which spares DuckDB parsing every document again."""
-    for position, name in enumerate(table.column_names):
-        if name in _DOCUMENTS:
-            table = table.set_column(position, name, _as_document(table.column(position)))
-    return table
-
-
-def _as_document(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    document = pa.json_(pa.string())
-    chunks = [pa.ExtensionArray.from_storage(document, chunk) for chunk in texts.chunks]
-    return pa.chunked_array(chunks, type=document)

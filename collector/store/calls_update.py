@@ -72,11 +72,11 @@ class CallsUpdate:
         self.logs = CallLogs(connection, dimensions)
         self._records_found = self._partner_records = self.logs.new
         self._touched = distinct_traces(self.logs.new)
-        self._columns = ""  # of built_calls, which are always the same
+        self._built: pa.Table | None = None
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
 
     def build(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None = None) -> bool:
-        """TEMP built_calls for the traces that the batch touches; False where no model call is touched.
+        """Build the calls of the traces that the batch touches; False where no model call is touched.
 
         Needs `stored` with the windows that were looked at for it, and `logs` with the new ones; the lake must not
         hold the new records yet. `linked` (tenant, trace_id, start_time): traces that are touched whatever they hold,
@@ -91,26 +91,27 @@ class CallsUpdate:
         self._gather(new_spans, looked_at, linked)
         while (partners := self._find_partners()).num_rows:
             self._add_partners(partners)
-        self._resolver.build_calls(self._records_found)
+        self._built = self._resolver.build_calls(self._records_found)
         return True
 
     def replace(self) -> int:
-        """Put TEMP built_calls in the place of the touched traces' calls; how many rows were written."""
-        if not self._columns:
-            described = self._connection.execute("DESCRIBE built_calls").fetchall()
-            self._columns = ", ".join(quoted(row[0]) for row in described)
-        columns = self._columns
+        """Put the calls that were built in the place of the touched traces' calls; how many rows were written."""
+        if self._built is None:
+            return 0
+        columns = ", ".join(map(quoted, self._built.column_names))
         except_stored = ""
-        if self._has_stored and self._look_up_stored(columns):
-            except_stored = f"EXCEPT SELECT {columns} FROM stored_calls"
-            self._delete_outdated(columns)
-        inserted = self._connection.execute(
-            sql("sql/insert_calls.sql").format(columns=columns, except_stored=except_stored)
-        ).fetchone()
+        with relation(self._connection, "built_calls", self._built):
+            if self._has_stored and self._look_up_stored(columns):
+                except_stored = f"EXCEPT SELECT {columns} FROM stored_calls"
+                self._delete_outdated(columns)
+            inserted = self._connection.execute(
+                sql("sql/insert_calls.sql").format(columns=columns, except_stored=except_stored)
+            ).fetchone()
         return int(inserted[0]) if inserted else 0
 
     def forget(self) -> None:
-        """Let go of the records that were found last."""
+        """Let go of the records that were found last, and of their calls."""
+        self._built = None
         self.stored.rows = self.stored.rows.slice(0, 0)
         self._records_found = self._records_found.slice(0, 0)
         self._partner_records = self._partner_records.slice(0, 0)

@@ -30,7 +30,6 @@ from collector.store.records import (
     Kind,
     choose_new,
     first_of_each,
-    forget_large_tables,
     insert_contents,
     insert_new,
     look_up_keys,
@@ -92,7 +91,7 @@ class Committer:
                 row = LoadRow.of(load_id, origin, counts, started)
                 insert_load(self._lake.connection, row)
                 self._finish(resolved, dry_run)
-            self._forget()
+            self._calls.forget()
         except BaseException:
             self._recover()
             raise
@@ -134,7 +133,7 @@ class Committer:
         return self._choose_new(kind, records, stored)
 
     def _find_new_spans(self, spans: pa.Table, has_call_logs: bool) -> tuple[pa.Table, bool]:
-        """Which there are, and whether TEMP built_calls has to take the place of stored calls."""
+        """Which there are, and whether calls were built that have to take the place of stored ones."""
         calls = self._calls
         looked_at = calls.stored.look_up_batch(joined_parts(spans, calls.logs.new))
         new = self._choose_new(SPANS, spans, calls.stored.rows)
@@ -142,11 +141,6 @@ class Committer:
 
     def _choose_new(self, kind: Kind, records: pa.Table, stored: pa.Table) -> pa.Table:
         return choose_new(self._lake.connection, kind, records, stored, also_seen=kind in self._has_seen)
-
-    def _forget(self) -> None:
-        """Hold no records between two batches."""
-        self._calls.forget()
-        forget_large_tables(self._lake.connection)
 
     def _finish(self, batch: dict[Kind, pa.Table], dry_run: bool) -> None:
         if dry_run:

@@ -32,7 +32,6 @@ LOG_RECORDS: Final = Kind("log_records", "time", ("tenant", "record_hash"))
 METRIC_POINTS: Final = Kind("metric_points", "time", ("tenant", "record_hash"))
 KINDS: Final = (SPANS, LOG_RECORDS, METRIC_POINTS)
 _BETWEEN: Final = pa.scalar("\x1f", pa.string())
-_LARGEST_TABLES: Final = ("call_prices", "built_calls")
 
 
 def look_up_keys(connection: duckdb.DuckDBPyConnection, kind: Kind, records: pa.Table) -> pa.Table:
@@ -104,9 +103,9 @@ def insert_contents(connection: duckdb.DuckDBPyConnection, contents: pa.Table, l
         connection.execute(text)
 
 
-def forget_large_tables(connection: duckdb.DuckDBPyConnection, *others: str) -> None:
-    """Free the largest of the TEMP tables: until the next batch replaces them, they take memory."""
-    for name in (*_LARGEST_TABLES, *others):
+def drop_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
+    """Free large TEMP tables: until they are replaced, they take memory."""
+    for name in names:
         connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
 

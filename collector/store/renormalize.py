@@ -31,7 +31,7 @@ from collector.store.records import (
     SPANS,
     Kind,
     count,
-    forget_large_tables,
+    drop_tables,
     hours,
     insert_contents,
 )
@@ -147,7 +147,7 @@ class Renormalizer:
                 self._connection.rollback()
             raise
         self._calls.forget()
-        forget_large_tables(self._connection, "stored_rows", "renormalized")
+        drop_tables(self._connection, "stored_rows", "renormalized")
         return outcome
 
     # --- steps ------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Renormalizer:
         delete_calls(connection, "stale_calls", hours(connection, "stale_calls", "start_time"))
 
     def _build_calls(self, kind: Kind) -> bool:
-        """TEMP built_calls, as after a load of the changed rows alone."""
+        """Build calls as after a load of the changed rows alone."""
         connection = self._connection
         changed = connection.execute(
             f"SELECT * EXCLUDE (dialect_before, load_id) FROM renormalized ORDER BY {kind.time}"

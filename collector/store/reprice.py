@@ -234,13 +234,16 @@ class Repricer:
             yield _step(month, parts)
 
     def _price(self, stored: pa.Table, outcome: Outcome) -> int:
-        """TEMP calls_to_price and call_costs of a step's calls; how many of them differ."""
+        """The relations calls_to_price and call_costs of a step's calls; how many of them differ."""
         rows = pa.array(range(stored.num_rows), pa.int64())
         self._connection.register(
             "read_calls", stored.select(["node", *_PRICED_BY, *COSTS]).append_column("row", rows)
         )
         self._connection.execute(self._relation())
-        self._pricer.price("calls_to_price")
+        to_price = (
+            self._connection.execute("FROM calls_to_price").to_arrow_table() if self._stand_ins else stored
+        )
+        self._connection.register("call_costs", self._pricer.price(to_price))
         priced_as = "coalesce(call.response_model, call.request_model)" if self._stand_ins else "NULL"
         changed = outcome.changed
         statement = sql("sql/repriced_models.sql").format(priced_as=priced_as, differs=_DIFFERS)

@@ -1,5 +1,4 @@
--- Of calls whose sheet or input is in doubt: TEMP call_bounds, the least and the most that they may cost.
-CREATE OR REPLACE TEMP TABLE call_bounds AS
+-- Of calls whose sheet or input is in doubt: the least and the most that they may cost.
 WITH
 readings AS (
     SELECT
@@ -9,7 +8,7 @@ readings AS (
             WHEN is_most AND token_semantics = 'unknown' THEN cached_tokens(cache_read_tokens, cache_write_tokens) ELSE 0
         END AS input,
         FALSE AS has_unknown_input
-    FROM {relation} AS call
+    FROM priced_calls AS call
     JOIN price_names AS names
       ON {same_names}
     CROSS JOIN (VALUES (TRUE), (FALSE)) AS ends (is_most)

@@ -6,6 +6,6 @@ SELECT
     token_semantics = 'unknown' AND cached_tokens(cache_read_tokens, cache_write_tokens) > 0
     AND input_tokens + cached_tokens(cache_read_tokens, cache_write_tokens) > {first_tier} AS is_in_doubt,
     max(greatest({counts})) AS most_tokens
-FROM {relation}
+FROM priced_calls
 WHERE response_model IS NOT NULL OR request_model IS NOT NULL
 GROUP BY ALL

@@ -1,5 +1,4 @@
--- Rows of rates as they are joined: bounds that compare without a NULL, rates in the unit of the table.
-INSERT INTO {table}
+-- Rows of rates as they are joined: bounds that compare without a NULL, rates in another unit.
 SELECT * REPLACE (
     coalesce(valid_from, TIMESTAMP '-infinity') AS valid_from,
     coalesce(valid_to, TIMESTAMP 'infinity') AS valid_to,

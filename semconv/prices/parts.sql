@@ -16,7 +16,7 @@ rated AS (
         END AS is_priced
     FROM readings
     -- Only comparisons stand here: with anything else the join would be none by hashes.
-    LEFT JOIN {rates} AS rates
+    LEFT JOIN price_rates AS rates
       ON rates.sheet = readings.sheet
      AND readings.start_time >= rates.valid_from
      AND readings.start_time < rates.valid_to
@@ -83,30 +83,30 @@ parts AS (
     SELECT
         *,
         CASE
-            WHEN is_priced THEN pico(text_input * input_rate + image_input * coalesce(image_input_rate, 0))
+            WHEN is_priced THEN {pico}(text_input * input_rate + image_input * coalesce(image_input_rate, 0))
         END AS input_part,
         CASE
             WHEN is_priced AND input_rate IS NOT NULL
-                THEN pico((output_tokens - audio_output - reasoning) * coalesce(output_rate, 0))
+                THEN {pico}((output_tokens - audio_output - reasoning) * coalesce(output_rate, 0))
         END AS output_part,
         CASE
             WHEN is_priced AND cache_read_tokens IS NOT NULL
-                THEN pico(
+                THEN {pico}(
                     (read - audio_read - image_read) * cache_read_rate
                     + audio_read * coalesce(cached_audio_rate, 0) + image_read * coalesce(cached_image_rate, 0)
                 )
         END AS cache_read_part,
         CASE
             WHEN is_priced AND cache_write_tokens IS NOT NULL
-                THEN pico(
+                THEN {pico}(
                     (written - written_1h - written_5m) * cache_write_rate + written_5m * cache_write_5m_rate + written_1h * cache_write_1h_rate
                 )
         END AS cache_write_part,
-        CASE WHEN is_priced AND reasoning_tokens IS NOT NULL THEN pico(reasoning * reasoning_rate) END AS reasoning_part,
+        CASE WHEN is_priced AND reasoning_tokens IS NOT NULL THEN {pico}(reasoning * reasoning_rate) END AS reasoning_part,
         CASE
             WHEN is_priced
             AND coalesce(audio_input_rate + audio_input_tokens, audio_output_rate + audio_output_tokens) IS NOT NULL
-                THEN pico(
+                THEN {pico}(
                     audio_input * coalesce(audio_input_rate, 0)
                     + coalesce(audio_output, 0) * coalesce(audio_output_rate, 0)
                 )
@@ -114,7 +114,7 @@ parts AS (
         CASE
             WHEN NOT is_priced THEN NULL
             WHEN hour_rate IS NOT NULL THEN half_even(duration_ns::HUGEINT * hour_rate, {hour})::BIGINT
-            ELSE pico(request_rate * 1000)
+            ELSE {pico}(request_rate * 1000)
         END AS request_part,
         cache_read_tokens IS NULL AND cache_read_rate < input_rate AND uncached > 0 AS may_be_read,
         written_unknown > 0 AND cache_write_1h_rate <> cache_write_rate AS may_live_longer
@@ -133,7 +133,7 @@ totals AS (
         END AS total,
         CASE
             WHEN may_be_read
-                THEN pico(
+                THEN {pico}(
                     text_input * (input_rate - cache_read_rate)
                     + audio_input
                     * greatest(coalesce(audio_input_rate, 0) - coalesce(cached_audio_rate, cache_read_rate), 0)
@@ -143,13 +143,13 @@ totals AS (
             ELSE 0
         END
         + CASE
-            WHEN may_live_longer THEN pico(written_unknown * greatest(cache_write_rate - cache_write_1h_rate, 0)) ELSE 0
+            WHEN may_live_longer THEN {pico}(written_unknown * greatest(cache_write_rate - cache_write_1h_rate, 0)) ELSE 0
         END AS less,
         CASE
-            WHEN may_live_longer THEN pico(written_unknown * greatest(cache_write_1h_rate - cache_write_rate, 0)) ELSE 0
+            WHEN may_live_longer THEN {pico}(written_unknown * greatest(cache_write_1h_rate - cache_write_rate, 0)) ELSE 0
         END
         + CASE
-            WHEN has_unknown_input THEN pico(cached_tokens(cache_read_tokens, cache_write_tokens) * input_rate) ELSE 0
+            WHEN has_unknown_input THEN {pico}(cached_tokens(cache_read_tokens, cache_write_tokens) * input_rate) ELSE 0
         END AS more
     FROM parts
 )

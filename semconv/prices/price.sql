@@ -1,5 +1,4 @@
--- What calls cost and how their money is meant: TEMP call_costs, one row per row of {relation}.
-CREATE OR REPLACE TEMP TABLE call_costs AS
+-- What calls cost and how their money is meant: one row per row of priced_calls.
 WITH
 readings AS (
     SELECT
@@ -7,7 +6,7 @@ readings AS (
         coalesce(call.response_model, call.request_model) IS NOT NULL AS has_model,
         token_semantics = 'unknown' AND cached_tokens(cache_read_tokens, cache_write_tokens) > 0 AS has_unknown_input,
         {bounds}
-    FROM {relation} AS call
+    FROM priced_calls AS call
     LEFT JOIN price_names AS names
       ON {same_names}
     {join_bounds}
@@ -31,16 +30,16 @@ SELECT
         WHEN plan_tier = 'local' THEN 'local'
         ELSE 'unknown'
     END AS pricing_mode,
-    usd(total) AS cost_usd,
-    usd(low_total) AS cost_low_usd,
-    usd(high_total) AS cost_high_usd,
-    usd(input_part) AS cost_input_usd,
-    usd(output_part) AS cost_output_usd,
-    usd(cache_read_part) AS cost_cache_read_usd,
-    usd(cache_write_part) AS cost_cache_write_usd,
-    usd(reasoning_part) AS cost_reasoning_usd,
-    usd(audio_part) AS cost_audio_usd,
-    usd(request_part) AS cost_request_usd,
+    {usd}(total) AS cost_usd,
+    {usd}(low_total) AS cost_low_usd,
+    {usd}(high_total) AS cost_high_usd,
+    {usd}(input_part) AS cost_input_usd,
+    {usd}(output_part) AS cost_output_usd,
+    {usd}(cache_read_part) AS cost_cache_read_usd,
+    {usd}(cache_write_part) AS cost_cache_write_usd,
+    {usd}(reasoning_part) AS cost_reasoning_usd,
+    {usd}(audio_part) AS cost_audio_usd,
+    {usd}(request_part) AS cost_request_usd,
     CASE WHEN is_priced THEN price_id END AS price_id,
     -- The notes.
     CASE

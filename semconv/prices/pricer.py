@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
+from semconv.planned import Planned, relation
 from semconv.prices import rates
 from semconv.prices.book import PriceBook
 from semconv.prices.finder import Priced
@@ -38,8 +39,20 @@ _READ: Final = (
     *("start_time", "duration_ns", "token_semantics"),
 )
 _MOST_REMEMBERED: Final = 50_000
-
-_JOIN_BOUNDS: Final = "LEFT JOIN call_bounds ON call_bounds.node = call.node"
+# What is read of a call.
+_CALL: Final = tuple(
+    dict.fromkeys(
+        (
+            *(*_READ, "provider", "response_model", "request_model", "model_region"),
+            *("input_tokens", *_COUNTS, "batch", "service_tier", "speed"),
+        )
+    )
+)
+_BOUNDED: Final = {
+    "bounds": "least_total, most_total",
+    "join_bounds": "LEFT JOIN call_bounds ON call_bounds.node = call.node",
+}
+_UNBOUNDED: Final = {"bounds": "NULL AS least_total, NULL AS most_total", "join_bounds": ""}
 
 Name = tuple[str | None, ...]
 
@@ -47,7 +60,7 @@ Name = tuple[str | None, ...]
 class _Arithmetic(NamedTuple):
     """In which numbers costs are computed: 64 bits where rates and counts allow it, 128 take many times as long."""
 
-    rates: str  # the table of the rates
+    bits: int
     pico: int  # the unit of the rates, in 1e-12 USD
     cast: str  # of counts
     digits: int  # of a cost in 1e-12 USD
@@ -56,14 +69,15 @@ class _Arithmetic(NamedTuple):
     def macros(self) -> str:
         """`pico` rounds a million tokens' rates times tokens to 1e-12 USD; `usd` makes money of that."""
         return (
-            f"CREATE OR REPLACE TEMP MACRO pico(exact) AS half_even(exact, {1_000_000 // self.pico});"
-            f" CREATE OR REPLACE TEMP MACRO usd(pico) AS"
+            f"CREATE OR REPLACE TEMP MACRO pico_{self.bits}(exact) AS"
+            f" half_even(exact, {1_000_000 // self.pico});"
+            f" CREATE OR REPLACE TEMP MACRO usd_{self.bits}(pico) AS"
             f" (pico::DECIMAL({self.digits}, 0) * 0.000000000001::DECIMAL(12, 12))::DECIMAL(38, 12)"
         )
 
 
-_NARROW: Final = _Arithmetic("nano_rates", 1000, "", 18)
-_WIDE: Final = _Arithmetic("pico_rates", 1, "::HUGEINT", 38)
+_NARROW: Final = _Arithmetic(64, 1000, "", 18)
+_WIDE: Final = _Arithmetic(128, 1, "::HUGEINT", 38)
 
 
 class _Named(NamedTuple):
@@ -73,73 +87,82 @@ class _Named(NamedTuple):
 
 
 class Pricer:
-    """Keeps the names that calls are priced by, and the rates they mean, in TEMP tables of one connection.
+    """Keeps the names that calls are priced by, and the rates they mean.
 
     The connection has the macros of ``macros.install``.
     """
 
+    _bounded: dict[Name, bool]  # the names that are known; whether other tiers' prices bracket theirs
+    _safe_tokens: int  # with fewer than so many of each kind 64 bits are enough
+    _sheets: dict[tuple[Any, ...], tuple[int, bool]]
+    _names: pa.Table
+    _rates: dict[_Arithmetic, pa.Table]
+
     def __init__(self, connection: duckdb.DuckDBPyConnection, book: PriceBook) -> None:
         self._connection = connection
-        self._safe_tokens: int = rates.NO_LIMIT
         self._book = book
         self._same_names = " AND ".join(
             f"names.{name} IS NOT DISTINCT FROM {value}"
             for name, value in _SAME_NAMES.items()
             if name != "billing_account" or book.knows_accounts
         )
-        self._last_sheet: int | None = None
-        self._next_sheet = 0  # never one twice, so that tables of before a rollback are known as such
         connection.execute(sql_text("prices/macros.sql"))
+        for arithmetic in (_NARROW, _WIDE):
+            connection.execute(arithmetic.macros)
+        self._names_of = Planned(connection, self._names_sql())
+        self._plans: dict[tuple[object, ...], Planned] = {}
         self._forget()
 
-    def price(self, relation: str) -> None:
-        """TEMP call_costs: one row per row of ``relation``, by its ``node`` (BIGINT).
+    def price(self, calls: pa.Table) -> pa.Table:
+        """What calls cost and how their money is meant: one row per row of ``calls``, by its ``node`` (BIGINT), with
+        `pricing_mode`, `price_id`, `cost_note` and the costs of `calls` (DECIMAL).
 
-        ``relation`` has the columns of `calls` for provider, models, region, tier, speed, batch, account, plan, role,
+        ``calls`` has the columns of `calls` for provider, models, region, tier, speed, batch, account, plan, role,
         status, time, duration and tokens; plan_tier may be NULL.
         """
-        found = self._names(relation)
+        read = calls.select(_CALL)
+        found = [_Named(row[:-2], *row[-2:]) for row in self._names_of.rows(priced_calls=read)]
         self._know(list(dict.fromkeys(each.name for each in found)))
-        is_narrow = all(each.most_tokens < self._safe_tokens for each in found)
-        run = partial(self._run, relation=relation, arithmetic=_NARROW if is_narrow else _WIDE)
+        arithmetic = _NARROW if all(each.most_tokens < self._safe_tokens for each in found) else _WIDE
+        tables = {
+            "priced_calls": read,
+            "price_names": self._names,
+            "price_rates": self._rates[arithmetic],
+        }
         if any(each.is_in_doubt or self._bounded[each.name] for each in found):
-            run("bounds")
-            run("price", bounds="least_total, most_total", join_bounds=_JOIN_BOUNDS)
-        else:
-            run("price", bounds="NULL AS least_total, NULL AS most_total", join_bounds="")
+            bounds = self._plan("bounds", arithmetic).table(**tables)
+            return self._plan("price", arithmetic, _BOUNDED).table(**tables, call_bounds=bounds)
+        return self._plan("price", arithmetic, _UNBOUNDED).table(**tables)
 
-    def _run(self, name: str, *, relation: str, arithmetic: _Arithmetic, **more: str) -> None:
-        counts = (f"call.{column}{arithmetic.cast} AS {column}" for column in _COUNTS)
-        parts = sql_text("prices/parts.sql").format(
-            rates=arithmetic.rates, hour=3600 * 10**9 // arithmetic.pico
-        )
-        self._connection.execute(arithmetic.macros)
-        self._connection.execute(
-            sql_text(f"prices/{name}.sql").format(
-                relation=relation,
+    def _plan(
+        self, name: str, arithmetic: _Arithmetic, more: Mapping[str, str] = MappingProxyType({})
+    ) -> Planned:
+        key = (name, arithmetic, *more.values())
+        if key not in self._plans:
+            counts = (f"call.{column}{arithmetic.cast} AS {column}" for column in _COUNTS)
+            numbers = {"pico": f"pico_{arithmetic.bits}", "usd": f"usd_{arithmetic.bits}"}
+            parts = sql_text("prices/parts.sql").format(hour=3600 * 10**9 // arithmetic.pico, **numbers)
+            statement = sql_text(f"prices/{name}.sql").format(
                 columns=", ".join((*(f"call.{column}" for column in _READ), *counts)),
                 cast=arithmetic.cast,
                 same_names=self._same_names,
                 parts=parts,
+                **numbers,
                 **more,
             )
-        )
+            self._plans[key] = Planned(self._connection, statement)
+        return self._plans[key]
 
-    def _names(self, relation: str) -> list[_Named]:
-        statement = sql_text("prices/names.sql").format(
-            relation=relation,
+    def _names_sql(self) -> str:
+        return sql_text("prices/names.sql").format(
             account="billing_account" if self._book.knows_accounts else "NULL",
             first_tier=self._book.first_tier,
             counts=", ".join(f"coalesce({count}, 0)" for count in ("input_tokens", *_COUNTS)),
         )
-        rows = self._connection.execute(statement).fetchall()
-        return [_Named(row[:-2], *row[-2:]) for row in rows]
 
     def _know(self, names: list[Name]) -> None:
-        """Adds those that price_names does not have yet. A transaction that is rolled back takes them with it."""
-        stored = self._connection.execute("SELECT count(*), max(sheet) FROM price_names").fetchone()
-        was_rolled_back = stored != (len(self._bounded), self._last_sheet)
-        if was_rolled_back or len(self._bounded) + len(names) > _MOST_REMEMBERED:
+        """Adds those that are not known yet."""
+        if len(self._bounded) + len(names) > _MOST_REMEMBERED:
             self._forget()
         self._add([name for name in names if name not in self._bounded])
 
@@ -149,13 +172,16 @@ class Pricer:
         if rated:
             self._safe_tokens = min(self._safe_tokens, rates.safe_tokens(rated, _NARROW.pico))
             table = pa.Table.from_pylist(rated, rates.SCHEMA)
-            for each in (_NARROW, _WIDE):
-                in_unit = ", ".join(f"{name} // {each.pico} AS {name}" for name in rates.NAMES)
-                insert = sql_text("prices/new_rates.sql").format(table=each.rates, rates=in_unit)
-                self._with_table("new_rates", table, insert)
+            for each in self._rates:
+                self._rates[each] = pa.concat_tables([self._rates[each], self._rates_in(each, table)])
         if rows:
-            table = pa.Table.from_pylist(rows, _NAMES)
-            self._with_table("new_names", table, "INSERT INTO price_names FROM new_names")
+            self._names = pa.concat_tables([self._names, pa.Table.from_pylist(rows, _NAMES)])
+
+    def _rates_in(self, arithmetic: _Arithmetic, table: pa.Table) -> pa.Table:
+        in_unit = ", ".join(f"{name} // {arithmetic.pico} AS {name}" for name in rates.NAMES)
+        with relation(self._connection, "new_rates", table):
+            statement = sql_text("prices/new_rates.sql").format(rates=in_unit)
+            return self._connection.execute(statement).to_arrow_table().cast(rates.SCHEMA)
 
     def _row(self, name: Name, rated: list[dict[str, Any]]) -> dict[str, Any]:
         provider, response_model, request_model, billing_account, variant, region = name
@@ -164,14 +190,13 @@ class Pricer:
         listed = self._book.sheets(provider, priced)
         key = (priced, len(listed), tuple(map(id, overrides)), variant)
         if key not in self._sheets:
-            first, self._next_sheet = self._next_sheet, self._next_sheet + 3
+            first = 3 * len(self._sheets)
             numbers = (first, first + 1, first + 2)
             rows = list(self._book.rate_rows(listed, priced, overrides, variant or STANDARD, numbers))
             rated += rows
             self._sheets[key] = (first, any(row["sheet"] > first for row in rows))
         sheet, has_bounds = self._sheets[key]
         self._bounded[name] = has_bounds
-        self._last_sheet = max(sheet, self._last_sheet or 0)
         return {
             **dict(zip(_NAME, name, strict=True)),
             "sheet": sheet,
@@ -188,19 +213,8 @@ class Pricer:
 
     def _forget(self) -> None:
         """Names come from the network: what is remembered of them stays bounded."""
-        self._bounded: dict[Name, bool] = {}
+        self._bounded = {}
         self._safe_tokens = rates.NO_LIMIT
-        self._sheets: dict[tuple[Any, ...], tuple[int, bool]] = {}
-        self._last_sheet = None
-        tables = {"price_names": _NAMES, _NARROW.rates: rates.SCHEMA, _WIDE.rates: rates.SCHEMA}
-        for table, schema in tables.items():
-            self._with_table(
-                "nothing", schema.empty_table(), f"CREATE OR REPLACE TEMP TABLE {table} AS FROM nothing"
-            )
-
-    def _with_table(self, name: str, table: pa.Table, statement: str) -> None:
-        self._connection.register(name, table)
-        try:
-            self._connection.execute(statement)
-        finally:
-            self._connection.unregister(name)
+        self._sheets = {}
+        self._names = _NAMES.empty_table()
+        self._rates = {each: rates.SCHEMA.empty_table() for each in (_NARROW, _WIDE)}

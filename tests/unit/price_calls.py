@@ -75,11 +75,9 @@ def _connection() -> duckdb.DuckDBPyConnection:
 def price(
     calls: list[Row], *, overrides: Iterable[PriceOverride] = (), price_list: PriceList | None = None
 ) -> list[Row]:
-    """The rows of call_costs, in the order of ``calls``."""
-    connection = _connection()
-    connection.register("calls", calls_table(calls))
-    Pricer(connection, PriceBook(price_list or installed(), overrides)).price("calls")
-    rows: list[Row] = connection.execute("FROM call_costs ORDER BY node").to_arrow_table().to_pylist()
+    """What calls cost, in their order."""
+    costs = Pricer(_connection(), PriceBook(price_list or installed(), overrides)).price(calls_table(calls))
+    rows: list[Row] = costs.sort_by("node").to_pylist()
     return rows
 
 

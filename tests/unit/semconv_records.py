@@ -173,11 +173,12 @@ class Store:
         while partners := run(partner_traces_sql(stored, with_logs=True)).fetchall():
             self.connection.executemany("INSERT INTO touched_traces VALUES (?, ?)", partners)
             self._gather()
-        self._resolver.build_calls(run("FROM call_records").to_arrow_table())
+        self.built_calls = self._resolver.build_calls(run("FROM call_records").to_arrow_table())
         run(
             "DELETE FROM calls WHERE (tenant, trace_id) IN (FROM touched_traces)"
             f" OR call_id IN (SELECT {CALL_ID} FROM call_records WHERE signal = 'log')"
         )
+        self.connection.register("built_calls", self.built_calls)
         run("INSERT INTO calls BY NAME FROM built_calls")
 
     def _gather(self) -> None:

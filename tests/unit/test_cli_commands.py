@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -45,10 +46,14 @@ def test_help_names_every_command_with_examples_and_starts_fast() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_examples_and_the_common_options(name: str) -> None:
-    answer = CliRunner().invoke(main, [name, "--help"])
-    assert answer.exit_code == 0
-    for part in ("Examples:", f"otlp-collector {name}", "--config", "--data-dir"):
-        assert part in answer.output
+    """Those of a group stand in the help of its commands."""
+    found = main.get_command(click.Context(main), name)
+    subcommands = list(found.commands) if isinstance(found, click.Group) else []
+    for words in [[name, subcommand] for subcommand in subcommands] or [[name]]:
+        answer = CliRunner().invoke(main, [*words, "--help"])
+        assert answer.exit_code == 0
+        for part in ("Examples:", f"otlp-collector {' '.join(words)}", "--config", "--data-dir"):
+            assert part in answer.output
 
 
 def test_serve_has_every_scalar_option_as_a_flag() -> None:

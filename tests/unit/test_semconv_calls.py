@@ -7,7 +7,7 @@ import json
 import pytest
 
 from semconv.settings import AccountPlan, Settings
-from tests.unit.semconv_records import Row, Store, build, chat, fetch, seeded, span
+from tests.unit.semconv_records import Row, Store, build, chat, seeded, span
 
 
 def members(calls: list[Row]) -> list[list[str]]:
@@ -484,4 +484,4 @@ def test_an_empty_batch_builds_no_calls() -> None:
     store = Store()
     store.commit(span("a"))
     assert store.calls() == []
-    assert fetch(store.connection, "FROM built_calls") == []
+    assert store.built_calls.num_rows == 0
