@@ -20,6 +20,8 @@ EFFECTS: Final = {
     "no_model": f"they name no model: {_NO_SUM}",
     "unknown_model": f"the price list does not know their model: {_NO_SUM}",
     "no_price": f"the price list has no price for what they used of their model: {_NO_SUM}",
+    "estimated_from_text": "they are embeddings that report no tokens, and have two ends by the length of their text:"
+    f" {_NO_SUM}",
     "cache_exceeds_input": "more came from the cache than went in: what is too much is not priced, the cost is too low",
     "tier_not_priced": "their tier has no price of its own: they cost what the standard tier does, between ends that"
     " the model's other tiers give",

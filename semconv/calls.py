@@ -95,11 +95,21 @@ _SPAN_DURATION_NS: Final = (
 )
 STREAMS_END: Final = "stream"  # their event_name, which other spans have none of
 
+# How many bytes of text an embedding was asked for, where its sender tells no tokens: the gate's lengths. Numbered
+# places hold one text each; others repeat them all.
+_GATED: Final = "try_cast(evidence -> 'gated' AS MAP(VARCHAR, BIGINT))"
+_TEXT_BYTES: Final = (
+    "CASE WHEN role = 'embeddings' AND input_tokens IS NULL AND evidence IS NOT NULL THEN greatest("
+    f"list_max(map_values({_GATED})), list_sum(list_transform(list_filter(map_entries({_GATED}),"
+    " lambda entry: regexp_matches(entry.key, '[.][0-9]+[.]')), lambda entry: entry.value))::BIGINT) END"
+)
+
 _COMMON: Final = {
     **{name: name for name in ("service_name", "deployment_environment", "scope_name", "dialect", "role")},
     **{name: name for name, _ in CLAIMED if name not in _READ_FOR_RESOLUTION_ONLY},
     **{name: name for name in ("token_semantics", "token_evidence", "notes")},
     "resource": _RESOURCE,
+    "input_text_bytes": _TEXT_BYTES,
 }
 # Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
 _OF_SPANS: Final = {

@@ -60,7 +60,10 @@ COSTS: Final = (
     *("cost_cache_read_usd", "cost_cache_write_usd", "cost_reasoning_usd", "cost_audio_usd"),
     *("cost_request_usd", "price_id", "cost_note"),
 )
-_DIFFERS: Final = " OR ".join(f"cost.{name} IS DISTINCT FROM call.stored_{name}" for name in COSTS)
+# An estimate stays: what it was made of is known where calls are built, and not here.
+_DIFFERS: Final = "call.stored_cost_note IS DISTINCT FROM 'estimated_from_text' AND ({})".format(
+    " OR ".join(f"cost.{name} IS DISTINCT FROM call.stored_{name}" for name in COSTS)
+)
 _STAND_INS: Final = ["provider", "response_model", "request_model", "as_provider", "model"]
 _STOOD_IN: Final = {"provider": "as_provider", "response_model": "model", "request_model": "model"}
 Progress = Callable[[int], None]
@@ -243,7 +246,9 @@ class Repricer:
         to_price = (
             self._connection.execute("FROM calls_to_price").to_arrow_table() if self._stand_ins else stored
         )
-        self._connection.register("call_costs", self._pricer.price(to_price))
+        unknown = pa.nulls(to_price.num_rows, pa.int64())
+        costs = self._pricer.price(to_price.append_column("input_text_bytes", unknown))
+        self._connection.register("call_costs", costs)
         priced_as = "coalesce(call.response_model, call.request_model)" if self._stand_ins else "NULL"
         changed = outcome.changed
         statement = sql("sql/repriced_models.sql").format(priced_as=priced_as, differs=_DIFFERS)

@@ -17,6 +17,7 @@ COST_NOTES: Final = frozenset(
         "no_model",
         "unknown_model",  # neither the response's nor the request's model is known to the source at this provider
         "no_price",  # the model is known, a price for its tokens is not
+        "estimated_from_text",  # an embedding without tokens: cost_low_usd and cost_high_usd by the length of its text
         # cost_usd stands, with a doubt; the first of them that applies
         "cache_exceeds_input",  # more cached tokens than input: what is too much is not priced
         "tier_not_priced",  # a tier without a price of its own, priced as standard; other tiers' prices bracket it

@@ -18,7 +18,11 @@ costed AS (
         CASE WHEN less > 0 OR least_total < total THEN least(total - less, coalesce(least_total, total)) ELSE total END
             AS low_total,
         CASE WHEN more > 0 OR most_total > total THEN greatest(total + more, coalesce(most_total, total)) ELSE total END
-            AS high_total
+            AS high_total,
+        -- A token is at least one byte. It is seldom more than 16, for words of English have about 4 characters a
+        -- token (OpenAI's rule of thumb).
+        role = 'embeddings' AND input IS NULL AND input_text_bytes > 0 AND input_rate IS NOT NULL
+        AND status_code <> 'ERROR' AND (is_override OR plan_tier IS DISTINCT FROM 'local') AS is_estimated
     FROM totals
 )
 SELECT
@@ -31,8 +35,9 @@ SELECT
         ELSE 'unknown'
     END AS pricing_mode,
     {usd}(total) AS cost_usd,
-    {usd}(low_total) AS cost_low_usd,
-    {usd}(high_total) AS cost_high_usd,
+    {usd}(CASE WHEN is_estimated THEN {pico}((input_text_bytes + 15) // 16 * input_rate) ELSE low_total END)
+        AS cost_low_usd,
+    {usd}(CASE WHEN is_estimated THEN {pico}(input_text_bytes * input_rate) ELSE high_total END) AS cost_high_usd,
     {usd}(input_part) AS cost_input_usd,
     {usd}(output_part) AS cost_output_usd,
     {usd}(cache_read_part) AS cost_cache_read_usd,
@@ -40,7 +45,7 @@ SELECT
     {usd}(reasoning_part) AS cost_reasoning_usd,
     {usd}(audio_part) AS cost_audio_usd,
     {usd}(request_part) AS cost_request_usd,
-    CASE WHEN is_priced THEN price_id END AS price_id,
+    CASE WHEN is_priced OR is_estimated THEN price_id END AS price_id,
     -- The notes.
     CASE
         WHEN is_priced THEN CASE
@@ -51,6 +56,7 @@ SELECT
             WHEN may_be_read THEN 'cache_split_unknown'
             WHEN may_live_longer THEN 'cache_ttl_unknown'
         END
+        WHEN is_estimated THEN 'estimated_from_text'
         WHEN plan_tier = 'local' THEN 'local'
         WHEN input IS NULL AND output_tokens IS NULL THEN 'no_usage'
         WHEN input IS NULL THEN 'no_input_tokens'

@@ -32,7 +32,7 @@ _SAME_NAMES: Final = {
 _COUNTS: Final = (
     *("output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens"),
     *("cache_write_30m_tokens", "cache_write_1h_tokens", "cache_write_12h_tokens", "reasoning_tokens"),
-    *("audio_input_tokens", "audio_output_tokens", "image_input_tokens"),
+    *("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "input_text_bytes"),
 )
 _READ: Final = (
     *("node", "role", "status_code", "billing_account", "plan_tier"),
@@ -118,7 +118,8 @@ class Pricer:
         `pricing_mode`, `price_id`, `cost_note` and the costs of `calls` (DECIMAL).
 
         ``calls`` has the columns of `calls` for provider, models, region, tier, speed, batch, account, plan, role,
-        status, time, duration and tokens; plan_tier may be NULL.
+        status, time, duration and tokens; plan_tier may be NULL. `input_text_bytes` (BIGINT): how long the text of
+        an embedding without tokens was, where that is known.
         """
         read = calls.select(_CALL)
         found = [_Named(row[:-2], *row[-2:]) for row in self._names_of.rows(priced_calls=read)]

@@ -30,6 +30,7 @@ _COUNTS = (
     *("duration_ns", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
     *("cache_write_5m_tokens", "cache_write_30m_tokens", "cache_write_1h_tokens", "cache_write_12h_tokens"),
     *("reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens"),
+    "input_text_bytes",
 )
 _CALLS = pa.schema(
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -478,6 +479,37 @@ def test_a_partner_that_came_long_before_is_found_by_id_and_by_twinship() -> Non
 def test_every_call_has_an_id_of_its_own() -> None:
     calls = build(*messy_records(9))
     assert len({call["call_id"] for call in calls}) == len(calls)
+
+
+@pytest.mark.parametrize(
+    ("gated", "low", "high"),
+    [
+        # Two texts, and an attribute that holds both in JSON; 0.02 USD a million tokens.
+        (
+            {"embedding.embeddings.0.embedding.text": 800, "embedding.embeddings.1.embedding.text": 800}
+            | {"input.value": 1_500},
+            "0.000002",
+            "0.000032",
+        ),
+        ({"input.value": 160}, "0.0000002", "0.0000032"),
+    ],
+)
+def test_an_embedding_without_tokens_is_estimated_from_what_the_gate_measured(
+    gated: dict[str, int], low: str, high: str
+) -> None:
+    """What stands twice counts once."""
+    [call] = build(
+        chat(
+            "a",
+            operation="embeddings",
+            request_model="text-embedding-3-small",
+            input_tokens=None,
+            output_tokens=None,
+            evidence=json.dumps({"gated": gated}),
+        )
+    )
+    assert (call["cost_usd"], call["cost_note"]) == (None, "estimated_from_text")
+    assert (call["cost_low_usd"], call["cost_high_usd"]) == (Decimal(low), Decimal(high))
 
 
 def test_an_empty_batch_builds_no_calls() -> None:

@@ -274,3 +274,41 @@ def test_a_regional_profile_has_its_own_price() -> None:
     )
     assert region["cost_usd"] == world["cost_usd"] * Decimal("1.1")
     assert (world["cost_note"], region["cost_note"]) == (None, None)
+
+
+# --- embeddings that tell no tokens
+
+
+def embedding(**given: Any) -> Row:
+    """text-embedding-3-small, 0.02 USD a million tokens, of 1,600 bytes of text."""
+    untold = {"input_tokens": None, "cache_read_tokens": None, "output_tokens": None}
+    row = {"role": "embeddings", "request_model": "text-embedding-3-small", "input_text_bytes": 1_600}
+    return cost(**(untold | row | given))
+
+
+def test_an_embedding_without_tokens_has_two_ends_by_the_length_of_its_text_and_no_cost() -> None:
+    """At most a token a byte, and at least one in 16: 1,600 and 100 tokens."""
+    row = embedding()
+    assert row["cost_usd"] is None
+    assert parts(row) == []
+    assert (row["cost_low_usd"], row["cost_high_usd"]) == (Decimal("0.000002"), Decimal("0.000032"))
+    assert row["cost_note"] == "estimated_from_text"
+    assert row["price_id"].split("/")[1:3] == ["openai", "text-embedding-3-small"]
+
+
+@pytest.mark.parametrize(
+    ("given", "note"),
+    [
+        ({"input_text_bytes": None}, "no_usage"),
+        ({"status_code": "ERROR"}, "no_usage"),
+        ({"role": "llm"}, "no_usage"),
+        ({"plan_tier": "local"}, "local"),
+        ({"request_model": "nobody-knows"}, "no_usage"),
+        ({"input_tokens": 5}, None),
+    ],
+    ids=["no text", "failed", "a chat", "local", "unknown model", "tokens"],
+)
+def test_what_is_not_estimated(given: Row, note: str | None) -> None:
+    row = embedding(**given)
+    assert row["cost_note"] == note
+    assert (row["cost_low_usd"], row["cost_high_usd"]) == (row["cost_usd"], row["cost_usd"])

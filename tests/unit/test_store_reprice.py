@@ -137,6 +137,22 @@ def test_what_changes_is_told_by_model_and_mode(opened: Store, other: PriceList)
     assert (unknown.before, unknown.changed, unknown.unpriced_before) == (None, 0, 10)
 
 
+def test_an_estimate_by_an_embeddings_text_stays(opened: Store, other: PriceList) -> None:
+    """What it was made of, the length of a text, is known where calls are built, and nowhere else."""
+    attributes = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "text-embedding-3-small",
+        "gen_ai.input.messages": "x" * 1600,
+    }
+    opened.load(traces(span(99, 1, attributes=attributes)))
+    estimate = "SELECT cost_note, cost_low_usd, cost_high_usd FROM calls WHERE role = 'embeddings'"
+    before = opened.ask(estimate)
+    assert before == [("estimated_from_text", Decimal("0.000002"), Decimal("0.000032"))]
+    assert run(opened, other).changed > 0
+    assert opened.ask(estimate) == before
+
+
 def test_a_comparison_writes_nothing(opened: Store, other: PriceList) -> None:
     before = fingerprint(opened.data_dir)
     with store(opened.data_dir) as another:
