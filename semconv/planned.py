@@ -34,12 +34,17 @@ class Relation:
 
 @contextmanager
 def relation(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
-    """Meanwhile any statement knows `table` by a name. Of a wide table that takes 10 ms."""
-    connection.register(name, table)
+    """Meanwhile any statement knows `table` by a name. Of a wide table that takes 10 ms.
+
+    Within a transaction DuckDB keeps what was registered until that ends: it is not the table that is left to it.
+    """
+    registered = Relation(table)
+    connection.register(name, registered)
     try:
         yield
     finally:
         connection.unregister(name)
+        registered.table = table.schema.empty_table()
 
 
 class Planned:
@@ -69,7 +74,7 @@ class Planned:
             return self._connection.execute(f"EXECUTE {self._name}")
         finally:
             for name, table in tables.items():
-                self._relations[name].table = table.slice(0, 0)
+                self._relations[name].table = table.schema.empty_table()
 
     def _plan(self, tables: dict[str, pa.Table]) -> None:
         """Under names of its own, for others may use the relations' names, and only for as long as it takes: a plan

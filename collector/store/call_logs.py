@@ -50,7 +50,7 @@ class CallLogs:
     def look_around(self, looked_at: Sequence[Window], new_spans: pa.Table) -> None:
         """Whether any are stored at about the batch's time, and in which of its traces."""
         within = any_of(looked_at, LOG_RECORDS.time)
-        self.traces = self.traces.slice(0, 0)
+        self.traces = self.traces.schema.empty_table()
         self.are_stored = self._may_be_stored() and self._finds(
             f"SELECT count(*) > 0 FROM (SELECT 1 FROM lake.log_records WHERE ({within}) AND {REPORTS_CALL} LIMIT 1)"
         )

@@ -112,9 +112,9 @@ class CallsUpdate:
     def forget(self) -> None:
         """Let go of the records that were found last, and of their calls."""
         self._built = None
-        self.stored.rows = self.stored.rows.slice(0, 0)
-        self._records_found = self._records_found.slice(0, 0)
-        self._partner_records = self._partner_records.slice(0, 0)
+        self.stored.rows = self.stored.rows.schema.empty_table()
+        self._records_found = self._records_found.schema.empty_table()
+        self._partner_records = self._partner_records.schema.empty_table()
 
     def _traces_touched(self, new_spans: pa.Table) -> pa.Table:
         """Traces with a new record that hold a model call, new or stored, reported by a span or a log record. On
@@ -197,7 +197,7 @@ class CallsUpdate:
             found = self._connection.execute(" UNION ALL BY NAME ".join(selects))
             self._partner_records = found.to_arrow_table()
         if not self._partner_records.num_rows or _are_of_one_reporter(self._partner_records, candidates):
-            return self._touched.slice(0, 0)
+            return self._touched.schema.empty_table()
         return self._partners[self.logs.are_there or has_streams].table(
             partner_records=self._partner_records, call_records=candidates, touched_traces=self._touched
         )

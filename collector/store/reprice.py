@@ -32,6 +32,7 @@ from collector.store.reprice_files import CallFiles
 from collector.store.statements import sql
 from collector.store.windows import Window
 from semconv import macros
+from semconv.planned import Planned
 from semconv.prices import PriceBook, PriceList, Pricer
 from semconv.settings import Settings
 from semconv.sqltext import literal
@@ -68,6 +69,7 @@ _STAND_INS: Final = ["provider", "response_model", "request_model", "as_provider
 _STOOD_IN: Final = {"provider": "as_provider", "response_model": "model", "request_model": "model"}
 Progress = Callable[[int], None]
 # Model, what it was priced as in an experiment, pricing mode.
+Relations = dict[str, pa.Table]
 Key = tuple[str | None, str | None, str]
 
 
@@ -140,6 +142,7 @@ class Repricer:
         self._book = PriceBook(price_list, settings.price_overrides)
         self._pricer = Pricer(lake.connection, self._book)
         self._stand_ins = {name.lower(): self._stand_in(other) for name, other in (models or {}).items()}
+        self._plans = self._planned()
 
     def count(self, start: dt.datetime, end: dt.datetime) -> int:
         """Calls from `start` to before `end`, naive UTC."""
@@ -183,8 +186,10 @@ class Repricer:
     def _replace(self, start: dt.datetime, end: dt.datetime, files: CallFiles, progress: Progress) -> Outcome:
         outcome, replaced = Outcome(), []
         for step, stored in self._read(start, end, files, None):
-            if self._price(stored, outcome):
-                repriced = self._repriced()
+            changed = outcome.changed
+            relations = self._price(stored, outcome)
+            if outcome.changed > changed:
+                repriced = self._plans["changed"].table(**relations)
                 files.write(step.month, stored, repriced)
                 # A copy: a column of DuckDB's keeps the whole answer in memory.
                 replaced.append(pa.table({"node": pc.add(repriced.column("node"), 0)}))
@@ -210,11 +215,6 @@ class Repricer:
         for ready, stored in waiting:
             yield ready, stored.result()
 
-    def _repriced(self) -> pa.Table:
-        costs = ", ".join(f"cost.{name}" for name in COSTS)
-        statement = sql("sql/repriced_calls.sql").format(costs=costs, differs=_DIFFERS)
-        return self._connection.execute(statement).to_arrow_table()
-
     def _delete(self, nodes: pa.Table, within: str) -> None:
         self._connection.register("replaced_calls", nodes)
         try:
@@ -236,41 +236,45 @@ class Repricer:
                 parts.append((part[0], part[1], part[2], part[3]))
             yield _step(month, parts)
 
-    def _price(self, stored: pa.Table, outcome: Outcome) -> int:
-        """The relations calls_to_price and call_costs of a step's calls; how many of them differ."""
+    def _price(self, stored: pa.Table, outcome: Outcome) -> Relations:
+        """The relations of a step's calls and their costs; ``outcome`` counts how many of them differ."""
         rows = pa.array(range(stored.num_rows), pa.int64())
-        self._connection.register(
-            "read_calls", stored.select(["node", *_PRICED_BY, *COSTS]).append_column("row", rows)
-        )
-        self._connection.execute(self._relation())
-        to_price = (
-            self._connection.execute("FROM calls_to_price").to_arrow_table() if self._stand_ins else stored
-        )
+        relations = {"read_calls": stored.select(["node", *_PRICED_BY, *COSTS]).append_column("row", rows)}
+        if self._stand_ins:
+            relations["stand_ins"] = self._stand_in_models(relations["read_calls"])
+        to_price = self._plans["to_price"].table(**relations) if self._stand_ins else stored
         unknown = pa.nulls(to_price.num_rows, pa.int64())
-        costs = self._pricer.price(to_price.append_column("input_text_bytes", unknown))
-        self._connection.register("call_costs", costs)
-        priced_as = "coalesce(call.response_model, call.request_model)" if self._stand_ins else "NULL"
-        changed = outcome.changed
-        statement = sql("sql/repriced_models.sql").format(priced_as=priced_as, differs=_DIFFERS)
-        for row in self._connection.execute(statement).fetchall():
+        relations["call_costs"] = self._pricer.price(to_price.append_column("input_text_bytes", unknown))
+        for row in self._plans["models"].rows(**relations):
             outcome.add(row)
-        return outcome.changed - changed
+        return relations
 
-    def _relation(self) -> str:
-        """The view over read_calls that is priced."""
+    def _planned(self) -> dict[str, Planned]:
         priced_by, join = {name: f"call.{name}" for name in _PRICED_BY}, ""
         if self._stand_ins:
-            self._connection.register("stand_ins", self._stand_in_models())
             join = sql("sql/stand_ins.sql")
             for name, other in _STOOD_IN.items():
                 priced_by[name] = (
                     f"CASE WHEN stand_ins.model IS NULL THEN call.{name} ELSE stand_ins.{other} END AS {name}"
                 )
-        return sql("sql/calls_to_price.sql").format(
+        to_price = sql("sql/calls_to_price.sql").format(
             priced_by=", ".join(priced_by.values()),
             stored=", ".join(f"call.{name} AS stored_{name}" for name in COSTS),
             stand_ins=join,
         )
+        parts = {
+            "to_price": f"({to_price})",
+            "priced_as": "coalesce(call.response_model, call.request_model)" if self._stand_ins else "NULL",
+            "costs": ", ".join(f"cost.{name}" for name in COSTS),
+            "differs": _DIFFERS,
+        }
+        statements = {
+            "to_price": to_price,
+            "names": "SELECT DISTINCT provider, response_model, request_model FROM read_calls",
+            "models": sql("sql/repriced_models.sql").format(**parts),
+            "changed": sql("sql/repriced_calls.sql").format(**parts),
+        }
+        return {name: Planned(self._connection, text) for name, text in statements.items()}
 
     # --- experiments ------------------------------------------------------------------------------
 
@@ -285,13 +289,10 @@ class Repricer:
             f"nothing has a price for {model!r}; name it as provider/model, as in openai/gpt-4.1-mini"
         )
 
-    def _stand_in_models(self) -> pa.Table:
+    def _stand_in_models(self, read_calls: pa.Table) -> pa.Table:
         """The ways in which calls name a model, with the model that stands in for it."""
-        names = self._connection.execute(
-            "SELECT DISTINCT provider, response_model, request_model FROM read_calls"
-        ).fetchall()
         rows = []
-        for provider, *models in names:
+        for provider, *models in self._plans["names"].rows(read_calls=read_calls):
             found = next(filter(None, (self._stand_in_for(model) for model in models if model)), None)
             if found is not None:
                 other, model = found

@@ -97,7 +97,7 @@ def distinct_traces(records: pa.Table) -> pa.Table:
 def of_traces(records: pa.Table, traces: pa.Table) -> pa.Table:
     """The records that belong to these traces."""
     if not (records.num_rows and traces.num_rows):
-        return records.slice(0, 0)
+        return records.schema.empty_table()
     of = pc.is_in(_trace_keys(records), value_set=_trace_keys(traces))
     return records if pc.all(of).as_py() else records.filter(of)
 

@@ -1,5 +1,4 @@
 -- Stored calls with what they are priced by, and what they cost so far (stored_*).
-CREATE OR REPLACE TEMP VIEW calls_to_price AS
 SELECT
     call.node,
     call."row",

@@ -10,6 +10,6 @@ SELECT
     count(*) FILTER (cost.cost_usd IS NULL) AS unpriced_after,
     sum(call.stored_cost_usd) AS before,
     sum(cost.cost_usd) AS after
-FROM calls_to_price AS call
+FROM {to_price} AS call
 JOIN call_costs AS cost USING (node)
 GROUP BY ALL
