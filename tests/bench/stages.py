@@ -76,7 +76,8 @@ def _round(bodies: list[bytes], committer: Committer, spool: Spool) -> Stages:
 def _pricing(connection: duckdb.DuckDBPyConnection) -> float:
     """Microseconds of CPU for one call of 20,000, of the models that the traffic has."""
     calls = connection.execute(
-        f"SELECT row_number() OVER () AS node, calls.* FROM lake.calls, range(20) LIMIT {_PRICED}"
+        "SELECT row_number() OVER () AS node, NULL::BIGINT AS input_text_bytes, calls.*"
+        f" FROM lake.calls, range(20) LIMIT {_PRICED}"
     ).to_arrow_table()
     pricer = Pricer(connection, PriceBook(installed()))
     pricer.price(calls)  # the first time it learns the models
