@@ -24,6 +24,7 @@ TOO_MANY_TINY: Final = 30
 _TINY_BYTES: Final = 1_000_000
 # The tables' target_file_size (missing_options.sql).
 _SMALL_BYTES: Final = 16_000_000
+_SMALL_BYTES_OF: Final = {"calls": 4_000_000}
 # Below these numbers a merge rewrites more than it saves.
 _WORTH_MERGING_TINY: Final = 10
 _WORTH_MERGING_SMALL: Final = 16
@@ -43,7 +44,7 @@ _IDLE_LOOK_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Live files of one table: below 1 MB, below 16 MB (the former included), and with deleted rows."""
+    """Live files of one table: below 1 MB, below its target size (the former included), and with deleted rows."""
 
     table: str
     tiny: int
@@ -81,7 +82,10 @@ class Maintenance:
 
     def files(self) -> list[Files]:
         """What there is to merge, per table."""
-        statement = sql("sql/small_files.sql").format(tiny_bytes=_TINY_BYTES, small_bytes=_SMALL_BYTES)
+        known = " ".join(f"WHEN '{table}' THEN {size}" for table, size in _SMALL_BYTES_OF.items())
+        statement = sql("sql/small_files.sql").format(
+            tiny_bytes=_TINY_BYTES, small_bytes=f"{known} ELSE {_SMALL_BYTES}"
+        )
         return [Files(*row) for row in self._lake.connection.execute(statement).fetchall()]
 
     def _overdue(self, tables: list[Files]) -> Iterator[str]:
@@ -97,7 +101,7 @@ class Maintenance:
             if files.tiny >= _WORTH_MERGING_TINY:
                 yield _merge(files.table, _TINY_BYTES)
             if files.small >= _WORTH_MERGING_SMALL:
-                yield _merge(files.table, _SMALL_BYTES)
+                yield _merge(files.table, _SMALL_BYTES_OF.get(files.table, _SMALL_BYTES))
         if self._inlined_loads() >= _WORTH_FLUSHING:
             yield "CALL ducklake_flush_inlined_data('lake', table_name => 'loads')"
         if expirable := self._look("sql/expirable_snapshots.sql"):

@@ -9,7 +9,7 @@ WITH files AS (
 SELECT
     named.table_name,
     count(*) FILTER (WHERE file_size_bytes < {tiny_bytes} AND NOT is_holed) AS tiny,
-    count(*) FILTER (WHERE file_size_bytes < {small_bytes} AND NOT is_holed) AS small,
+    count(*) FILTER (WHERE file_size_bytes < CASE named.table_name {small_bytes} END AND NOT is_holed) AS small,
     count(*) FILTER (WHERE is_holed) AS holed
 FROM files
 JOIN __ducklake_metadata_lake.ducklake_table AS named
