@@ -199,16 +199,35 @@ def _standing(account: str | None, tier: str | None, mode: str, group: Sequence[
         account=account,
         plan_tier=tier,
         pricing_mode=mode,
-        calls=sum(one.calls for one in group),
-        input_tokens=_sum((one.input_tokens for one in group), none),
-        output_tokens=_sum((one.output_tokens for one in group), none),
-        cost_usd=_sum((one.cost_usd for one in group), no_cost),
-        cost_low_usd=_sum((one.cost_low_usd for one in group), no_cost),
-        cost_high_usd=_sum((one.cost_high_usd for one in group), no_cost),
-        calls_without_cost=sum(one.calls_without_cost for one in group),
-        calls_of_unknown_cost=sum(one.calls_of_unknown_cost for one in group),
-        calls_without_usage=sum(one.calls_without_usage for one in group),
+        **_sums(group, none, no_cost),
     )
+
+
+class _Sums(TypedDict):
+    calls: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: Decimal | None
+    cost_low_usd: Decimal | None
+    cost_high_usd: Decimal | None
+    calls_without_cost: int
+    calls_of_unknown_cost: int
+    calls_without_usage: int
+
+
+def _sums(rows: Sequence[_Counted] | Sequence[Standing], none: int | None, no_cost: Decimal | None) -> _Sums:
+    """``none`` and ``no_cost``: the sums of what no row knows."""
+    return {
+        "calls": sum(row.calls for row in rows),
+        "input_tokens": _sum((row.input_tokens for row in rows), none),
+        "output_tokens": _sum((row.output_tokens for row in rows), none),
+        "cost_usd": _sum((row.cost_usd for row in rows), no_cost),
+        "cost_low_usd": _sum((row.cost_low_usd for row in rows), no_cost),
+        "cost_high_usd": _sum((row.cost_high_usd for row in rows), no_cost),
+        "calls_without_cost": sum(row.calls_without_cost for row in rows),
+        "calls_of_unknown_cost": sum(row.calls_of_unknown_cost for row in rows),
+        "calls_without_usage": sum(row.calls_without_usage for row in rows),
+    }
 
 
 def _sum(values: Iterable[Number | None], of_none: Number | None) -> Number | None:
@@ -252,15 +271,7 @@ def _total(mode: str, rows: Sequence[Standing]) -> Standing:
         account=None,
         plan_tier=None,
         pricing_mode=mode,
-        calls=sum(row.calls for row in rows),
-        input_tokens=_sum((row.input_tokens for row in rows), None),
-        output_tokens=_sum((row.output_tokens for row in rows), None),
-        cost_usd=_sum((row.cost_usd for row in rows), None),
-        cost_low_usd=_sum((row.cost_low_usd for row in rows), None),
-        cost_high_usd=_sum((row.cost_high_usd for row in rows), None),
-        calls_without_cost=sum(row.calls_without_cost for row in rows),
-        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
-        calls_without_usage=sum(row.calls_without_usage for row in rows),
+        **_sums(rows, None, None),
         fee_usd=_sum(fees, None) if known else None,
     )
 
