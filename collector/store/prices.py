@@ -14,6 +14,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from semconv.planned import relation
 from semconv.prices import PriceBook, PriceList, installed
 from semconv.prices.price_list import PACKAGE
 from semconv.settings import Settings
@@ -37,12 +38,10 @@ class Activation:
 
 def history(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
     """Every activation, oldest first; none in a lake of a version that had no lists yet."""
-    known = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' AND table_name = 'price_snapshots'"
-    ).fetchone()
-    if not known or not known[0]:
+    try:
+        found = connection.execute(f"SELECT {_OF_ACTIVATION} FROM lake.price_snapshots ORDER BY activated_at")
+    except duckdb.CatalogException:
         return []
-    found = connection.execute(f"SELECT {_OF_ACTIVATION} FROM lake.price_snapshots ORDER BY activated_at")
     return [Activation(*row) for row in found.fetchall()]
 
 
@@ -106,8 +105,7 @@ def activate_installed(connection: duckdb.DuckDBPyConnection) -> bool:
 def add_rows(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> int:
     """Put price rows into `prices`, in the caller's transaction; how many. Those of a snapshot that is there stay
     as they are."""
-    connection.register("priced_rows", rows)
-    try:
+    with relation(connection, "priced_rows", rows):
         missing = connection.execute(
             "SELECT DISTINCT snapshot_id FROM priced_rows ANTI JOIN lake.prices USING (snapshot_id)"
         ).fetchall()
@@ -118,8 +116,6 @@ def add_rows(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> int:
             [[snapshot_id for (snapshot_id,) in missing]],
         ).fetchone()
         return int(added[0]) if added else 0
-    finally:
-        connection.unregister("priced_rows")
 
 
 class WriterPrices:

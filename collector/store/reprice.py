@@ -32,7 +32,7 @@ from collector.store.reprice_files import CallFiles
 from collector.store.statements import sql
 from collector.store.windows import Window
 from semconv import macros
-from semconv.planned import Planned
+from semconv.planned import Planned, relation
 from semconv.prices import PriceBook, PriceList, Pricer
 from semconv.settings import Settings
 from semconv.sqltext import literal
@@ -216,13 +216,10 @@ class Repricer:
             yield ready, stored.result()
 
     def _delete(self, nodes: pa.Table, within: str) -> None:
-        self._connection.register("replaced_calls", nodes)
-        try:
+        with relation(self._connection, "replaced_calls", nodes):
             self._connection.execute(
                 f"DELETE FROM lake.calls WHERE {within} AND rowid IN (SELECT node FROM replaced_calls)"
             )
-        finally:
-            self._connection.unregister("replaced_calls")
 
     def _steps(self, start: dt.datetime, end: dt.datetime) -> Iterator[Step]:
         statement = sql("sql/call_files.sql").format(within=_within(start, end))
