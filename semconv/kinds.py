@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from semconv.planned import relation
 from semconv.sqltext import sql_text
 from semconv.token_rules import PROPERTIES, Signs
 
@@ -96,11 +97,8 @@ class Kinds:
         self._found.update(zip(kinds, zip(*found, strict=True), strict=True))
 
     def _query(self, table: pa.Table, statement: str) -> pa.Table:
-        self._connection.register("named_records", table)
-        try:
+        with relation(self._connection, "named_records", table):
             return self._connection.execute(statement).to_arrow_table()
-        finally:
-            self._connection.unregister("named_records")
 
 
 def _numbered(table: pa.Table) -> pa.Table:
