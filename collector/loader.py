@@ -1,4 +1,4 @@
-"""The loader process: spool → extract → one lake transaction per batch. ``python -m collector.loader``
+"""The loader process: spool → one lake transaction per batch. ``python -m collector.loader``
 
 Started and fed by the supervisor (collector/children.py says how they talk). It never loses and never stores
 twice: the position in the spool is committed with the rows. Trouble of the lake is waited out; a batch that fails
@@ -21,8 +21,9 @@ import orjson
 from collector import quarantine
 from collector.config import Config, ConfigError
 from collector.data_dir import SPOOL
+from collector.load_batch import Batch, Requests, origin_of
 from collector.load_orders import Orders, Reports, lines_of
-from collector.load_reader import Batch, EndOfSpool, Requests, SpoolReader, origin_of
+from collector.load_reader import EndOfSpool, SpoolReader
 from collector.log import Log, configure
 from collector.memory import give_back, look_for_garbage_rarely
 from collector.spool_files import Position, SpoolDamaged, segment_path
@@ -33,6 +34,7 @@ from collector.store.lock import LockTimeout, loader_lock
 from collector.store.maintenance import Maintenance
 from collector.store.migrate import open_current
 from collector.store.trouble import fault_of
+from collector.worker import WorkerEnded
 from semconv.extract import Extracted, extract
 from semconv.otlp import DecodeError
 from semconv.request import Request
@@ -66,9 +68,7 @@ class Loader:
         self._has_loaded = False
         self._maintenance = Maintenance(lake)
         self.position = self._committer.spool_position()
-        self._reader = SpoolReader(
-            config, self._settings, self.position, orders, self._put_damage_aside, self._put_aside
-        )
+        self._reader = SpoolReader(config, self._settings, self.position, orders)
 
     def run(self) -> None:
         """Until told to stop and everything durable is loaded."""
@@ -83,18 +83,24 @@ class Loader:
                 self._tidy_up(idle=batch is None)
         except (EndOfSpool, Stopped):
             return
+        finally:
+            self._reader.close()
 
     def _load(self, batch: Batch) -> None:
         """One batch; the second failure because of its content starts the search for the request."""
+        for refused in batch.refused:
+            self._put_aside(refused.end, self._reader.spool.request_of(refused), refused.error)
+        if batch.damage is not None:
+            self._put_damage_aside(batch.damage, batch.position)
         origin, extracted = batch.origin, batch.extracted
         batch.extracted = None  # the reader has the batch at hand until there is another
-        if origin is None or not (origin.requests or batch.skipped):
+        if origin is None or not (origin.requests or batch.skips):
             return
         if extracted is not None and self._commit_twice(extracted, origin):
             return
         if batch.error is not None:
-            log.failed_on_data("batch cannot be read", batch.error, requests=origin.requests)
-        self._search(self._reader.read_again(batch), batch.position)
+            log.warning("batch cannot be read", error=batch.error, requests=origin.requests)
+        self._search(self._reader.spool.again(batch.start, batch.position), batch.position)
 
     def _search(self, requests: Requests, end: Position) -> None:
         """Load what can be loaded of `requests`, put the rest aside, end at `end`."""
@@ -210,7 +216,7 @@ def main() -> int:
     try:
         with loader_lock(config.data_dir):
             _serve(config, orders, reports)
-    except (LakeError, LockTimeout, ConfigError, OSError, duckdb.Error) as error:
+    except (LakeError, LockTimeout, ConfigError, WorkerEnded, OSError, duckdb.Error) as error:
         log.failed("loader cannot work", error)
         reports.send(error=str(error))
         return 1

@@ -54,6 +54,11 @@ class SpoolDamaged(SpoolError):  # noqa: N818 - as above
         super().__init__(f"spool segment {segment} is damaged at byte {offset}: {reason}")
         self.segment = segment
         self.offset = offset
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[type[SpoolDamaged], tuple[int, int, str]]:
+        """For another process: of its arguments an exception keeps only the message."""
+        return SpoolDamaged, (self.segment, self.offset, self._reason)
 
 
 class _Torn(Exception):  # noqa: N818 - not an error: a write that the crash cut short, never acknowledged
