@@ -81,7 +81,7 @@ class _Work:
 class Maintenance:
     """Steps for a process that writes anyway; they use its connection between its commits."""
 
-    def __init__(self, lake: Lake, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(self, lake: Lake, grace_seconds: int = GRACE_SECONDS) -> None:
         """`grace_seconds`: how long a reader may go on with what is replaced or deleted."""
         self._lake = lake
         self._grace_seconds = grace_seconds

@@ -68,7 +68,8 @@ def _find(lake: Lake, min_age_seconds: float) -> Orphans:
 
 def _named(lake: Lake, root: Path) -> tuple[set[Path], set[Path]]:
     """Files that some snapshot needs, and those that wait for their removal."""
-    live, scheduled = set(), set()
+    live: set[Path] = set()
+    scheduled: set[Path] = set()
     for path, is_relative, is_scheduled in lake.connection.execute(sql("sql/named_files.sql")).fetchall():
         named = root / path if is_relative else Path(path).resolve()
         (scheduled if is_scheduled else live).add(named)
