@@ -34,7 +34,7 @@ _EXIT_SECONDS: Final = 2.0
 # pool and in that of DuckDB (jemalloc, which returns pages only while it is used): under full load all processes
 # together peaked at 578 MiB with the first two and at 802 MiB without, and 170 MiB less are left afterwards with the
 # third. All are read when a process starts.
-_GIVE_MEMORY_BACK: Final = {
+GIVE_MEMORY_BACK: Final = {
     "MALLOC_ARENA_MAX": "2",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "DUCKDB_JE_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
@@ -108,7 +108,7 @@ class LoaderKeeper:
                 stdin=PIPE,
                 stdout=PIPE,
                 limit=_LONGEST_LINE,
-                env=_GIVE_MEMORY_BACK | os.environ,
+                env=GIVE_MEMORY_BACK | os.environ,
             )
         except OSError as error:
             log.failed("loader cannot be started", error)

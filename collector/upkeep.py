@@ -7,7 +7,6 @@ for as long as each step took.
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,18 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 
 from collector.config import Config
 from collector.store import orphans, retention, twins
-from collector.store.lake import CATALOG, Lake
+from collector.store.lake import CATALOG, Lake, LakeMissing
 from collector.store.lock import LOADER_LOCK, LockTimeout, file_lock
-from collector.store.maintenance import GRACE_SECONDS, Maintenance
+from collector.store.maintenance import Maintenance, grace_seconds
+from collector.store.migrate import open_current
 from collector.store.statements import sql
+from collector.upkeep_state import LastRun, last_run, remember
 from semconv.settings import Settings
 
-STATE: Final = "maintenance.json"
 # More of them are counted, not listed.
 _EXAMPLES: Final = 20
 _LONGEST_PAUSE: Final = 1.5
@@ -66,21 +65,23 @@ class Size:
     catalog_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """When the last whole run ended, Unix seconds, and which loads it compared with all others."""
+def maintain(config: Config, on_step: OnStep = lambda _: None) -> Report:
+    """Do all of it, on the lake that is there. Raises LakeError, ConfigError, duckdb.Error, OSError; the steps that
+    were done stay done.
+    """
+    settings = config.semconv_settings()
+    threads, memory = config.loader.threads, config.loader.memory_limit
+    if not (config.data_dir / CATALOG).exists():
+        raise LakeMissing(f"there is no lake in {config.data_dir} yet: start the server or load a file first")
+    with open_current(config.data_dir, settings.dimensions, threads=threads, memory_limit=memory) as lake:
+        return Upkeep(lake, config, settings, on_step).run()
 
-    finished_at: float
-    twins_checked_to: str
 
-
-def last_run(data_dir: Path) -> LastRun | None:
-    """None where there was none, or nothing can be read of it."""
-    try:
-        found = orjson.loads((data_dir / STATE).read_bytes())
-        return LastRun(float(found["finished_at"]), str(found["twins_checked_to"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def look(config: Config) -> Report:
+    """What `maintain` would begin with; as it, and writes nothing."""
+    threads, memory = config.loader.threads, config.loader.memory_limit
+    with Lake.open(config.data_dir, read_only=True, threads=threads, memory_limit=memory) as lake:
+        return Upkeep(lake, config, Settings(), lambda _: None).look()
 
 
 class Upkeep:
@@ -94,8 +95,7 @@ class Upkeep:
         self._settings = settings
         self._on_step = on_step
         self._report = Report()
-        # Two of the longest queries: one may begin on what was found by another just before.
-        self._maintenance = Maintenance(lake, max(GRACE_SECONDS, int(2 * config.sql.time_limit_seconds)))
+        self._maintenance = Maintenance(lake, grace_seconds(config.sql.time_limit_seconds))
         days = config.retention.model_dump()
         self._rules = retention.rules(days, config.timezone, dt.datetime.now(dt.UTC))
 
@@ -125,7 +125,7 @@ class Upkeep:
             self._note_orphans(orphans.remove(self._lake))
         report.after = self._size()
         report.seconds = time.monotonic() - started
-        _remember(self._lake.data_dir, LastRun(time.time(), checked_to))
+        remember(self._lake.data_dir, LastRun(time.time(), checked_to))
         return report
 
     def _retain(self) -> None:
@@ -198,15 +198,6 @@ def _loader_is_there(data_dir: Path) -> bool:
             return False
     except LockTimeout:
         return True
-
-
-def _remember(data_dir: Path, run: LastRun) -> None:
-    """Not synced: without it the next run only looks at more."""
-    written = data_dir / f"{STATE}.{os.getpid()}"
-    written.write_bytes(
-        orjson.dumps({"finished_at": run.finished_at, "twins_checked_to": run.twins_checked_to})
-    )
-    written.replace(data_dir / STATE)
 
 
 def as_json(report: Report, *, dry_run: bool) -> dict[str, Any]:

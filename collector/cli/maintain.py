@@ -16,9 +16,7 @@ from collector.config_section import ConfigError
 
 if TYPE_CHECKING:
     from collector.config import Config
-    from collector.store.lake import Lake
     from collector.upkeep import Report
-    from semconv.settings import Settings
 
 EPILOG: Final = """\b
 Examples:
@@ -56,35 +54,17 @@ def _run(config: Config, dry_run: bool, quiet: bool) -> Report:
     import duckdb
 
     from collector.store.lake import LakeError
-    from collector.upkeep import Upkeep
+    from collector.upkeep import look, maintain
 
-    settings = _settings(config)
     try:
-        with _lake(config, settings, dry_run) as lake, _status(quiet) as show:
-            upkeep = Upkeep(lake, config, settings, show)
-            return upkeep.look() if dry_run else upkeep.run()
-    except (LakeError, duckdb.Error, OSError) as error:
+        with _status(quiet) as show:
+            return look(config) if dry_run else maintain(config, show)
+    except (ConfigError, LakeError) as error:
+        raise CliError(str(error)) from None
+    except (duckdb.Error, OSError) as error:
         raise CliError(f"it stopped; what was done before stays: {error}") from error
     except KeyboardInterrupt:
         raise CliError("interrupted; what was done stays, the same command goes on from there") from None
-
-
-def _lake(config: Config, settings: Settings, dry_run: bool) -> Lake:
-    """A lake that is there already, and of this program's version unless nothing is to be written."""
-    from collector.store.lake import CATALOG, Lake
-    from collector.store.migrate import open_current
-
-    data_dir, threads, memory = config.data_dir, config.loader.threads, config.loader.memory_limit
-    if dry_run or not (data_dir / CATALOG).exists():
-        return Lake.open(data_dir, read_only=dry_run, threads=threads, memory_limit=memory)
-    return open_current(data_dir, settings.dimensions, threads=threads, memory_limit=memory)
-
-
-def _settings(config: Config) -> Settings:
-    try:
-        return config.semconv_settings()
-    except ConfigError as error:
-        raise CliError(str(error)) from None
 
 
 @contextmanager

@@ -78,6 +78,13 @@ class _Work:
     of: int = 0
 
 
+def grace_seconds(query_seconds: float) -> int:
+    """How long readers may go on with what is replaced, where a query may run for so long: twice that, for it may have
+    begun long after its transaction.
+    """
+    return max(GRACE_SECONDS, int(2 * query_seconds))
+
+
 class Maintenance:
     """Steps for a process that writes anyway; they use its connection between its commits."""
 
