@@ -138,7 +138,11 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     from collector.upkeep import as_json, maintain  # noqa: PLC0415 - the server never needs what this imports
 
-    report = as_json(maintain(config), dry_run=False)
+    try:
+        report = as_json(maintain(config), dry_run=False)
+    except Exception as error:
+        log.failed("maintenance stopped; what was done stays", error)
+        return 1
     sys.stdout.buffer.write(orjson.dumps(report))
     return 0
 
