@@ -31,7 +31,7 @@ from collector.store.commit import Committer
 from collector.store.lake import Lake, LakeError
 from collector.store.load_row import Origin
 from collector.store.lock import LockTimeout, loader_lock
-from collector.store.maintenance import Maintenance
+from collector.store.maintenance import Maintenance, grace_seconds
 from collector.store.migrate import open_current
 from collector.store.trouble import fault_of
 from collector.worker import WorkerEnded
@@ -66,7 +66,7 @@ class Loader:
         self._reports = reports
         self._committer = Committer(lake, self._settings, _LARGEST_COMMIT_BYTES)
         self._has_loaded = False
-        self._maintenance = Maintenance(lake)
+        self._maintenance = Maintenance(lake, grace_seconds(config.sql.time_limit_seconds))
         self.position = self._committer.spool_position()
         self._reader = SpoolReader(config, self._settings, self.position, orders)
 

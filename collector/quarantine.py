@@ -54,11 +54,29 @@ def put_damage(data_dir: Path, position: Position, damaged: bytes, reason: str) 
 
 def entries(data_dir: Path) -> Iterator[Entry]:
     """What is put aside, oldest first, each with its request ready to be loaded again."""
+    for name in names(data_dir):
+        yield entry(data_dir, name)
+
+
+def names(data_dir: Path) -> list[str]:
+    """Of what is put aside, oldest first."""
+    return sorted(path.stem for path in (data_dir / FOLDER).glob("*.json"))
+
+
+def entry(data_dir: Path, name: str) -> Entry:
+    """One of them, with its request. Raises OSError or ValueError where it is gone or cannot be read."""
+    about = orjson.loads((data_dir / FOLDER / f"{name}.json").read_bytes())
+    body = (data_dir / FOLDER / f"{name}.body").read_bytes()
+    return Entry(name, about["reason"], len(body), _request(about, body))
+
+
+def remove(data_dir: Path, name: str) -> None:
+    """Forget one for good, durably; as far as it is still there."""
     folder = data_dir / FOLDER
-    for path in sorted(folder.glob("*.json")):
-        about = orjson.loads(path.read_bytes())
-        body = path.with_suffix(".body").read_bytes()
-        yield Entry(path.stem, about["reason"], len(body), _request(about, body))
+    # In the other order than it was put: without its JSON it is no entry any more.
+    (folder / f"{name}.json").unlink(missing_ok=True)
+    _sync_folder(folder)
+    (folder / f"{name}.body").unlink(missing_ok=True)
 
 
 def count(data_dir: Path) -> int:

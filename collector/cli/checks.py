@@ -211,9 +211,7 @@ def _quarantine(subject: Subject) -> Check:
         return Check("quarantine", "ok", "empty")
     reasons = Counter(request.reason for request in requests).most_common(3)
     listed = "; ".join(f"{count} of them: {reason}" for reason, count in reasons)
-    advice = (
-        f"the requests are kept in {subject.config.data_dir / 'quarantine'}; each has its reason beside it"
-    )
+    advice = "see them with otlp-collector quarantine list, load them once more with otlp-collector quarantine retry"
     return Check("quarantine", "warn", f"{len(requests)} requests: {listed}", advice)
 
 

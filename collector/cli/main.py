@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "demo": "Send a small made-up agent session to a collector.",
     "prices": "Show the prices, or take newer ones.",
     "reprice": "Work out again what stored calls cost.",
+    "quarantine": "See, load once more or drop what could not be loaded.",
+    "maintain": "Tidy the lake up, and delete what is past its retention.",
     "renormalize": "Read stored records again with this version's tables.",
     "validate": "Check the configuration.",
     "print-config": "Show the effective configuration.",

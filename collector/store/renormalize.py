@@ -224,7 +224,9 @@ class Renormalizer:
         connection = self._connection
         near = any_of(windows(hours(connection, "renormalized", kind.time), MARGIN), "start_time")
         record = "record_hash" if kind is LOG_RECORDS else "trace_id || ' ' || span_id"
-        connection.execute(sql("sql/stale_calls.sql").format(near=near, record=record))
+        connection.execute(
+            sql("sql/stale_calls.sql").format(changed="renormalized", near=near, record=record)
+        )
         within = any_of(windows(hours(connection, "stale_calls", "start_time"), MARGIN), LOG_RECORDS.time)
         connection.execute(sql("sql/linked_traces.sql").format(within=within, record_trace=RECORD_TRACE))
         delete_calls(connection, "stale_calls", hours(connection, "stale_calls", "start_time"))
