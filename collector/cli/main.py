@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "prices": "Show the prices, or take newer ones.",
     "reprice": "Work out again what stored calls cost.",
     "renormalize": "Read stored records again with this version's tables.",
+    "erase": "Erase a user or a session from every file.",
     "validate": "Check the configuration.",
     "print-config": "Show the effective configuration.",
 }
