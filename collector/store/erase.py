@@ -49,6 +49,8 @@ _DELETED: Final = {
     "metric_points": ("time", "(tenant, record_hash)"),
 }
 _NAMED: Final = {"contents": "node"}
+# Tables of which the catalog holds the latest rows.
+INLINED: Final = ("runs", "loads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class Eraser:
         deleted."""
         files = DataFiles(self._lake.data_dir)
         # Rows in the catalog keep what they were before; those in files can be written anew.
-        self._connection.execute("CALL ducklake_flush_inlined_data('lake', table_name => 'runs')")
+        for table in INLINED:
+            self._connection.execute(f"CALL ducklake_flush_inlined_data('lake', table_name => '{table}')")
         self._connection.begin()
         try:
             counts = self._select()

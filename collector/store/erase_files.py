@@ -15,6 +15,7 @@ from typing import Any, Final
 import duckdb
 
 from collector.store.durability import DataFiles
+from collector.store.erase import INLINED
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from collector.store.maintenance import GRACE_SECONDS
@@ -60,7 +61,7 @@ class FileEraser:
             if snapshots:
                 self._look(f"SELECT count(*) FROM ducklake_expire_snapshots('lake', versions => {snapshots})")
             # What is left of the rows in the catalog is what they are now.
-            for table in ("runs", "loads"):
+            for table in INLINED:
                 self._look(f"CALL ducklake_flush_inlined_data('lake', table_name => '{table}')")
             self._files.sync_new()
             self._remove_scheduled(set() if now else before)

@@ -26,13 +26,14 @@ _SHORTEST: Final = 8
 _JSON: Final = ("resource_attributes", "scope_attributes", "attributes")
 # Relation → its columns of text that senders choose.
 _TEXTS: Final = {
-    "spans": ("name", "status_message", "trace_state", *_JSON, "events", "links", "evidence"),
-    "log_records": ("body", *_JSON, "evidence"),
-    "metric_points": ("exemplars", "metric_metadata", *_JSON),
+    "spans": ("name", "status_message", "trace_state", *_JSON, "events", "links", "evidence", "source"),
+    "log_records": ("body", *_JSON, "evidence", "source"),
+    "metric_points": ("exemplars", "metric_metadata", *_JSON, "source"),
     "contents": ("content",),
     "calls": (),  # and its dimensions
+    "loads": ("source",),
 }
-_TIMES: Final = {"log_records": "time", "metric_points": "time"}
+_TIMES: Final = {"log_records": "time", "metric_points": "time", "loads": "loaded_at"}
 _WORDS: Final = (
     *(
         "tenant",
@@ -88,7 +89,7 @@ class Mentions:
             return 0
         time = _TIMES.get(table, "start_time")
         chosen = ", ".join(f"{quoted(name)}::VARCHAR AS {quoted(name)}" for name in columns)
-        of_tenant = self._subject.parts()["of_tenant"]
+        of_tenant = "true" if table == "loads" else self._subject.parts()["of_tenant"]
         found = self._connection.execute(
             f"SELECT rowid AS node, {chosen} FROM lake.{table} WHERE {of_tenant} AND ({' OR '.join(conditions)})"
         ).to_arrow_table()
