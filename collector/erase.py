@@ -29,13 +29,13 @@ from typing import Any, Final
 
 import orjson
 
-from collector import erasure_log, redaction_key
+from collector import backup, erasure_log, redaction_key
 from collector.config import Config
 from collector.data_dir import SPOOL, CannotStart, server_lock
 from collector.erase_quarantine import QuarantineEraser
 from collector.spool_files import cut_torn_tail, end_of_records, free, segment_path, segments
 from collector.spool_segment import SegmentWriter
-from collector.store.erase import Counts, Eraser, Subject
+from collector.store.erase import Counts, Eraser, Subject, SubjectKind
 from collector.store.erase_catalog import scrub
 from collector.store.erase_files import FileEraser
 from collector.store.lake import CATALOG, Lake, LakeError
@@ -136,6 +136,32 @@ def erase(
     scrub(data_dir)
     if done.finished:
         erasure_log.note(data_dir, "finished", subject.kind, hashed)
+    return done
+
+
+def erase_everywhere(
+    config: Config,
+    kind: SubjectKind,
+    identifier: str,
+    tenant: str | None,
+    *,
+    now: bool,
+    tell: Callable[[str], None],
+) -> list[Erasure]:
+    """`erase` in the data directory of the configuration, then in each of its backups. Backups that are not where they
+    were made come back without rows, not finished."""
+    done: list[Erasure] = []
+    for data_dir in (config.data_dir, *backup.listed(config.data_dir)):
+        here = config.model_copy(update={"data_dir": data_dir})
+        is_backup = backup.is_backup(data_dir)
+        if done and not is_backup:
+            done.append(Erasure(data_dir))
+            continue
+        subject = Subject(kind, forms(here, identifier), tenant)
+        # Nobody queries a backup for long.
+        done.append(erase(here, subject, identifier, now=now or is_backup, tell=tell))
+        if is_backup:
+            backup.seal(data_dir)
     return done
 
 

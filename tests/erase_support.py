@@ -25,7 +25,10 @@ def files_with(folder: Path, *texts: str) -> dict[str, set[str]]:
 
 
 def _values(path: Path) -> Iterable[str]:
-    table = pq.ParquetFile(path).read()
+    try:
+        table = pq.ParquetFile(path).read()
+    except pa.ArrowInvalid:  # cut off by a kill
+        return
     for column in table.columns:
         if pa.types.is_list(column.type) or pa.types.is_string(column.type):
             for value in column.to_pylist():

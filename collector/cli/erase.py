@@ -73,17 +73,16 @@ def _run(
     """In the data directory and in its backups. The heavy imports wait until the options are known to be good."""
     import duckdb
 
-    from collector.erase import EraseError, erase, find, forms
+    from collector.erase import EraseError, erase_everywhere, find, forms
     from collector.store.erase import Subject
     from collector.store.lake import LakeError
     from collector.store.lock import LockTimeout
 
     now, dry_run = how
     try:
-        subject = Subject(kind, forms(config, identifier), tenant)
         if dry_run:
-            return [find(config, subject)]
-        return [erase(config, subject, identifier, now=now, tell=_tell)]
+            return [find(config, Subject(kind, forms(config, identifier), tenant))]
+        return erase_everywhere(config, kind, identifier, tenant, now=now, tell=_tell)
     except (EraseError, LakeError, LockTimeout, ConfigError, OSError, duckdb.Error, sqlite3.Error) as error:
         raise CliError(f"it stopped; the same command again goes on from there: {error}") from error
     except KeyboardInterrupt:
@@ -96,11 +95,16 @@ def _tell(doing: str) -> None:
 
 def _print(done: list[Erasure], dry_run: bool) -> None:
     for one in done:
+        if len(done) > 1:
+            click.echo(f"{one.data_dir}:")
+        if not one.rows:
+            click.echo("This backup is not there any more. Where it was moved, erase with --data-dir.")
+            continue
         rows = [(name.replace("_", " "), number) for name, number in one.rows.items()]
         write_table(("of", "rows"), [*rows, ("quarantined requests", one.quarantined)])
     if dry_run:
-        click.echo("A dry run: nothing was written. What waits in the spool is not counted.")
-    elif not all(one.finished for one in done):
+        click.echo("A dry run: nothing was written. What waits in the spool, and backups, are not counted.")
+    elif not done[0].finished:
         click.echo(
             "Queries see none of it any more. Run the same command again in an hour to remove the old files."
         )

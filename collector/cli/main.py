@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "reprice": "Work out again what stored calls cost.",
     "renormalize": "Read stored records again with this version's tables.",
     "erase": "Erase a user or a session from every file.",
+    "backup": "Copy everything, of one moment, while it runs.",
+    "restore": "Make a data directory of a backup.",
     "validate": "Check the configuration.",
     "print-config": "Show the effective configuration.",
 }
