@@ -35,7 +35,7 @@ from collector.watch import Watch
 # With the 3 s of the receivers under the 10 s that a stop may take; enough for a commit or two.
 _LOADER_GRACE: Final = 5.0
 # Secrets and what else only this process uses; without tokens the endpoints would be refused as exposed.
-_NOT_FOR_CHILDREN: Final = {
+NOT_FOR_CHILDREN: Final = {
     "tokens",
     "metrics_token",
     "tls",
@@ -57,7 +57,7 @@ class Server:
         self._telemetry = Telemetry()
         self._spool = _open_spool(config)
         self._intake = Intake(self._spool, config, self._telemetry)
-        for_children = config.model_dump(mode="json", exclude=_NOT_FOR_CHILDREN)
+        for_children = config.model_dump(mode="json", exclude=NOT_FOR_CHILDREN)
         self._loader = LoaderKeeper(loader_command, for_children, self._hear)
         self._maintainer = Maintainer(config, for_children)
         self._health = Health(config.data_dir, self._spool, self._loader)

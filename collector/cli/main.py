@@ -20,6 +20,9 @@ COMMANDS: Final = {
     "quarantine": "See, load once more or drop what could not be loaded.",
     "maintain": "Tidy the lake up, and delete what is past its retention.",
     "renormalize": "Read stored records again with this version's tables.",
+    "erase": "Erase a user or a session from every file.",
+    "backup": "Copy everything, of one moment, while it runs.",
+    "restore": "Make a data directory of a backup.",
     "validate": "Check the configuration.",
     "print-config": "Show the effective configuration.",
 }
