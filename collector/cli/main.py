@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "sql": "Ask the lake anything, with SELECT.",
     "doctor": "Say what is wrong and what to do about it.",
     "demo": "Send a small made-up agent session to a collector.",
+    "generate-load": "Send made-up traces at a rate, to size a machine.",
     "prices": "Show the prices, or take newer ones.",
     "reprice": "Work out again what stored calls cost.",
     "quarantine": "See, load once more or drop what could not be loaded.",
