@@ -28,7 +28,7 @@ from collector.memory import give_back, look_for_garbage_rarely
 from collector.spool_files import Position, SpoolDamaged, segment_path
 from collector.store import damage
 from collector.store.commit import Committer
-from collector.store.lake import Lake, LakeError
+from collector.store.lake import Lake, LakeError, LakeTooNew
 from collector.store.load_row import Origin
 from collector.store.lock import LockTimeout, loader_lock
 from collector.store.maintenance import Maintenance
@@ -236,6 +236,9 @@ def main() -> int:
     try:
         with loader_lock(config.data_dir):
             _serve(config, orders, reports)
+    except LakeTooNew as error:
+        reports.send(error=str(error), refused=True)
+        return 1
     except (LakeError, LockTimeout, ConfigError, OSError, duckdb.Error) as error:
         log.failed("loader cannot work", error)
         reports.send(error=str(error))

@@ -18,6 +18,7 @@ from typing import Any, Final
 import orjson
 
 from collector.spool_files import Position
+from collector.store.durability import sync
 from semconv.request import Request
 
 FOLDER: Final = "quarantine"
@@ -60,11 +61,11 @@ def put_file(data_dir: Path, path: Path, reason: str, about: dict[str, Any]) -> 
     body = folder / f"{path.stem}.body"
     shutil.copyfile(path, body)
     body.chmod(0o600)
-    _sync(body)
+    sync(body)
     entry = Entry(path.stem, _one_line(reason), body.stat().st_size, None)
     place = {"kind": "data file", "reason": entry.reason, "bytes": entry.bytes}
     _write(folder / f"{path.stem}.json", orjson.dumps(place | about, option=orjson.OPT_INDENT_2))
-    _sync(folder)
+    sync(folder)
     return entry
 
 
@@ -107,7 +108,7 @@ def _put(
     # The body first: an entry is there once its JSON is.
     _write(folder / f"{name}.body", body)
     _write(folder / f"{name}.json", orjson.dumps(place | about, option=orjson.OPT_INDENT_2))
-    _sync(folder)
+    sync(folder)
     return Entry(name, reason, len(body), request)
 
 
@@ -127,12 +128,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync(path: Path) -> None:
-    """Of a file or a folder."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,7 +17,7 @@ from typing import Final
 import duckdb
 
 from collector import quarantine
-from collector.spool_segment import sync_directory
+from collector.store.durability import sync
 from collector.store.lake import Lake, LakeError
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
@@ -136,7 +136,7 @@ def put_aside(lake: Lake, damage: Damage) -> quarantine.Entry | None:
             entry = quarantine.put_file(lake.data_dir, path, str(damage), about)
         if file.table in _RECORDS:
             (lake.data_dir / _MARK).touch(mode=0o600)
-            sync_directory(lake.data_dir)
+            sync(lake.data_dir)
         _end(lake.connection, file)
     path.unlink(missing_ok=True)
     return entry
