@@ -1,8 +1,8 @@
 """The loader child: started, fed with durable positions, listened to, started again when it dies.
 
 Both pipes carry JSON lines. To the child: ``{"config": …}`` once, then ``{"durable": [segment, offset]}``,
-in the end ``{"stop": true}``. From it: ``{"ready": true}``, ``{"loaded": {…}}``, ``{"error": …}`` and
-``{"quarantined": {…}}``.
+in the end ``{"stop": true}``. From it: ``{"ready": true}``, ``{"loaded": {…}}``, ``{"error": …}`` (with
+``"refused": true`` where waiting cannot help) and ``{"quarantined": {…}}``.
 
 The child ends itself when its standard input closes, so that none outlives a supervisor that was killed.
 """

@@ -27,8 +27,9 @@ from collector.load_reader import EndOfSpool, SpoolReader
 from collector.log import Log, configure
 from collector.memory import give_back, look_for_garbage_rarely
 from collector.spool_files import Position, SpoolDamaged, segment_path
+from collector.store import damage
 from collector.store.commit import Committer
-from collector.store.lake import Lake, LakeError
+from collector.store.lake import Lake, LakeError, LakeTooNew
 from collector.store.load_row import Origin
 from collector.store.lock import LockTimeout, loader_lock
 from collector.store.maintenance import Maintenance, grace_seconds
@@ -64,6 +65,7 @@ class Loader:
 
     def __init__(self, config: Config, lake: Lake, orders: Orders, reports: Reports) -> None:
         self._data_dir = Path(config.data_dir)
+        self._lake = lake
         self._settings = config.semconv_settings()
         self._orders = orders
         self._reports = reports
@@ -146,9 +148,12 @@ class Loader:
             try:
                 row = self._committer.commit(extracted, origin)
             except Exception as error:
-                if fault_of(error) != "lake":
+                trouble = self._mend(error)
+                if trouble is None:
+                    continue
+                if fault_of(trouble) != "lake":
                     raise
-                self._report_trouble(error, origin)
+                self._report_trouble(trouble, origin)
             else:
                 self.position = origin.position
                 self._reports.send(loaded=row.as_json())
@@ -156,6 +161,26 @@ class Loader:
             if self._orders.wait_for_stop(delay):
                 raise Stopped
             delay = min(delay * 2, _LAST_DELAY)
+
+    def _mend(self, error: Exception) -> Exception | None:
+        """Put the data file aside whose damage caused this, for no batch is to blame for it: None, what failed may work
+        now. Else what is the matter. A file that is missing may come back with its disk, and is waited for.
+        """
+        found = damage.find(self._lake, error)
+        if found is None:
+            return error
+        trouble = damage.LakeDamaged(str(found))
+        if found.is_missing:
+            return trouble
+        try:
+            entry = damage.put_aside(self._lake, found)
+        except (LakeError, OSError, duckdb.Error) as failure:
+            log.failed("damaged data file cannot be put aside", failure, file=found.file.path)
+            return trouble
+        log.failed("damaged data file put aside", trouble, rows=found.file.rows)
+        if entry is not None:
+            self._report_put_aside(entry, None, 0)
+        return None
 
     def _report_trouble(self, error: Exception, origin: Origin) -> None:
         since = origin.first_received_at
@@ -193,7 +218,8 @@ class Loader:
         try:
             self._maintenance.step_if_due(idle=idle)
         except Exception as error:
-            log.failed("maintenance failed", error)
+            if (trouble := self._mend(error)) is not None:
+                log.failed("maintenance failed", trouble)
 
 
 def _items(request: Request) -> int:
@@ -220,6 +246,9 @@ def main() -> int:
     try:
         with loader_lock(config.data_dir):
             _serve(config, orders, reports)
+    except LakeTooNew as error:
+        reports.send(error=str(error), refused=True)
+        return 1
     except (LakeError, LockTimeout, ConfigError, WorkerEnded, OSError, duckdb.Error) as error:
         log.failed("loader cannot work", error)
         reports.send(error=str(error))

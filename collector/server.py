@@ -68,6 +68,7 @@ class Server:
         self._loaded: Position = (0, 0)
         self._chores: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._refusal: str | None = None  # why this program cannot serve this lake
 
     async def run(self) -> None:
         """Until the first signal; a second one ends the process at once. Raises CannotStart."""
@@ -78,6 +79,8 @@ class Server:
             await self._stop.wait()
         finally:
             await self._shut_down()
+        if self._refusal is not None:
+            raise CannotStart(self._refusal)
 
     async def _start(self) -> None:
         if self._spool.torn_bytes:
@@ -129,6 +132,9 @@ class Server:
             self._load_committed(message["loaded"])
         if "error" in message:
             self._lake_failed(str(message["error"]))
+        if message.get("refused"):
+            self._refusal = str(message["error"])
+            self._stop.set()
         if "quarantined" in message:
             put_aside = message["quarantined"]
             self._telemetry.quarantined(put_aside.get("signal"), put_aside.get("items", 0))

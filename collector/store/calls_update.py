@@ -74,6 +74,7 @@ class CallsUpdate:
         self._touched = distinct_traces(self.logs.new)
         self._built: pa.Table | None = None
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
+        self.may_lack_records = False  # stored calls, as a data file of records was put aside
 
     def build(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None = None) -> bool:
         """Build the calls of the traces that the batch touches; False where no model call is touched.
@@ -128,7 +129,7 @@ class CallsUpdate:
 
     def _gather(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None) -> None:
         """All records of the touched traces."""
-        self._has_stored = False
+        self._has_stored = self.may_lack_records
         self._records_found = self._of_spans.of(of_traces(new_spans, self._touched))
         if self.stored.rows.num_rows:
             self.stored.complete(self._touched, looked_at, new_spans, self.logs.new)

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from collector.store.calls_update import CallsUpdate
+from collector.store.damage import records_are_missing
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin, Position, insert_load
@@ -86,6 +87,7 @@ class Committer:
                 self._prepare()
             resolved = self._resolve(extracted)
             with writer_lock(self._lake.data_dir):
+                self._calls.may_lack_records = records_are_missing(self._lake.data_dir)
                 self._lake.connection.begin()
                 self._prices.store()
                 counts = self._store(extracted, resolved, load_id)

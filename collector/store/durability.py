@@ -19,9 +19,9 @@ class DataFiles:
         found = set(_walk(self._root))
         new = found - self._known
         for path in new:
-            _sync(path)
+            sync(path)
         for folder in {os.path.dirname(path.rstrip("/")) for path in new}:  # noqa: PTH120 - hot path, strings
-            _sync(folder)
+            sync(folder)
         self._known = found
         return len(new)
 
@@ -37,7 +37,8 @@ def _walk(folder: str) -> Iterator[str]:
                 yield entry.path
 
 
-def _sync(path: str) -> None:
+def sync(path: str | Path) -> None:
+    """Of a file its bytes, of a directory the names in it. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

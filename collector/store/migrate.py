@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 import sqlite3
 import time
@@ -13,6 +14,7 @@ from typing import Final
 
 import duckdb
 
+from collector.store.durability import sync
 from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
 from collector.store.prices import activate_installed
@@ -75,14 +77,24 @@ def _backed_up_if_older(data_dir: Path, threads: int | None, memory_limit: str |
 
 
 def back_up_catalog(data_dir: Path, version: int) -> Path:
-    """A consistent copy of the catalog beside it, for going back to the older program.
+    """A consistent copy of the catalog beside it, for going back to the older program; durable on return, and whole
+    if its name is there. A migration that is tried again and again leaves one.
 
     Parquet files are never rewritten in place, so this copy and the data directory are the whole old lake.
     """
-    copy = data_dir / f"catalog.v{version}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.sqlite"
-    copy.touch(mode=0o600)
-    with closing(sqlite3.connect(data_dir / CATALOG)) as source, closing(sqlite3.connect(copy)) as target:
+    partial = data_dir / f"catalog.v{version}.partial"
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    with closing(sqlite3.connect(data_dir / CATALOG)) as source, closing(sqlite3.connect(partial)) as target:
         source.backup(target)
+    for copy in data_dir.glob(f"catalog.v{version}.*.sqlite"):
+        if filecmp.cmp(copy, partial, shallow=False):
+            partial.unlink()
+            return copy
+    copy = data_dir / f"catalog.v{version}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.sqlite"
+    sync(partial)
+    partial.rename(copy)
+    sync(data_dir)
     return copy
 
 
