@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from collector.spool_files import Position
+from collector.store.durability import make_directory
 from semconv.request import Request
 
 FOLDER: Final = "quarantine"
@@ -85,7 +86,7 @@ def _put(
     request: Request | None,
 ) -> Entry:
     folder = data_dir / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_directory(folder)
     name = f"{position[0]:012d}-{position[1]:012d}"
     reason = " ".join(reason.split())[:_LONGEST_REASON]
     place = {"reason": reason, "segment": position[0], "offset": position[1], "bytes": len(body)}
