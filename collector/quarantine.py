@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from collector.spool_files import Position
-from collector.store.durability import sync
+from collector.store.durability import make_directory, sync
 from semconv.request import Request
 
 FOLDER: Final = "quarantine"
@@ -92,7 +92,7 @@ def remove(data_dir: Path, name: str) -> None:
     folder = data_dir / FOLDER
     # In the other order than it was put: without its JSON it is no entry any more.
     (folder / f"{name}.json").unlink(missing_ok=True)
-    _sync_folder(folder)
+    sync(folder)
     (folder / f"{name}.body").unlink(missing_ok=True)
 
 
@@ -132,7 +132,7 @@ def _put(
 
 def _folder(data_dir: Path) -> Path:
     folder = data_dir / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_directory(folder)
     return folder
 
 

@@ -1,4 +1,7 @@
-"""New Parquet files reach the disk before the catalog names them: DuckDB does not fsync what it writes."""
+"""New Parquet files reach the disk before the catalog names them: DuckDB does not fsync what it writes.
+
+Nor does making a directory reach it, before the directory that it stands in is synced.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,14 @@ class DataFiles:
             sync(folder)
         self._known = found
         return len(new)
+
+
+def make_directory(path: Path) -> None:
+    """The directory, of mode 0700, and those it stands in, all durable; one that is there is left alone."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
 
 
 def _walk(folder: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Final
 
 import duckdb
 
-from collector.store.durability import sync
+from collector.store.durability import DataFiles, make_directory, sync
 from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
 from collector.store.prices import activate_installed
@@ -40,16 +40,17 @@ def open_current(
     An older lake's catalog is copied aside first. Raises LakeTooNew for a newer one, LakeError for a dimension
     that cannot be a column; then nothing has changed.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(data_dir)
     with ExitStack() as undo:
         with writer_lock(data_dir):
             lake = undo.enter_context(_backed_up_if_older(data_dir, threads, memory_limit))
-            connection = lake.connection
+            connection, files = lake.connection, DataFiles(data_dir)
             connection.execute("USE lake; BEGIN")
             _apply_migrations(connection, lake_version(lake))
             _add_dimensions(connection, dimensions)
             _replace_views(connection, dimensions)
             activate_installed(connection)
+            files.sync_new()
             connection.execute("COMMIT")
             _set_options(connection)
             connection.execute("USE memory")
