@@ -58,7 +58,7 @@ class NewFiles:
         self.register(table, paths, rows.column_names)
 
     def path(self, table: str, month: Month) -> Path:
-        """Where a new file of a table goes, named and placed as DuckLake does it: the partition is read off the path."""
+        """A new file's place and name, as DuckLake would choose them: the partition is read off the path."""
         folder = self._folder / table / f"year={month[0]}" / f"month={month[1]}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._paths.append(folder / f"ducklake-{uuid.uuid4()}.parquet")
