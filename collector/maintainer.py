@@ -21,12 +21,12 @@ from typing import Any, Final
 
 import orjson
 
-from collector.children import GIVE_MEMORY_BACK
 from collector.config import Config
 from collector.config_values import parse_size
 from collector.limited import NICENESS, end_with_parent
 from collector.load_orders import lines_of
 from collector.log import Log, configure
+from collector.memory import GIVE_MEMORY_BACK
 from collector.scheduler import MEMORY_BESIDE_DATABASE, latest_slot, next_slot, run_child
 from collector.upkeep_state import LastRun, last_run, remember
 

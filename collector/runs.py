@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import duckdb
@@ -21,7 +22,9 @@ from analyzers import registry
 from analyzers.finding import Report
 from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, whole_days
 from collector.cli.render import json_text
+from collector.erasure_log import erased_since
 from collector.store.deadline import deadline
+from collector.store.durability import DataFiles
 from collector.store.lake import Lake, LakeError, attach_sql
 from collector.store.lock import LockTimeout, writer_lock
 
@@ -157,18 +160,27 @@ def record(lake: Lake, done: Iterable[Run]) -> None:
     """Add the runs and their findings in one transaction. Raises NOT_RECORDED.
 
     The lake on which they ran is attached anew for writing and stays so: analyzers get it for reading only,
-    and a second connection would load and check the extensions again (0.3 s).
+    and a second connection would load and check the extensions again (0.3 s). Of a run that began before something was
+    erased nothing is kept but that it took place: it may tell of what is gone.
     """
     connection = lake.connection
     connection.execute("USE memory; DETACH lake")
     connection.execute(attach_sql(lake.data_dir, read_only=False))
     with writer_lock(lake.data_dir, LOCK_SECONDS):
+        files = DataFiles(lake.data_dir)
         connection.begin()
-        for run in done:
+        for run in (_untold(lake.data_dir, run) for run in done):
             connection.execute(_insert("runs", _RUN_COLUMNS), _run_row(run))
             for row in _finding_rows(run):
                 connection.execute(_insert("findings", _FINDING_COLUMNS), row)
+        files.sync_new()
         connection.commit()
+
+
+def _untold(data_dir: Path, run: Run) -> Run:
+    if not erased_since(data_dir, run.started_at):
+        return run
+    return replace(run, settings={}, outcome=Outcome(run.outcome.status, "something was erased meanwhile"))
 
 
 _RUN_COLUMNS: Final = (

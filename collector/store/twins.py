@@ -18,6 +18,7 @@ from collector.store.calls_update import CallsUpdate, delete_calls
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
+from collector.store.new_files import NewFiles
 from collector.store.prices import WriterPrices
 from collector.store.records import LOG_RECORDS, SPANS, count, drop_tables, hours, hours_of
 from collector.store.statements import sql
@@ -83,6 +84,7 @@ class TwinRemover:
         self._connection = lake.connection
         self._settings = settings
         self._files = DataFiles(lake.data_dir)
+        self._new_files = NewFiles(lake)
         self._prices = WriterPrices(self._connection, settings)
         self._resolver = Resolver(self._connection, settings, self._prices.price_list)
         self._calls = CallsUpdate(self._connection, self._resolver, settings.dimensions)
@@ -95,11 +97,13 @@ class TwinRemover:
             try:
                 removed = self._remove(twins)
                 self._files.sync_new()
-                connection.commit()
+                self._new_files.commit()
                 self._prices.committed()
             except BaseException:
                 with suppress(duckdb.Error):
                     connection.rollback()
+                with suppress(OSError):
+                    self._new_files.discard()
                 raise
         self._calls.forget()
         drop_tables(connection, "twins", "doomed", "stale_calls", "linked_traces")
@@ -124,7 +128,7 @@ class TwinRemover:
                 sql("sql/delete_twins.sql").format(table=table, within=any_of(windows(starts), SPANS.time))
             )
         if self._build_calls():
-            self._calls.replace()
+            self._calls.replace(self._new_files)
         return doomed
 
     def _take_calls_apart(self) -> None:

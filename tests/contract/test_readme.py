@@ -115,6 +115,7 @@ def test_every_option_in_the_readme_exists() -> None:
                 "reprice",
                 "renormalize",
                 "maintain",
+                "generate-load",
                 "validate",
             )
         ]
