@@ -106,7 +106,18 @@ def test_every_option_in_the_readme_exists() -> None:
         for words in [(name,) for name in COMMANDS[1:]]
         + [
             (COMMANDS[0], name)
-            for name in ("serve", "demo", "status", "sql", "doctor", "reprice", "renormalize", "validate")
+            for name in (
+                "serve",
+                "demo",
+                "status",
+                "sql",
+                "doctor",
+                "reprice",
+                "renormalize",
+                "erase",
+                "backup",
+                "validate",
+            )
         ]
         + [(COMMANDS[0], "prices", name) for name in ("update", "show", "list")]
     )
