@@ -1,8 +1,8 @@
 """The loader child: started, fed with durable positions, listened to, started again when it dies.
 
 Both pipes carry JSON lines. To the child: ``{"config": …}`` once, then ``{"durable": [segment, offset]}``,
-in the end ``{"stop": true}``. From it: ``{"ready": true}``, ``{"loaded": {…}}``, ``{"error": …}`` and
-``{"quarantined": {…}}``.
+in the end ``{"stop": true}``. From it: ``{"ready": true}``, ``{"loaded": {…}}``, ``{"error": …}`` (with
+``"refused": true`` where waiting cannot help) and ``{"quarantined": {…}}``.
 
 The child ends itself when its standard input closes, so that none outlives a supervisor that was killed.
 """
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from collector.log import Log
+from collector.memory import GIVE_MEMORY_BACK
 from collector.spool_files import Position
 
 Message = Mapping[str, Any]
@@ -30,15 +31,6 @@ _COALESCE_SECONDS: Final = 0.01
 # A `loads` row is 1 KiB; an error's text may be longer.
 _LONGEST_LINE: Final = 1 << 20
 _EXIT_SECONDS: Final = 2.0
-# What the loader frees goes back to the system instead of resting in an arena per thread (glibc), in Arrow's own
-# pool and in that of DuckDB (jemalloc, which returns pages only while it is used): under full load all processes
-# together peaked at 578 MiB with the first two and at 802 MiB without, and 170 MiB less are left afterwards with the
-# third. All are read when a process starts.
-_GIVE_MEMORY_BACK: Final = {
-    "MALLOC_ARENA_MAX": "2",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "DUCKDB_JE_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
-}
 
 log = Log("supervisor")
 
@@ -108,7 +100,7 @@ class LoaderKeeper:
                 stdin=PIPE,
                 stdout=PIPE,
                 limit=_LONGEST_LINE,
-                env=_GIVE_MEMORY_BACK | os.environ,
+                env=GIVE_MEMORY_BACK | os.environ,
             )
         except OSError as error:
             log.failed("loader cannot be started", error)

@@ -36,6 +36,8 @@ MemoryLimit = Annotated[str, BeforeValidator(values.check_memory_limit)]
 Endpoint = Annotated[str, AfterValidator(values.check_endpoint)]
 Count = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+# A hundred years: what is to stay longer is not given a number of days.
+Days = Annotated[int, Field(gt=0, le=36_525)]
 
 
 class KeepConfig(Section):
@@ -49,6 +51,26 @@ class CaptureConfig(Section):
     completions: bool = Field(default=False, description="Store the text of completions.")
     tool_inputs: bool = Field(default=False, description="Store the arguments of tool calls.")
     tool_outputs: bool = Field(default=False, description="Store the results of tool calls.")
+
+
+class RetentionConfig(Section):
+    """For how many whole days before today records are kept; collector/store/retention.py."""
+
+    spans: Days | None = Field(default=None, description="Days that spans and their calls are kept.")
+    logs: Days | None = Field(
+        default=None, description="Days that log records are kept, and calls that only they reported."
+    )
+    contents: Days | None = Field(
+        default=None, description="Days that captured text is kept; never longer than spans."
+    )
+    metrics: Days | None = Field(default=None, description="Days that metric points are kept.")
+
+
+class MaintenanceConfig(Section):
+    # At night, when what it costs is missed least.
+    cron: Annotated[str, AfterValidator(values.check_cron)] = Field(
+        default="30 3 * * *", description="When a running server maintains its lake."
+    )
 
 
 class LimitsConfig(Section):
@@ -166,6 +188,8 @@ class Config(Section):
     default_plan_tier: PlanTier | None = Field(default=None, description="Plan of undeclared accounts.")
     keep: KeepConfig = KeepConfig()
     capture: CaptureConfig = CaptureConfig()
+    retention: RetentionConfig = RetentionConfig()
+    maintenance: MaintenanceConfig = MaintenanceConfig()
     limits: LimitsConfig = LimitsConfig()
     spool: SpoolConfig = SpoolConfig()
     loader: LoaderConfig = LoaderConfig()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from collector.store.durability import make_directory
 from collector.store.lock import LockTimeout, file_lock
 
 SERVER_LOCK: Final = "server.lock"
@@ -23,7 +24,7 @@ class CannotStart(Exception):  # noqa: N818 - the name says what is the case
 def prepare(data_dir: Path) -> None:
     """Create the directory with mode 0700, or check that nobody else can use it. Raises CannotStart."""
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(data_dir)
         mode = stat.S_IMODE(data_dir.stat().st_mode)
     except FileExistsError:
         raise CannotStart(f"--data-dir {data_dir} is not a directory") from None

@@ -202,7 +202,7 @@ def _with_records(directory: Path, last: int) -> set[int]:
 
 def _load_spool(config: Config, directory: Path) -> None:
     """As a server that starts and stops; the caller holds its lock."""
-    from collector.server import NOT_FOR_LOADER  # noqa: PLC0415 - with all that a server needs
+    from collector.server import NOT_FOR_CHILDREN  # noqa: PLC0415 - with all that a server needs
     from collector.supervisor import LOADER  # noqa: PLC0415
 
     cut_torn_tail(directory, max(segments(directory)))
@@ -210,7 +210,7 @@ def _load_spool(config: Config, directory: Path) -> None:
     if end is None:
         return
     orders = [
-        {"config": config.model_dump(mode="json", exclude=NOT_FOR_LOADER)},
+        {"config": config.model_dump(mode="json", exclude=NOT_FOR_CHILDREN)},
         {"durable": end},
         {"stop": True},
     ]

@@ -17,7 +17,7 @@ from typing import Final
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG: Final = 1
 # Receiving and loading come first.
-_NICENESS: Final = 10
+NICENESS: Final = 10
 
 
 def end_with_parent() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     # A Ctrl-C in the parent's terminal reaches us too; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-    os.nice(_NICENESS)
+    os.nice(NICENESS)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -1,4 +1,4 @@
-"""The loader process: spool → extract → one lake transaction per batch. ``python -m collector.loader``
+"""The loader process: spool → one lake transaction per batch. ``python -m collector.loader``
 
 Started and fed by the supervisor (collector/children.py says how they talk). It never loses and never stores
 twice: the position in the spool is committed with the rows. Trouble of the lake is waited out; a batch that fails
@@ -21,18 +21,21 @@ import orjson
 from collector import quarantine
 from collector.config import Config, ConfigError
 from collector.data_dir import SPOOL
+from collector.load_batch import Batch, Requests, origin_of
 from collector.load_orders import Orders, Reports, lines_of
-from collector.load_reader import Batch, EndOfSpool, Requests, SpoolReader, origin_of
+from collector.load_reader import EndOfSpool, SpoolReader
 from collector.log import Log, configure
 from collector.memory import give_back, look_for_garbage_rarely
 from collector.spool_files import Position, SpoolDamaged, segment_path
+from collector.store import damage
 from collector.store.commit import Committer
-from collector.store.lake import Lake, LakeError
+from collector.store.lake import Lake, LakeError, LakeTooNew
 from collector.store.load_row import Origin
 from collector.store.lock import LockTimeout, loader_lock
-from collector.store.maintenance import Maintenance
+from collector.store.maintenance import Maintenance, grace_seconds
 from collector.store.migrate import open_current
 from collector.store.trouble import fault_of
+from collector.worker import WorkerEnded
 from semconv.extract import Extracted, extract
 from semconv.otlp import DecodeError
 from semconv.request import Request
@@ -40,6 +43,9 @@ from semconv.settings import Signal
 from semconv.validity import check
 from semconv.wire import TooMany
 
+# Receiving comes first: who sends waits for an answer, what is in the spool can wait. With equal rights loading takes
+# half of what receiving could use of two cores. Analyzers, which report on what is there, come after both.
+_NICENESS: Final = 5
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 10.0
 # Of rows in one transaction, which takes some 150 MB for that; 20,000 ordinary spans are no more.
@@ -59,16 +65,15 @@ class Loader:
 
     def __init__(self, config: Config, lake: Lake, orders: Orders, reports: Reports) -> None:
         self._data_dir = Path(config.data_dir)
+        self._lake = lake
         self._settings = config.semconv_settings()
         self._orders = orders
         self._reports = reports
         self._committer = Committer(lake, self._settings, _LARGEST_COMMIT_BYTES)
         self._has_loaded = False
-        self._maintenance = Maintenance(lake)
+        self._maintenance = Maintenance(lake, grace_seconds(config.sql.time_limit_seconds))
         self.position = self._committer.spool_position()
-        self._reader = SpoolReader(
-            config, self._settings, self.position, orders, self._put_damage_aside, self._put_aside
-        )
+        self._reader = SpoolReader(config, self._settings, self.position, orders)
 
     def run(self) -> None:
         """Until told to stop and everything durable is loaded."""
@@ -83,18 +88,24 @@ class Loader:
                 self._tidy_up(idle=batch is None)
         except (EndOfSpool, Stopped):
             return
+        finally:
+            self._reader.close()
 
     def _load(self, batch: Batch) -> None:
         """One batch; the second failure because of its content starts the search for the request."""
+        for refused in batch.refused:
+            self._put_aside(refused.end, self._reader.spool.request_of(refused), refused.error)
+        if batch.damage is not None:
+            self._put_damage_aside(batch.damage, batch.position)
         origin, extracted = batch.origin, batch.extracted
         batch.extracted = None  # the reader has the batch at hand until there is another
-        if origin is None or not (origin.requests or batch.skipped):
+        if origin is None or not (origin.requests or batch.skips):
             return
         if extracted is not None and self._commit_twice(extracted, origin):
             return
         if batch.error is not None:
-            log.failed_on_data("batch cannot be read", batch.error, requests=origin.requests)
-        self._search(self._reader.read_again(batch), batch.position)
+            log.warning("batch cannot be read", error=batch.error, requests=origin.requests)
+        self._search(self._reader.spool.again(batch.start, batch.position), batch.position)
 
     def _search(self, requests: Requests, end: Position) -> None:
         """Load what can be loaded of `requests`, put the rest aside, end at `end`."""
@@ -137,9 +148,12 @@ class Loader:
             try:
                 row = self._committer.commit(extracted, origin)
             except Exception as error:
-                if fault_of(error) != "lake":
+                trouble = self._mend(error)
+                if trouble is None:
+                    continue
+                if fault_of(trouble) != "lake":
                     raise
-                self._report_trouble(error, origin)
+                self._report_trouble(trouble, origin)
             else:
                 self.position = origin.position
                 self._reports.send(loaded=row.as_json())
@@ -147,6 +161,26 @@ class Loader:
             if self._orders.wait_for_stop(delay):
                 raise Stopped
             delay = min(delay * 2, _LAST_DELAY)
+
+    def _mend(self, error: Exception) -> Exception | None:
+        """Put the data file aside whose damage caused this, for no batch is to blame for it: None, what failed may work
+        now. Else what is the matter. A file that is missing may come back with its disk, and is waited for.
+        """
+        found = damage.find(self._lake, error)
+        if found is None:
+            return error
+        trouble = damage.LakeDamaged(str(found))
+        if found.is_missing:
+            return trouble
+        try:
+            entry = damage.put_aside(self._lake, found)
+        except (LakeError, OSError, duckdb.Error) as failure:
+            log.failed("damaged data file cannot be put aside", failure, file=found.file.path)
+            return trouble
+        log.failed("damaged data file put aside", trouble, rows=found.file.rows)
+        if entry is not None:
+            self._report_put_aside(entry, None, 0)
+        return None
 
     def _report_trouble(self, error: Exception, origin: Origin) -> None:
         since = origin.first_received_at
@@ -184,7 +218,8 @@ class Loader:
         try:
             self._maintenance.step_if_due(idle=idle)
         except Exception as error:
-            log.failed("maintenance failed", error)
+            if (trouble := self._mend(error)) is not None:
+                log.failed("maintenance failed", trouble)
 
 
 def _items(request: Request) -> int:
@@ -197,6 +232,7 @@ def _items(request: Request) -> int:
 
 def main() -> int:
     """Speak the supervisor's protocol on stdin and stdout; the exit code."""
+    os.nice(_NICENESS)
     os.umask(0o077)
     # Ctrl-C reaches the whole process group; the supervisor decides what is still to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -210,7 +246,10 @@ def main() -> int:
     try:
         with loader_lock(config.data_dir):
             _serve(config, orders, reports)
-    except (LakeError, LockTimeout, ConfigError, OSError, duckdb.Error) as error:
+    except LakeTooNew as error:
+        reports.send(error=str(error), refused=True)
+        return 1
+    except (LakeError, LockTimeout, ConfigError, WorkerEnded, OSError, duckdb.Error) as error:
         log.failed("loader cannot work", error)
         reports.send(error=str(error))
         return 1

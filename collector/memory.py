@@ -15,6 +15,17 @@ _mallopt: Final = getattr(ctypes.CDLL(None), "mallopt", None) if _malloc_trim el
 # in use where it is more than the second. The third is taken at a time.
 _KEPT_AT_HAND: Final = {-3: 4 << 20, -1: 16 << 20, -2: 1 << 20}
 
+_ARENAS: Final = -8
+# What a process that writes the lake frees goes back to the system instead of resting in an arena per thread (glibc),
+# in Arrow's own pool and in that of DuckDB (jemalloc, which returns pages only while it is used): under full load all
+# processes together peaked at 578 MiB with the first two and at 802 MiB without, and 170 MiB less are left afterwards
+# with the third. All are read when a process starts, or loads the library.
+GIVE_MEMORY_BACK: Final = {
+    "MALLOC_ARENA_MAX": "2",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "DUCKDB_JE_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
+}
+
 
 def resident_bytes() -> int | None:
     """What this process has in memory; None where the system does not say, which Linux does."""
@@ -33,6 +44,14 @@ def keep_at_hand() -> None:
     for option, value in _KEPT_AT_HAND.items():
         if _mallopt is not None:
             _mallopt(option, value)
+
+
+def give_back_always() -> None:
+    """GIVE_MEMORY_BACK for this process, before it loads Arrow and DuckDB, and for its children."""
+    for name, value in GIVE_MEMORY_BACK.items():
+        os.environ.setdefault(name, value)
+    if _mallopt is not None:
+        _mallopt(_ARENAS, int(GIVE_MEMORY_BACK["MALLOC_ARENA_MAX"]))
 
 
 def look_for_garbage_rarely() -> None:

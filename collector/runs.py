@@ -24,6 +24,7 @@ from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, wh
 from collector.cli.render import json_text
 from collector.erasure_log import erased_since
 from collector.store.deadline import deadline
+from collector.store.durability import DataFiles
 from collector.store.lake import Lake, LakeError, attach_sql
 from collector.store.lock import LockTimeout, writer_lock
 
@@ -166,11 +167,13 @@ def record(lake: Lake, done: Iterable[Run]) -> None:
     connection.execute("USE memory; DETACH lake")
     connection.execute(attach_sql(lake.data_dir, read_only=False))
     with writer_lock(lake.data_dir, LOCK_SECONDS):
+        files = DataFiles(lake.data_dir)
         connection.begin()
         for run in (_untold(lake.data_dir, run) for run in done):
             connection.execute(_insert("runs", _RUN_COLUMNS), _run_row(run))
             for row in _finding_rows(run):
                 connection.execute(_insert("findings", _FINDING_COLUMNS), row)
+        files.sync_new()
         connection.commit()
 
 

@@ -184,12 +184,20 @@ class Scheduler:
 
 
 async def run_child(
-    command: Sequence[str], seconds: float, stdout: int, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    seconds: float,
+    stdout: int,
+    environment: Mapping[str, str] | None = None,
+    told: bytes = b"",
 ) -> tuple[int, bytes]:
-    """Run a child that dies with us; its exit code and output. Raises TimeoutError where time was up."""
+    """Run a child that dies with us; its exit code and output. `told`: what it reads on its standard input, which stays
+    open. Raises TimeoutError where time was up.
+    """
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=stdout, env=environment)
     try:
         async with asyncio.timeout(seconds):
+            if process.stdin is not None and told:
+                process.stdin.write(told)
             output = await process.stdout.read() if process.stdout else b""
             return await process.wait(), output
     finally:

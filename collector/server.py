@@ -24,6 +24,7 @@ from collector.config import Config
 from collector.data_dir import SPOOL, CannotStart
 from collector.health import Health
 from collector.log import Log
+from collector.maintainer import Maintainer
 from collector.ports import Ports
 from collector.receivers.intake import Intake
 from collector.scheduler import Scheduler
@@ -34,7 +35,7 @@ from collector.watch import Watch
 # With the 3 s of the receivers under the 10 s that a stop may take; enough for a commit or two.
 _LOADER_GRACE: Final = 5.0
 # Secrets and what else only this process uses; without tokens the endpoints would be refused as exposed.
-NOT_FOR_LOADER: Final = {
+NOT_FOR_CHILDREN: Final = {
     "tokens",
     "metrics_token",
     "tls",
@@ -56,9 +57,9 @@ class Server:
         self._telemetry = Telemetry()
         self._spool = _open_spool(config)
         self._intake = Intake(self._spool, config, self._telemetry)
-        self._loader = LoaderKeeper(
-            loader_command, config.model_dump(mode="json", exclude=NOT_FOR_LOADER), self._hear
-        )
+        for_children = config.model_dump(mode="json", exclude=NOT_FOR_CHILDREN)
+        self._loader = LoaderKeeper(loader_command, for_children, self._hear)
+        self._maintainer = Maintainer(config, for_children)
         self._health = Health(config.data_dir, self._spool, self._loader)
         self._ports = Ports(config, self._intake, self._health, self._telemetry)
         self._watch = Watch(self._health, self._telemetry, self._ports.set_serving)
@@ -67,6 +68,7 @@ class Server:
         self._loaded: Position = (0, 0)
         self._chores: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._refusal: str | None = None  # why this program cannot serve this lake
 
     async def run(self) -> None:
         """Until the first signal; a second one ends the process at once. Raises CannotStart."""
@@ -77,6 +79,8 @@ class Server:
             await self._stop.wait()
         finally:
             await self._shut_down()
+        if self._refusal is not None:
+            raise CannotStart(self._refusal)
 
     async def _start(self) -> None:
         if self._spool.torn_bytes:
@@ -98,7 +102,7 @@ class Server:
         # Load balancers hear of it before any connection is closed.
         self._health.stopping = True
         await self._watch.look()
-        await asyncio.gather(self._scheduler.stop(), self._ports.close_receivers())
+        await asyncio.gather(self._scheduler.stop(), self._maintainer.stop(), self._ports.close_receivers())
         await self._spool.close()
         self._durable(self._spool.durable)
         await self._loader.stop(_LOADER_GRACE)
@@ -128,6 +132,9 @@ class Server:
             self._load_committed(message["loaded"])
         if "error" in message:
             self._lake_failed(str(message["error"]))
+        if message.get("refused"):
+            self._refusal = str(message["error"])
+            self._stop.set()
         if "quarantined" in message:
             put_aside = message["quarantined"]
             self._telemetry.quarantined(put_aside.get("signal"), put_aside.get("items", 0))
@@ -142,6 +149,7 @@ class Server:
             self._do(self._watch.look())
             self._do(self._look_at_left_over())
             self._scheduler.start()
+            self._maintainer.start()
 
     def _load_committed(self, row: Message) -> None:
         self._lake_is_well()

@@ -54,6 +54,11 @@ class SpoolDamaged(SpoolError):  # noqa: N818 - as above
         super().__init__(f"spool segment {segment} is damaged at byte {offset}: {reason}")
         self.segment = segment
         self.offset = offset
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[type[SpoolDamaged], tuple[int, int, str]]:
+        """For another process: of its arguments an exception keeps only the message."""
+        return SpoolDamaged, (self.segment, self.offset, self._reason)
 
 
 class _Torn(Exception):  # noqa: N818 - not an error: a write that the crash cut short, never acknowledged
@@ -118,17 +123,26 @@ def cut_torn_tail(directory: Path, segment: int) -> int:
     Bytes that an intact record follows are damage, not a torn write: they stay, for the reader to report.
     """
     path = segment_path(directory, segment)
-    intact = 0
-    try:
-        for (_, offset), _record in _read_segment(directory, segment, 0, None):
-            intact = offset
-    except SpoolDamaged:
-        if _next_intact(path.read_bytes(), intact + 1) is not None:
-            return 0
+    intact = _end_of_last_intact(directory, segment)
     torn = path.stat().st_size - intact
     if torn:
         _truncate(path, intact)
     return torn
+
+
+def _end_of_last_intact(directory: Path, segment: int) -> int:
+    intact, start = 0, 0
+    while True:
+        try:
+            for (_, end), _record in _read_segment(directory, segment, start, None):
+                intact = end
+        except SpoolDamaged as damage:
+            data = segment_path(directory, segment).read_bytes()
+            found = _next_intact(data, _behind(data, damage.offset))
+            if found is not None:
+                start = found
+                continue
+        return intact
 
 
 def _truncate(path: Path, size: int) -> None:

@@ -22,9 +22,11 @@ intact header whose record runs past the end of the file is a torn write, one th
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 from typing import Final
+
+# CRC-32 as zlib has it, 20 times as fast; a body is read for it when it is written and when it is loaded.
+from isal.isal_zlib import crc32
 
 from semconv.settings import Encoding, Signal
 
@@ -83,7 +85,7 @@ def encode_head(record: Record) -> bytes:
     account = (record.billing_account or "").encode()
     names = tenant + account
     checked = _CHECKED.pack(
-        zlib.crc32(record.body, zlib.crc32(names)),
+        crc32(record.body, crc32(names)),
         len(record.body),
         record.received_at,
         record.limits_version,
@@ -92,7 +94,7 @@ def encode_head(record: Record) -> bytes:
         len(tenant),
         _NO_ACCOUNT if record.billing_account is None else len(account),
     )
-    return b"".join((MAGIC, zlib.crc32(checked).to_bytes(4, "little"), checked, names))
+    return b"".join((MAGIC, crc32(checked).to_bytes(4, "little"), checked, names))
 
 
 def encoded_size(record: Record) -> int:
@@ -110,14 +112,14 @@ def decode_header(fixed: bytes) -> Header:
     magic, crc, *fields = FIXED.unpack(fixed)
     if magic != MAGIC:
         raise RecordDamaged("no record starts here")
-    if zlib.crc32(fixed[_CHECKED_FROM:]) != crc:
+    if crc32(fixed[_CHECKED_FROM:]) != crc:
         raise RecordDamaged("the header's checksum does not match")
     return Header(*fields)
 
 
 def decode_record(header: Header, names: bytes, body: bytes) -> Record:
     """The record out of its parts. Raises RecordDamaged where they are not what the header sealed."""
-    if zlib.crc32(body, zlib.crc32(names)) != header.payload_crc:
+    if crc32(body, crc32(names)) != header.payload_crc:
         raise RecordDamaged("the body's checksum does not match")
     account = None if header.account_size == _NO_ACCOUNT else names[header.tenant_size :].decode()
     return Record(

@@ -150,7 +150,13 @@ def span_record_select(dimensions: Mapping[str, str], *, of_streams: bool = True
     """The select list that makes `call_records` of `spans`; `dimensions`: column name -> attribute key. Without
     `of_streams`, which does for spans of which no candidate is without length, it parses no attributes.
     """
-    return _select({**_OF_SPANS, **({} if of_streams else _NO_STREAMS), **_dimension_columns(dimensions)})
+    return _select(_record_columns(dimensions, of_streams=of_streams))
+
+
+def computed_of_spans(dimensions: Mapping[str, str], *, of_streams: bool) -> str:
+    """Of that select list what is not a column of `spans` as it stands."""
+    columns = _record_columns(dimensions, of_streams=of_streams)
+    return _select({name: value for name, value in columns.items() if name != value})
 
 
 def log_record_select(dimensions: Mapping[str, str]) -> str:
@@ -192,6 +198,10 @@ def partner_traces_sql(stored_records: str, *, with_logs: bool) -> str:
 def resource_dimension(name: str) -> str:
     """The column of `call_records` that holds a dimension's value on the resource."""
     return f"resource_{name}"
+
+
+def _record_columns(dimensions: Mapping[str, str], *, of_streams: bool) -> dict[str, str]:
+    return {**_OF_SPANS, **({} if of_streams else _NO_STREAMS), **_dimension_columns(dimensions)}
 
 
 def _select(columns: Mapping[str, str]) -> str:

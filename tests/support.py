@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,13 +155,17 @@ class Collector:
         wait_until(ready, READY_SECONDS)
 
 
-def start_collector(
-    data_dir: Path, *arguments: str, config: str = "", ports: tuple[int, int, int] | None = None
+def spawn_collector(
+    data_dir: Path,
+    *arguments: str,
+    config: str = "",
+    ports: tuple[int, int, int] | None = None,
+    under: Sequence[str] = (),
 ) -> Collector:
-    """Start a collector on free ports and wait until it says that it is ready."""
+    """A collector that has been started, on free ports. ``under``: the beginning of a command that runs it."""
     grpc_port, http_port, admin_port = ports or (free_port(), free_port(), free_port())
     log = data_dir.parent / f"{data_dir.name}.log"
-    command = [str(BIN / "otlp-collector"), "serve", "--data-dir", str(data_dir)]
+    command = [*under, str(BIN / "otlp-collector"), "serve", "--data-dir", str(data_dir)]
     command += ["--grpc-endpoint", f"127.0.0.1:{grpc_port}", "--http-endpoint", f"127.0.0.1:{http_port}"]
     command += ["--admin-endpoint", f"127.0.0.1:{admin_port}", *arguments]
     if config:
@@ -173,12 +177,17 @@ def start_collector(
     }
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-    collector = Collector(process, data_dir, grpc_port, http_port, admin_port, log)
+    return Collector(process, data_dir, grpc_port, http_port, admin_port, log)
+
+
+def start_collector(data_dir: Path, *arguments: str, **options: Any) -> Collector:
+    """As `spawn_collector`, and wait until it says that it is ready."""
+    collector = spawn_collector(data_dir, *arguments, **options)
     try:
         collector.wait_ready()
     except BaseException:
-        process.kill()
-        process.wait(10)
+        collector.process.kill()
+        collector.process.wait(10)
         raise
     return collector
 

@@ -75,13 +75,17 @@ def _check_files(files: tuple[str, ...]) -> None:
 
 def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run: bool, quiet: bool) -> Report:
     """The heavy imports wait until the options are known to be good."""
+    from collector.memory import give_back_always, look_for_garbage_rarely
+
+    give_back_always()
+
     import duckdb
 
     from collector.backfill.report import Report
     from collector.backfill.run import Options
     from collector.cli.render import progress
-    from collector.memory import look_for_garbage_rarely
     from collector.store.lake import LakeError
+    from collector.worker import WorkerEnded
 
     look_for_garbage_rarely()
     started = time.monotonic()
@@ -94,7 +98,7 @@ def _run(files: tuple[str, ...], config: Config, signal: Signal | None, dry_run:
             progress(lambda: _size(files), of_bytes=True, quiet=quiet) as show,
         ):
             _load_all(files, lake, options, show, report)
-    except (LakeError, duckdb.Error, OSError) as error:
+    except (LakeError, WorkerEnded, duckdb.Error, OSError) as error:
         raise CliError(f"the load stopped, what was stored before stays: {error}") from error
     except KeyboardInterrupt:
         raise CliError("interrupted; what was stored stays, the same command goes on from there") from None

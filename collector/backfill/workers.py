@@ -3,20 +3,15 @@ each."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing.process import parent_process
 from types import TracebackType
 from typing import Final
 
 from collector.backfill.extraction import Group, Job, read_group
 from collector.backfill.parts import Chunk
-from collector.memory import look_for_garbage_rarely
+from collector.worker import Worker
 
 # A worker takes a second to start: what is read in less is extracted here.
 _OWN_GROUPS: Final = 3
@@ -26,13 +21,14 @@ _AHEAD: Final = 4
 
 
 class Workers:
-    """Groups come back in the order in which they were given."""
+    """Groups come back in the order in which they were given. Raises WorkerEnded where a process dies."""
 
     def __init__(self, cores: int | None = None) -> None:
         self._count = min(cores or len(os.sched_getaffinity(0)), _MOST_WORKERS)
         self._own = _OWN_GROUPS
-        self._pool: ProcessPoolExecutor | None = None
-        self._under_way: deque[Future[Group]] = deque()
+        # One entry for each group, of the worker that has it.
+        self._under_way: deque[Worker[Group]] = deque()
+        self._started: list[Worker[Group]] = []
 
     def __enter__(self) -> Workers:
         return self
@@ -40,8 +36,8 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        for worker in self._started:
+            worker.close()
 
     def give(self, job: Job, chunks: list[Chunk]) -> Iterator[Group]:
         """Starts on the chunks; yields groups that are done, so that no more than a few are under way."""
@@ -49,31 +45,23 @@ class Workers:
             self._own -= 1
             yield read_group(job, chunks)
             return
-        self._under_way.append(self._started().submit(read_group, job, chunks))
-        while self._under_way and (self._under_way[0].done() or len(self._under_way) > _AHEAD * self._count):
-            yield self._under_way.popleft().result()
+        worker = self._next()
+        worker.give(job, chunks)
+        self._under_way.append(worker)
+        while self._under_way and (
+            self._under_way[0].is_done() or len(self._under_way) > _AHEAD * self._count
+        ):
+            yield self._under_way.popleft().take()
 
     def finish(self) -> Iterator[Group]:
         """Yields the groups that are still under way."""
         while self._under_way:
-            yield self._under_way.popleft().result()
+            yield self._under_way.popleft().take()
 
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._count, context, initializer=_start)
-        return self._pool
-
-
-def _start() -> None:
-    """In a worker: Ctrl-C is the parent's business, and nobody outlives it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    look_for_garbage_rarely()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    def _next(self) -> Worker[Group]:
+        """Each in turn."""
+        if len(self._started) < self._count:
+            self._started.append(Worker(read_group))
+            return self._started[-1]
+        self._started.append(self._started.pop(0))
+        return self._started[-1]

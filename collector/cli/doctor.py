@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from collector.cli.options import config_options, json_option, load
+from collector.cli.options import CliError, config_options, json_option, load
 from collector.cli.render import console, json_text
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ EPILOG: Final = """\b
 Examples:
   otlp-collector doctor
   otlp-collector doctor --data-dir /var/lib/spanledger --json
+  otlp-collector doctor --repair
 """
 
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -25,23 +26,51 @@ _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 @click.command(epilog=EPILOG)
 @config_options("grpc_endpoint", "http_endpoint", "admin_endpoint", "timezone")
+@click.option(
+    "--repair", is_flag=True, help="First put damaged data files aside, so that all others can be read."
+)
 @json_option
-def command(config_path: Path | None, as_json: bool, **flags: Any) -> None:
-    """Look at versions, ports, disk, lake, spool, clocks, prices and plans, and say what to do where needed.
+def command(config_path: Path | None, repair: bool, as_json: bool, **flags: Any) -> None:
+    """Look at versions, ports, disk, lake, data files, spool, clocks, prices and plans, and say what to do where
+    needed.
 
-    Exit code 0 where the checks ran, whatever they found.
+    With --repair every data file is read from end to end; those that cannot be read go to quarantine/ whole, and the
+    lake reads on without their rows. Works beside a running collector. Exit code 0 where the checks ran, whatever
+    they found.
     """
     from collector.cli.checks import Subject, run
     from collector.cli.server import probe
 
     config = load(config_path, flags)
+    put_aside = _repair(config.data_dir) if repair else []
     subject = Subject(config, probe(config.admin_endpoint), dt.datetime.now(dt.UTC))
     checks = run(subject)
     if as_json:
-        click.echo(json_text({"checks": [_as_dict(check) for check in checks]}, indent="  "))
+        document = {"checks": [_as_dict(check) for check in checks]}
+        click.echo(json_text(document | ({"put_aside": put_aside} if repair else {}), indent="  "))
         return
+    for damage in put_aside:
+        click.echo(f"put aside: {damage}")
     found = [_print(check) for check in checks]
     click.echo(f"\n{found.count('fail')} failed, {found.count('warn')} to look at, {found.count('ok')} ok")
+
+
+def _repair(data_dir: Path) -> list[str]:
+    """What was damaged and is put aside."""
+    import duckdb
+
+    from collector.cli.lake import one_line
+    from collector.store import damage
+    from collector.store.lake import Lake, LakeError
+
+    try:
+        with Lake.open(data_dir) as lake:
+            found = list(damage.damaged(data_dir, damage.data_files(lake.connection)))
+            for one in found:
+                damage.put_aside(lake, one)
+    except (LakeError, OSError, duckdb.Error) as error:
+        raise CliError(one_line(error)) from None
+    return [str(one) for one in found]
 
 
 def _as_dict(check: Check) -> dict[str, str | None]:

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(data_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that reads the lake as its default schema. Raises CliError, exit code 2."""
+    """A connection that reads the lake as its default schema. Raises CliError, exit code 2, also in the place of an
+    error that a damaged data file causes while it is used.
+    """
+    import duckdb
+
+    from collector.store import damage
     from collector.store.lake import Lake, LakeError
 
     try:
@@ -23,7 +28,13 @@ def reading(data_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except LakeError as error:
         raise CliError(one_line(error)) from None
     with lake:
-        yield lake.connection
+        try:
+            yield lake.connection
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            found = damage.find(lake, error, damage.SEARCH_SECONDS)
+            if found is None:
+                raise
+            raise CliError(found.advice) from None
 
 
 def one_line(error: BaseException) -> str:

@@ -135,6 +135,7 @@ def _activate(config: Config, new: PriceList) -> tuple[PriceList, bool]:
     import duckdb
 
     from collector.store import prices
+    from collector.store.durability import DataFiles
     from collector.store.lake import LakeError
     from collector.store.lock import writer_lock
     from collector.store.migrate import open_current
@@ -142,9 +143,10 @@ def _activate(config: Config, new: PriceList) -> tuple[PriceList, bool]:
     dimensions = {name: dimension.attribute for name, dimension in config.dimensions.items()}
     try:
         with open_current(config.data_dir, dimensions, threads=1) as lake, writer_lock(config.data_dir):
-            old = prices.active(lake.connection)
+            old, files = prices.active(lake.connection), DataFiles(config.data_dir)
             lake.connection.begin()
             is_new = prices.activate(lake.connection, new)
+            files.sync_new()
             lake.connection.commit()
             return old, is_new
     except (LakeError, duckdb.Error, OSError) as error:

@@ -91,8 +91,8 @@ def _query(
             max_rows=max_rows,
         )
     except QueryError as error:
-        # Without a lake no statement could have run: that is not the statement's fault.
-        if isinstance(error.__context__, LakeError):
+        # Without a lake, or one of its files, no statement could have run: that is not the statement's fault.
+        if isinstance(error.__cause__ or error.__context__, LakeError):
             raise CliError(one_line(error)) from None
         raise InputRejectedError(one_line(error)) from None
 

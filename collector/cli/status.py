@@ -145,7 +145,11 @@ class _Status:
         return f"{self.spool.waiting_bytes:,} bytes, the oldest received {age}"
 
     def _quarantine(self) -> str:
-        return f"{self.quarantined} requests: see otlp-collector doctor" if self.quarantined else "empty"
+        return (
+            f"{self.quarantined} requests: see otlp-collector quarantine list"
+            if self.quarantined
+            else "empty"
+        )
 
     def _prices(self) -> str:
         from analyzers import price_age

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import re
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
+
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from collector.receivers.status import Malformed, UnsupportedEncoding
 
@@ -45,10 +47,10 @@ class _Inflater(Protocol):
 
 
 class _Zlib:
-    """zlib's decompressor in that shape."""
+    """zlib's decompressor in that shape; ISA-L's, which takes a third of the time."""
 
     def __init__(self, window_bits: int) -> None:
-        self._inflater = zlib.decompressobj(window_bits)
+        self._inflater = isal_zlib.decompressobj(window_bits)
         self._tail = b""
         self.needs_input = True
 
@@ -63,13 +65,13 @@ class _Zlib:
     def decompress(self, data: memoryview, max_length: int) -> bytes:
         piece = self._inflater.decompress(data if self.needs_input else self._tail, max_length)
         self._tail = self._inflater.unconsumed_tail
-        # zlib can have taken all input and still hold output for which there was no room.
+        # It can have taken all input and still hold output for which there was no room.
         self.needs_input = not self._tail and len(piece) < max_length
         return piece
 
 
 def _gzip(_body: memoryview) -> _Inflater:
-    return _Zlib(zlib.MAX_WBITS | 16)
+    return _Zlib(isal_zlib.MAX_WBITS | 16)
 
 
 def _deflate(body: memoryview) -> _Inflater:
@@ -78,7 +80,7 @@ def _deflate(body: memoryview) -> _Inflater:
     A bare stream that begins like a zlib one would have a stored block whose padding is not zero.
     """
     is_zlib = bool(body) and body[0] & 0x0F == _ZLIB_METHOD
-    return _Zlib(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS)
+    return _Zlib(isal_zlib.MAX_WBITS if is_zlib else -isal_zlib.MAX_WBITS)
 
 
 def _zstd(_body: memoryview) -> _Inflater:
@@ -131,7 +133,7 @@ def inflate(name: str, body: bytes) -> Iterator[bytes]:
                 return
     except EOFError:
         raise Malformed(f"the {name} body is cut short") from None
-    except (zlib.error, zstd.ZstdError) as error:
+    except (IsalError, zstd.ZstdError) as error:
         raise Malformed(f"the body is not valid {name}: {error}") from None
     if coding.max_members == 1:
         raise Malformed(f"the {name} body goes on after its end")

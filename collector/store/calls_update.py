@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.store.call_logs import CallLogs
+from collector.store.new_files import NewFiles
 from collector.store.records import SPANS, count, hours_of
+from collector.store.span_records import SpanRecords, may_have_streams
 from collector.store.statements import sql
 from collector.store.traces import StoredSpans, distinct_traces, of_traces
 from collector.store.windows import Extent, Window, any_of, windows
@@ -41,7 +43,7 @@ _TRACE: Final = ["tenant", "trace_id"]
 _REPORTER: Final = ["signal", "scope_name", "event_name"]
 _IDENTITY: Final = [*_TRACE, "span_id", "signal"]
 _LOG, _ERROR, _EMPTY = (pa.scalar(text, pa.string()) for text in ("log", "ERROR", ""))
-_ZERO, _NONE, _UNKNOWN = (pa.scalar(number, pa.int64()) for number in (0, -1, None))
+_NONE, _UNKNOWN = (pa.scalar(number, pa.int64()) for number in (-1, None))
 # So many values are written into a statement; else it asks for them.
 _FEW_VALUES: Final = 64
 _ALL_IDS: Final = "(SELECT response_id FROM call_records WHERE response_id IS NOT NULL)"
@@ -58,11 +60,8 @@ class CallsUpdate:
     ) -> None:
         self._connection = connection
         self._resolver = resolver
-        selects = {streams: span_record_select(dimensions, of_streams=streams) for streams in (False, True)}
-        self._selects = selects
-        self._records = {
-            streams: Planned(connection, f"SELECT {select} FROM new_spans")
-            for streams, select in selects.items()
+        self._selects = {
+            streams: span_record_select(dimensions, of_streams=streams) for streams in (False, True)
         }
         self._partners = {
             with_logs: Planned(connection, partner_traces_sql("partner_records", with_logs=with_logs))
@@ -70,10 +69,12 @@ class CallsUpdate:
         }
         self.stored = StoredSpans(connection)
         self.logs = CallLogs(connection, dimensions)
+        self._of_spans = SpanRecords(connection, dimensions, self.logs.new.schema)
         self._records_found = self._partner_records = self.logs.new
         self._touched = distinct_traces(self.logs.new)
         self._built: pa.Table | None = None
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
+        self.may_lack_records = False  # stored calls, as a data file of records was put aside
 
     def build(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None = None) -> bool:
         """Build the calls of the traces that the batch touches; False where no model call is touched.
@@ -94,20 +95,20 @@ class CallsUpdate:
         self._built = self._resolver.build_calls(self._records_found)
         return True
 
-    def replace(self) -> int:
+    def replace(self, files: NewFiles) -> int:
         """Put the calls that were built in the place of the touched traces' calls; how many rows were written."""
         if self._built is None:
             return 0
-        columns = ", ".join(map(quoted, self._built.column_names))
-        except_stored = ""
-        with relation(self._connection, "built_calls", self._built):
-            if self._has_stored and self._look_up_stored(columns):
-                except_stored = f"EXCEPT SELECT {columns} FROM stored_calls"
-                self._delete_outdated(columns)
-            inserted = self._connection.execute(
-                sql("sql/insert_calls.sql").format(columns=columns, except_stored=except_stored)
-            ).fetchone()
-        return int(inserted[0]) if inserted else 0
+        calls = self._built
+        if self._has_stored:
+            columns = ", ".join(map(quoted, calls.column_names))
+            with relation(self._connection, "built_calls", calls):
+                if self._look_up_stored(columns):
+                    calls = self._different(calls, columns)
+                    self._delete_outdated(columns)
+        if calls.num_rows:
+            files.insert("calls", calls, "start_time")
+        return int(calls.num_rows)
 
     def forget(self) -> None:
         """Let go of the records that were found last, and of their calls."""
@@ -128,9 +129,8 @@ class CallsUpdate:
 
     def _gather(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None) -> None:
         """All records of the touched traces."""
-        self._has_stored = False
-        records = self._records[_may_have_streams(new_spans)]
-        self._records_found = records.table(new_spans=of_traces(new_spans, self._touched))
+        self._has_stored = self.may_lack_records
+        self._records_found = self._of_spans.of(of_traces(new_spans, self._touched))
         if self.stored.rows.num_rows:
             self.stored.complete(self._touched, looked_at, new_spans, self.logs.new)
             self._add_stored_spans(self._touched)
@@ -162,6 +162,12 @@ class CallsUpdate:
             )
         return count(self._connection, "stored_calls")
 
+    def _different(self, calls: pa.Table, columns: str) -> pa.Table:
+        """Those that are not stored exactly so."""
+        found = self._connection.execute(sql("sql/different_calls.sql").format(columns=columns))
+        ids = found.to_arrow_table().column("call_id")
+        return calls.filter(pc.is_in(calls.column("call_id"), value_set=ids))
+
     def _delete_outdated(self, columns: str) -> None:
         self._connection.execute(sql("sql/outdated_calls.sql").format(columns=columns))
         delete_calls(self._connection, "outdated_calls", hours_of(self._records_found, "start_time"))
@@ -178,7 +184,7 @@ class CallsUpdate:
             ranges = windows(hours_of(rows, SPANS.time))
             with relation(self._connection, "wanted_traces", traces):
                 stored = self._connection.execute(
-                    f"SELECT {self._selects[_may_have_streams(rows)]} FROM lake.spans"
+                    f"SELECT {self._selects[may_have_streams(rows)]} FROM lake.spans"
                     f" SEMI JOIN wanted_traces USING (tenant, trace_id) WHERE {any_of(ranges, SPANS.time)}"
                 ).to_arrow_table()
             self._add(stored)
@@ -252,11 +258,6 @@ def _starts_in(starts: list[Extent]) -> str:
 def _is_candidate(records: pa.Table) -> pa.ChunkedArray:
     """Which records may report a call."""
     return pc.is_in(records.column("role"), value_set=CANDIDATE_ROLES)
-
-
-def _may_have_streams(spans: pa.Table) -> bool:
-    """Whether any can be a stream's end; where none can, there is a cheaper way to make call_records of them."""
-    return _holds(pc.and_(pc.equal(spans.column("duration_ns"), _ZERO), _is_candidate(spans)))
 
 
 def _are_of_one_reporter(*records: pa.Table) -> bool:

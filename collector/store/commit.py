@@ -17,10 +17,12 @@ import duckdb
 import pyarrow as pa
 
 from collector.store.calls_update import CallsUpdate
+from collector.store.damage import records_are_missing
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin, Position, insert_load
 from collector.store.lock import writer_lock
+from collector.store.new_files import NewFiles
 from collector.store.partitions import split
 from collector.store.prices import WriterPrices
 from collector.store.records import (
@@ -31,7 +33,6 @@ from collector.store.records import (
     choose_new,
     first_of_each,
     insert_contents,
-    insert_new,
     look_up_keys,
     remember,
 )
@@ -75,6 +76,7 @@ class Committer:
     def _prepare(self) -> None:
         self._prices = WriterPrices(self._lake.connection, self._settings)
         self._resolver = Resolver(self._lake.connection, self._settings, self._prices.price_list)
+        self._new_files = NewFiles(self._lake)
         self._calls = CallsUpdate(self._lake.connection, self._resolver, self._settings.dimensions)
 
     def _commit_part(self, extracted: Extracted, origin: Origin, dry_run: bool) -> LoadRow:
@@ -85,6 +87,7 @@ class Committer:
                 self._prepare()
             resolved = self._resolve(extracted)
             with writer_lock(self._lake.data_dir):
+                self._calls.may_lack_records = records_are_missing(self._lake.data_dir)
                 self._lake.connection.begin()
                 self._prices.store()
                 counts = self._store(extracted, resolved, load_id)
@@ -121,9 +124,9 @@ class Committer:
             duplicates = getattr(extracted, kind.table).num_rows - new[kind].num_rows
             counts |= {f"{kind.table}_stored": new[kind].num_rows, f"{kind.table}_duplicate": duplicates}
             if new[kind].num_rows:
-                insert_new(connection, kind, new[kind], load_id)
+                self._new_files.insert(kind.table, _of_load(new[kind], load_id), kind.time)
         if has_calls:
-            counts["calls_written"] = self._calls.replace()
+            counts["calls_written"] = self._calls.replace(self._new_files)
         if extracted.contents.num_rows:
             insert_contents(connection, extracted.contents, load_id)
         return counts
@@ -145,20 +148,27 @@ class Committer:
     def _finish(self, batch: dict[Kind, pa.Table], dry_run: bool) -> None:
         if dry_run:
             self._lake.connection.rollback()
+            self._new_files.discard()
             remember(self._lake.connection, batch)
             self._has_seen.update(batch)
             return
         self._files.sync_new()
-        self._lake.connection.commit()
+        self._new_files.commit()
         self._prices.committed()
 
     def _recover(self) -> None:
         """Roll back; a connection that an internal error has spoilt is replaced."""
         with suppress(duckdb.Error):
             self._lake.connection.rollback()
+        with suppress(OSError):
+            self._new_files.discard()
         try:
             self._lake.connection.execute("SELECT 1")
         except duckdb.Error:
             self._lake.reopen()
             self._has_seen.clear()
             self._prepare()
+
+
+def _of_load(rows: pa.Table, load_id: str) -> pa.Table:
+    return rows.append_column("load_id", pa.repeat(pa.scalar(load_id, pa.string()), rows.num_rows))

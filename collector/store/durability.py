@@ -1,4 +1,7 @@
-"""New Parquet files reach the disk before the catalog names them: DuckDB does not fsync what it writes."""
+"""New Parquet files reach the disk before the catalog names them: DuckDB does not fsync what it writes.
+
+Nor does making a directory reach it, before the directory that it stands in is synced.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,19 @@ class DataFiles:
         found = set(_walk(self._root))
         new = found - self._known
         for path in new:
-            _sync(path)
+            sync(path)
         for folder in {os.path.dirname(path.rstrip("/")) for path in new}:  # noqa: PTH120 - hot path, strings
-            _sync(folder)
+            sync(folder)
         self._known = found
         return len(new)
+
+
+def make_directory(path: Path) -> None:
+    """The directory, of mode 0700, and those it stands in, all durable; one that is there is left alone."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -37,7 +48,8 @@ def _walk(folder: str) -> Iterator[str]:
                 yield entry.path
 
 
-def _sync(path: str) -> None:
+def sync(path: str | Path) -> None:
+    """Of a file its bytes, of a directory the names in it. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

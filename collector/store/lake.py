@@ -14,6 +14,7 @@ from typing import Final
 
 import duckdb
 
+from collector.store.durability import make_directory
 from collector.store.extensions import Setting, connect_with_extensions
 from collector.store.statements import LATEST_VERSION
 from semconv.sqltext import literal
@@ -79,8 +80,7 @@ class Lake:
     @classmethod
     def create(cls, data_dir: Path, threads: int | None, memory_limit: str | None) -> Lake:
         """Attach for writing, laying an empty catalog where there is none; for open_current alone."""
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (data_dir / "data").mkdir(mode=0o700, exist_ok=True)
+        make_directory(data_dir / "data")
         # Created here, so that its permissions (and with it those of -wal and -shm) are ours.
         (data_dir / CATALOG).touch(mode=0o600)
         lake = cls(data_dir, threads, memory_limit)

@@ -6,11 +6,12 @@ import datetime as dt
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import Any, Final
-
-import duckdb
+from typing import TYPE_CHECKING, Any, Final
 
 from semconv.sqltext import literal
+
+if TYPE_CHECKING:  # the process that extracts needs no database
+    import duckdb
 
 Position = tuple[int, int]
 _EPOCH: Final = dt.datetime(1970, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 import sqlite3
 import time
@@ -13,6 +14,7 @@ from typing import Final
 
 import duckdb
 
+from collector.store.durability import DataFiles, make_directory, sync
 from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
 from collector.store.prices import activate_installed
@@ -38,16 +40,17 @@ def open_current(
     An older lake's catalog is copied aside first. Raises LakeTooNew for a newer one, LakeError for a dimension
     that cannot be a column; then nothing has changed.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(data_dir)
     with ExitStack() as undo:
         with writer_lock(data_dir):
             lake = undo.enter_context(_backed_up_if_older(data_dir, threads, memory_limit))
-            connection = lake.connection
+            connection, files = lake.connection, DataFiles(data_dir)
             connection.execute("USE lake; BEGIN")
             _apply_migrations(connection, lake_version(lake))
             _add_dimensions(connection, dimensions)
             _replace_views(connection, dimensions)
             activate_installed(connection)
+            files.sync_new()
             connection.execute("COMMIT")
             _set_options(connection)
             connection.execute("USE memory")
@@ -75,14 +78,24 @@ def _backed_up_if_older(data_dir: Path, threads: int | None, memory_limit: str |
 
 
 def back_up_catalog(data_dir: Path, version: int) -> Path:
-    """A consistent copy of the catalog beside it, for going back to the older program.
+    """A consistent copy of the catalog beside it, for going back to the older program; durable on return, and whole
+    if its name is there. A migration that is tried again and again leaves one.
 
     Parquet files are never rewritten in place, so this copy and the data directory are the whole old lake.
     """
-    copy = data_dir / f"catalog.v{version}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.sqlite"
-    copy.touch(mode=0o600)
-    with closing(sqlite3.connect(data_dir / CATALOG)) as source, closing(sqlite3.connect(copy)) as target:
+    partial = data_dir / f"catalog.v{version}.partial"
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    with closing(sqlite3.connect(data_dir / CATALOG)) as source, closing(sqlite3.connect(partial)) as target:
         source.backup(target)
+    for copy in data_dir.glob(f"catalog.v{version}.*.sqlite"):
+        if filecmp.cmp(copy, partial, shallow=False):
+            partial.unlink()
+            return copy
+    copy = data_dir / f"catalog.v{version}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.sqlite"
+    sync(partial)
+    partial.rename(copy)
+    sync(data_dir)
     return copy
 
 

@@ -50,7 +50,7 @@ def _halves(extracted: Extracted) -> tuple[Extracted, Extracted]:
 
 def split_by_month(extracted: Extracted) -> list[Extracted]:
     """`extracted` in pieces of at most 24 months each, oldest first; the counts stand with the last piece."""
-    months = {name: _months(getattr(extracted, name), column) for name, column in _TIME_COLUMNS.items()}
+    months = {name: month_numbers(getattr(extracted, name), column) for name, column in _TIME_COLUMNS.items()}
     present = sorted({month for column in months.values() for month in pc.unique(column).to_pylist()})
     if len(present) <= MAX_MONTHS:
         return [extracted]
@@ -70,6 +70,7 @@ def _by_group(
         yield replace(extracted, **tables, counts=counts)
 
 
-def _months(table: pa.Table, column: str) -> pa.ChunkedArray:
+def month_numbers(table: pa.Table, column: str) -> pa.ChunkedArray:
+    """Of each row the month of its time, counted from the year 0."""
     times = table.column(column)
     return pc.add(pc.multiply(pc.year(times), _MONTHS), pc.month(times))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import duckdb
 
-from collector.store import guard
+from collector.store import damage, guard
 from collector.store.deadline import deadline
 from collector.store.extensions import EXTENSIONS
 from collector.store.lake import Lake, LakeError, attach_sql
@@ -93,26 +93,36 @@ def _twice(data_dir: Path, statement: str, limits: Limits) -> Iterator[Row]:
         except duckdb.IOException as error:
             if is_last or handed_out or "No such file" not in str(error):
                 raise QueryFailed(guard.sentence(error)) from None
+        except UnicodeDecodeError:
+            raise QueryFailed("the result has a text that is not UTF-8") from None
         else:
             return
 
 
 def _rows(data_dir: Path, statement: str, limits: Limits) -> Iterator[Row]:
     """The column names, then the rows."""
-    with _open(data_dir, limits) as connection, deadline(connection, limits.seconds) as expired:
+    with _open(data_dir, limits) as lake, deadline(lake.connection, limits.seconds) as expired:
         try:
-            result = connection.execute(statement)
+            result = lake.connection.execute(statement)
             first = result.fetchmany(_FETCH_ROWS)
             yield tuple(column[0] for column in result.description)
             yield from _limited(result, first, limits.rows)
         except duckdb.OutOfMemoryException:
             raise QueryLimit(f"the query needs more memory than its limit of {limits.memory}") from None
-        except duckdb.IOException:
-            raise
-        except duckdb.Error as error:
+        except (duckdb.Error, UnicodeDecodeError) as error:
             if expired.is_set():
                 raise QueryLimit(f"the query ran for longer than its limit of {limits.seconds:g} s") from None
+            _raise_if_damaged(lake, error)
+            if isinstance(error, duckdb.IOException | UnicodeDecodeError):
+                raise
             raise QueryFailed(guard.sentence(error)) from None
+
+
+def _raise_if_damaged(lake: Lake, error: Exception) -> None:
+    """A file that is missing may just have been merged away, and is no damage here."""
+    found = damage.find(lake, error, damage.SEARCH_SECONDS)
+    if found is not None and not found.is_missing:
+        raise QueryFailed(found.advice) from damage.LakeDamaged(found.advice)
 
 
 def _limited(result: duckdb.DuckDBPyConnection, rows: list[Row], at_most: int | None) -> Iterator[Row]:
@@ -126,8 +136,8 @@ def _limited(result: duckdb.DuckDBPyConnection, rows: list[Row], at_most: int | 
 
 
 @contextmanager
-def _open(data_dir: Path, limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that can reach the lake's files and nothing else, and cannot be told otherwise."""
+def _open(data_dir: Path, limits: Limits) -> Iterator[Lake]:
+    """A lake whose connection can reach the lake's files and nothing else, and cannot be told otherwise."""
     try:
         lake = Lake.open(data_dir, read_only=True, memory_limit=limits.memory)
     except LakeError as error:
@@ -137,4 +147,4 @@ def _open(data_dir: Path, limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]
         lake.connection.execute(f"SET allowed_directories = [{files}]")
         lake.connection.execute("SET enable_external_access = false")
         lake.connection.execute("SET lock_configuration = true")
-        yield lake.connection
+        yield lake

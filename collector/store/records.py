@@ -87,13 +87,6 @@ def choose_new(
     return records if len(rows) == records.num_rows else records.take(rows)
 
 
-def insert_new(connection: duckdb.DuckDBPyConnection, kind: Kind, new: pa.Table, load_id: str) -> None:
-    """Write these rows to the lake, sorted by time."""
-    statement = sql("sql/insert_rows.sql").format(table=kind.table, time=kind.time, load_id=load_id)
-    with relation(connection, "new_rows", new):
-        connection.execute(statement)
-
-
 def insert_contents(connection: duckdb.DuckDBPyConnection, contents: pa.Table, load_id: str) -> None:
     """Write the gated texts that are not stored yet."""
     ranges = windows(hours_of(contents, "start_time"), TWIN_MARGIN)

@@ -23,6 +23,7 @@ from collector.store.calls_update import CallsUpdate, delete_calls
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
+from collector.store.new_files import NewFiles
 from collector.store.prices import WriterPrices
 from collector.store.records import (
     KINDS,
@@ -108,6 +109,7 @@ class Renormalizer:
         self._connection = lake.connection
         self._settings = settings
         self._files = DataFiles(lake.data_dir)
+        self._new_files = NewFiles(lake)
         self._prepare()
 
     def steps(self, start: dt.datetime, end: dt.datetime) -> Iterator[Step]:
@@ -140,11 +142,12 @@ class Renormalizer:
                     self._prices.store()
                     outcome.calls = self._replace(step)
                     self._files.sync_new()
-                    self._connection.commit()
+                    self._new_files.commit()
                     self._prices.committed()
         except BaseException:
             with suppress(duckdb.Error):
                 self._connection.rollback()
+            self._new_files.discard()
             raise
         self._calls.forget()
         drop_tables(self._connection, "stored_rows", "renormalized")
@@ -214,14 +217,16 @@ class Renormalizer:
         if self._contents.num_rows:
             (load_id,) = connection.execute("SELECT min(load_id) FROM renormalized").fetchall()[0]
             insert_contents(connection, self._contents, load_id)
-        return self._calls.replace() if has_calls else 0
+        return self._calls.replace(self._new_files) if has_calls else 0
 
     def _take_calls_apart(self, kind: Kind) -> None:
         """Delete the calls that the changed records reported; TEMP linked_traces: where their records stand."""
         connection = self._connection
         near = any_of(windows(hours(connection, "renormalized", kind.time), MARGIN), "start_time")
         record = "record_hash" if kind is LOG_RECORDS else "trace_id || ' ' || span_id"
-        connection.execute(sql("sql/stale_calls.sql").format(near=near, record=record))
+        connection.execute(
+            sql("sql/stale_calls.sql").format(changed="renormalized", near=near, record=record)
+        )
         within = any_of(windows(hours(connection, "stale_calls", "start_time"), MARGIN), LOG_RECORDS.time)
         connection.execute(sql("sql/linked_traces.sql").format(within=within, record_trace=RECORD_TRACE))
         delete_calls(connection, "stale_calls", hours(connection, "stale_calls", "start_time"))

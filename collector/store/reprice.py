@@ -175,7 +175,7 @@ class Repricer:
                     add_rows(self._connection, self._book.rows)
                     files.register()
                     known.sync_new()
-                self._connection.commit()
+                files.commit()
             except BaseException:
                 with suppress(duckdb.Error):
                     self._connection.rollback()

@@ -1,1 +1,1 @@
-"""Throughput against floors of the same run: ``python -m tests.bench``."""
+"""Speed, memory and size, beside floors of the same run: ``python -m tests.bench``."""

@@ -1,71 +1,75 @@
-"""The results as tables."""
+"""The figures as tables, each beside its target and its floor where it has them."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from collector.cli.render import write_table
-from tests.bench.stages import PRICING
+from tests.bench.scale import Figures
 
-TARGETS: Final = {"acknowledged": 100_000, "queryable": 20_000, "memory": 600 << 20}
-
-
-def print_report(results: dict[str, Any]) -> None:
-    """Throughput with its ratios, CPU time by stage, and the rest, each beside its target where it has
-    one."""
-    parse = 1e6 / results["stages"]["upb parse only"]
-    click.echo(f"Medians of {results['rounds']} rounds on {results['cores']} cores, client included.")
-    columns = ("", "spans/s", "of accept and drop", "of upb parse only", "target")
-    rows = [row for name in ("http", "grpc") for row in _throughput(name, results[name], parse)]
-    write_table(columns, rows)
-    click.echo(f"upb parse only, one core: {parse:,.0f} spans/s")
-    write_table(("stage", "CPU µs a span"), [(name, f"{us:.2f}") for name, us in _stages(results["stages"])])
-    write_table(("", "measured", "target"), _rest(results))
+_MEASURES: Final = tomllib.loads((Path(__file__).parent / "measures.toml").read_text())["measure"]
+_STAGE: Final = "stage: "
 
 
-def _throughput(name: str, figures: dict[str, float], parse: float) -> list[tuple[str, ...]]:
-    floor = figures["floor_per_second"]
-    rows = [(f"{name}: accept and drop", floor, "")]
-    for kind in ("acknowledged", "queryable"):
-        rows.append((f"{name}: {kind}", figures[f"{kind}_per_second"], f"{TARGETS[kind]:,}"))
-    return [
-        (label, f"{rate:,.0f}", f"{rate / floor:.1%}", f"{rate / parse:.1%}", target)
-        for label, rate, target in rows
+def print_report(figures: Figures) -> None:
+    """What is promised first, then CPU time by stage, then everything else that was measured."""
+    write_table(
+        ("measure", "measured", "of its floor", "target", ""),
+        [_row(one, figures) for one in _measured(figures)],
+    )
+    if stages := [
+        (name.removeprefix(_STAGE), f"{us:.2f}") for name, us in figures.items() if name.startswith(_STAGE)
+    ]:
+        click.echo()
+        write_table(("stage", "CPU µs a span"), stages)
+    shown = {one["figure"] for one in _MEASURES}
+    rest = [
+        (name, f"{value:,.2f}")
+        for name, value in figures.items()
+        if name not in shown and not name.startswith(_STAGE)
     ]
+    click.echo()
+    write_table(("also measured", ""), rest)
 
 
-def _stages(stages: dict[str, float]) -> list[tuple[str, float]]:
-    """The stages, and what one span costs from the socket to the lake over HTTP."""
-    apart = ("upb parse only", "receive, grpc", PRICING)
-    total = sum(us for name, us in stages.items() if name not in apart)
-    return [*stages.items(), ("all, over HTTP", total)]
+def missed(figures: Figures) -> list[str]:
+    """The figures that were measured and do not reach their target."""
+    return [one["figure"] for one in _measured(figures) if not _is_reached(one, figures)]
 
 
-def _rest(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    waited = results["seconds_to_queryable"]
-    memory, target = _mebibytes(results["peak_memory_bytes"]), _mebibytes(TARGETS["memory"])
-    return [
-        ("peak memory of all processes (PSS)", memory, target),
-        ("bytes on disk a span", f"{results['disk_bytes_per_span']:,.0f}", ""),
-        ("OK to queryable at light load, median", f"{waited['median']:.2f} s", "3 s"),
-        ("OK to queryable at light load, maximum", f"{waited['maximum']:.2f} s", "3 s"),
-        ("acknowledged, not stored in time", f"{results['spans_missing']:,.0f}", "0"),
-        ("requests refused", f"{results['requests_refused']:,.0f}", "0"),
-        *_repricing(results["repricing"]),
-        ("this took", f"{results['seconds']:.0f} s", "300 s"),
-    ]
+def _measured(figures: Figures) -> list[Mapping[str, Any]]:
+    return [one for one in _MEASURES if one["figure"] in figures]
 
 
-def _repricing(figures: dict[str, float]) -> list[tuple[str, str, str]]:
-    calls = f"{figures['calls_changed']:,.0f} calls"
-    return [
-        (f"reprice {calls}, the command", f"{figures['seconds']:.1f} s", ""),
-        (f"reprice {calls}, its work", f"{figures['seconds_of_work']:.1f} s", "5 s"),
-        (f"reprice {calls}, peak memory", _mebibytes(figures["peak_memory_bytes"]), "1,024 MiB"),
-    ]
+def _value(measure: Mapping[str, Any], figures: Figures) -> float:
+    return float(figures[measure["figure"]] / measure.get("per", 1))
 
 
-def _mebibytes(count: float) -> str:
-    return f"{count / (1 << 20):,.0f} MiB"
+def _is_reached(measure: Mapping[str, Any], figures: Figures) -> bool:
+    value = _value(measure, figures)
+    return bool(value <= measure["at_most"] if "at_most" in measure else value >= measure["reach"])
+
+
+def _row(measure: Mapping[str, Any], figures: Figures) -> tuple[str, ...]:
+    target = f"at most {measure['at_most']:,}" if "at_most" in measure else f"{measure['reach']:,}"
+    if "stretch" in measure:
+        target += f", better {measure['stretch']:,}"
+    floor = figures.get(measure.get("floor", ""))
+    ratio = f"{figures[measure['figure']] / floor:.1%}" if floor else ""
+    unit = measure["unit"]
+    return (
+        measure["title"],
+        f"{_short(_value(measure, figures))} {unit}".rstrip(),
+        ratio,
+        f"{target} {unit}".rstrip(),
+        "reached" if _is_reached(measure, figures) else "missed",
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"

@@ -13,13 +13,13 @@ from collector.store.commit import Committer
 from collector.store.lake import Lake
 from collector.store.load_row import Origin
 from collector.store.migrate import open_current
+from collector.traffic.requests import Traffic
 from semconv.extract import extract
 from semconv.request import Request
 from semconv.settings import Settings
-from tests.bench.telemetry import Traffic
+from tests.bench.scale import Figures, Scale, say
 from tests.support import BIN
 
-CALLS: Final = 1_000_000
 # Of 512 spans, one in four a call: a file of the lake is filled by about 100,000 calls.
 _REQUESTS: Final = 8
 _CALLS_AT_ONCE: Final = 100_000
@@ -27,16 +27,18 @@ _CONFIG: Final = "prices:\n  - {name: bench, discount: 10%}\n"
 _SQL: Final = (Path(__file__).parent / "repricing.sql").read_text(encoding="utf-8")
 
 
-def measure(directory: Path, calls: int = CALLS) -> dict[str, float]:
+def measure(directory: Path, scale: Scale) -> Figures:
     """Seconds of the whole command, of the work in it, its peak memory in bytes, and how many calls it changed."""
-    _fill(directory / "data", calls)
+    say("repricing ...")
+    data_dir = directory / "repricing"
+    _fill(data_dir, scale.repriced_calls)
     config = directory / "prices.yaml"
     config.write_text(_CONFIG)
     command = [
         BIN / "otlp-collector",
         "reprice",
         "--data-dir",
-        directory / "data",
+        data_dir,
         "--config",
         config,
         "--json",
@@ -47,10 +49,10 @@ def measure(directory: Path, calls: int = CALLS) -> dict[str, float]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return {
-        "seconds": time.monotonic() - started,
-        "seconds_of_work": answer["seconds"],
-        "peak_memory_bytes": usage.ru_maxrss * 1024,
-        "calls_changed": answer["calls_changed"],
+        "reprice_seconds": time.monotonic() - started,
+        "reprice_seconds_of_work": answer["seconds"],
+        "reprice_peak_memory_bytes": usage.ru_maxrss * 1024,
+        "reprice_calls_changed": answer["calls_changed"],
     }
 
 
@@ -58,7 +60,8 @@ def _fill(data_dir: Path, calls: int) -> None:
     open_current(data_dir, {}).close()
     with Lake.open(data_dir, threads=2, memory_limit="1GB") as lake:
         now = time.time_ns()
-        requests = [Request("traces", "protobuf", body, now) for body in Traffic().bodies(_REQUESTS)]
+        traffic = Traffic()
+        requests = [Request("traces", "protobuf", traffic.request(), now) for _ in range(_REQUESTS)]
         Committer(lake, Settings()).commit(extract(requests, Settings()), Origin("otlp"))
         lake.connection.execute("CREATE TEMP TABLE loaded_calls AS FROM lake.calls; DELETE FROM lake.calls")
         (loaded,) = lake.connection.execute("SELECT count(*) FROM loaded_calls").fetchall()[0]

@@ -1,95 +1,124 @@
-"""The client: builds its requests, says so, waits for the word, sends them over several connections.
+"""The client, a process of its own: makes requests, sends them over several connections, says what came of it.
 
-``python -m tests.bench.sender http|grpc PORT REQUESTS FIRST CONNECTIONS SECONDS BATCH``; prints "ready",
-reads a line, prints one JSON object: {"requests", "spans", "refused", "seconds"} of what was acknowledged.
+``python -m tests.bench.sender JOB`` with a job as JSON; prints "ready" once its requests can be made (or are made:
+where ``requests`` says how many, before the clock starts). Then it reads lines, each the number of requests that
+may have been sent by then; the end of its input is the end. Prints one JSON object.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any
 
-import grpc
-
-from tests.bench.telemetry import Traffic
-
-Send = Callable[[bytes], bool]
-_TIMEOUT: Final = 30.0
-_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-_HEADERS: Final = {"Content-Type": "application/x-protobuf"}
+from collector.traffic.load import Outcome, quantile
+from collector.traffic.requests import BATCH, Traffic
+from collector.traffic.senders import Target
 
 
-def http_sender(port: int) -> Send:
-    """One kept-alive connection."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
+@dataclass(frozen=True, slots=True)
+class Job:
+    """``requests`` are made before the clock starts, and all sent at once; None = made as they are sent."""
 
-    def send(body: bytes) -> bool:
-        connection.request("POST", "/v1/traces", body, _HEADERS)
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status == 200
+    endpoint: str
+    transport: str = "http/protobuf"
+    compression: str = "none"
+    batch: int = BATCH
+    connections: int = 8
+    requests: int | None = None
+    seconds: float = 60.0
 
-    return send
-
-
-def grpc_sender(port: int) -> Send:
-    """One channel with a connection of its own."""
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
-    # Without serializers bytes go out as they are.
-    export = channel.unary_unary(_METHOD)
-
-    def send(body: bytes) -> bool:
-        try:
-            export(body, timeout=_TIMEOUT)
-        except grpc.RpcError:
-            return False
-        return True
-
-    return send
+    def target(self) -> Target:
+        return Target(self.endpoint, self.transport, self.compression)
 
 
-SENDERS: Final = {"http": http_sender, "grpc": grpc_sender}
+@dataclass
+class Supply:
+    """Hands out requests, as many as are allowed so far."""
+
+    job: Job
+    allowed: int = 0
+    over: bool = False
+    _taken: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        self._traffic = Traffic(self.job.batch, self.job.target().encoding)
+        self._made = [self._make() for _ in range(self.job.requests or 0)]
+
+    def allow(self, requests: int) -> None:
+        with self._changed:
+            self.allowed = requests
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self.over = True
+            self._changed.notify_all()
+
+    def next(self) -> bytes | None:
+        if self.job.requests is not None:
+            with self._changed:
+                return self._made.pop() if self._made else None
+        with self._changed:
+            while self._taken >= self.allowed and not self.over:
+                self._changed.wait()
+            if self.over:
+                return None
+            self._taken += 1
+        return self._make()
+
+    def _make(self) -> bytes:
+        return self.job.target().prepared(self._traffic.request())
 
 
-def send_all(senders: list[Send], bodies: list[bytes], seconds: float) -> tuple[int, int]:
-    """Sends the bodies over all senders at once for at most ``seconds``; returns (acknowledged, refused)."""
-    deadline = time.monotonic() + seconds
-    outcomes: list[bool] = []
-
-    def work(send: Send) -> None:
-        while bodies and time.monotonic() < deadline:
-            try:
-                body = bodies.pop()
-            except IndexError:
-                return
-            outcomes.append(send(body))
-
-    threads = [threading.Thread(target=work, args=(send,)) for send in senders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes.count(True), outcomes.count(False)
+def work(job: Job, supply: Supply, outcome: Outcome, deadline: float) -> None:
+    sender = job.target().connect()
+    while (body := supply.next()) is not None and time.monotonic() < deadline:
+        began = time.perf_counter()
+        answer = sender.send(body)
+        outcome.count(answer, job.batch, len(body), time.perf_counter() - began)
+    sender.close()
 
 
 def main() -> None:
-    transport = sys.argv[1]
-    port, requests, first, connections, seconds, batch = map(int, sys.argv[2:])
-    bodies = Traffic(batch, first).bodies(requests)
-    senders = [SENDERS[transport](port) for _ in range(connections)]
+    job = Job(**json.loads(sys.argv[1]))
+    supply = Supply(job)
     print("ready", flush=True)  # noqa: T201 - this is how it talks
-    sys.stdin.readline()
-    started = time.monotonic()
-    acknowledged, refused = send_all(senders, bodies, seconds)
-    taken = time.monotonic() - started
-    answer = {"requests": acknowledged, "spans": acknowledged * batch, "refused": refused, "seconds": taken}
-    print(json.dumps(answer), flush=True)  # noqa: T201 - as above
+    supply.allow(int(sys.stdin.readline()))
+    started, cpu = time.monotonic(), time.process_time()
+    outcomes = [Outcome() for _ in range(job.connections)]
+    threads = [
+        threading.Thread(target=work, args=(job, supply, outcome, started + job.seconds))
+        for outcome in outcomes
+    ]
+    for thread in threads:
+        thread.start()
+    if job.requests is None:
+        for line in sys.stdin:
+            supply.allow(int(line))
+        supply.end()
+    for thread in threads:
+        thread.join()
+    print(json.dumps(summary(outcomes, started, cpu)), flush=True)  # noqa: T201 - as above
+
+
+def summary(outcomes: list[Outcome], started: float, cpu: float) -> dict[str, Any]:
+    total = Outcome(seconds=time.monotonic() - started)
+    for outcome in outcomes:
+        total.add(outcome)
+    latencies = sorted(total.latencies)
+    return {
+        "spans": total.spans,
+        "seconds": total.seconds,
+        "refused": total.refused.total(),
+        "cpu_seconds": time.process_time() - cpu,
+        "p50": quantile(latencies, 0.5),
+        "p99": quantile(latencies, 0.99),
+    }
 
 
 if __name__ == "__main__":

@@ -20,35 +20,44 @@ from collector.store.commit import Committer
 from collector.store.lake import Lake
 from collector.store.load_row import Origin
 from collector.store.migrate import open_current
+from collector.traffic.requests import BATCH, Traffic
 from semconv.extract import extract
 from semconv.prices import PriceBook, Pricer, installed
 from semconv.request import Request
 from semconv.resolve import Resolver
 from semconv.settings import Settings
-from tests.bench.telemetry import BATCH, Traffic
+from tests.bench.scale import Figures, Scale, say
 
 # What the loader commits at once: 39 requests of 512 spans are nearly its 20,000.
 _REQUESTS: Final = 39
 _SPANS: Final = _REQUESTS * BATCH
 _PRICED: Final = 20_000
-# Part of "resolve and calls", and for a call.
-PRICING: Final = "pricing, a call"
+# Once as the floor: rows that are ready, and nothing else to do.
+_PLAIN_INSERTS: Final = 3
 
 Stages = dict[str, float]
 
 
-def microseconds_by_stage(rounds: int, directory: Path) -> Stages:
-    """Medians of several rounds; one round before them warms up. ``directory`` takes a spool and a lake."""
-    traffic = Traffic(first=1 << 19)
+def measure(directory: Path, scale: Scale) -> Figures:
+    """Medians of several rounds, one round before them warms up; and the floors that need no server."""
+    say("CPU time by stage ...")
+    traffic = Traffic()
     look_for_garbage_rarely()  # as the loader does
-    open_current(directory, {}).close()
-    spool = Spool.open(directory / "bench-spool")
-    with Lake.open(directory, threads=1, memory_limit="256MB") as lake:
+    data_dir = directory / "stages"
+    open_current(data_dir, {}).close()
+    spool = Spool.open(data_dir / "bench-spool")
+    with Lake.open(data_dir, threads=1, memory_limit="256MB") as lake:
         committer = Committer(lake, Settings())
-        measured = [_round(traffic.bodies(_REQUESTS), committer, spool) for _ in range(rounds + 1)][1:]
-        pricing = {PRICING: _pricing(lake.connection)}
+        rounds = [
+            _round([traffic.request() for _ in range(_REQUESTS)], committer, spool)
+            for _ in range(scale.rounds + 1)
+        ][1:]
+        pricing = _pricing(lake.connection)
+        plain = _plain_insert(lake.connection)
     asyncio.run(spool.close())
-    return {stage: statistics.median(each[stage] for each in measured) for stage in measured[0]} | pricing
+    medians = {f"stage: {stage}": statistics.median(each[stage] for each in rounds) for stage in rounds[0]}
+    parse = 1e6 / medians["stage: upb parse only"]
+    return medians | {"stage: pricing, a call": pricing, "parse_only_per_second": parse} | plain
 
 
 def _round(bodies: list[bytes], committer: Committer, spool: Spool) -> Stages:
@@ -70,6 +79,24 @@ def _round(bodies: list[bytes], committer: Committer, spool: Spool) -> Stages:
     return stages | {
         "resolve and calls": resolve,
         "insert and commit": commit - resolve,
+    }
+
+
+def _plain_insert(connection: duckdb.DuckDBPyConnection) -> Figures:
+    """The floor of loading: a commit of as many rows, ready in Arrow, into a table like `spans`."""
+    connection.execute("CREATE TABLE lake.plain AS FROM lake.spans LIMIT 0")
+    ready = connection.execute(f"FROM lake.spans LIMIT {_SPANS}").to_arrow_table()
+    connection.register("ready", ready)
+    seconds, cpu = [], []
+    for _ in range(_PLAIN_INSERTS):
+        started, cpu_started = time.monotonic(), time.process_time()
+        connection.execute("INSERT INTO lake.plain FROM ready")
+        seconds.append(time.monotonic() - started)
+        cpu.append(time.process_time() - cpu_started)
+    connection.unregister("ready")
+    return {
+        "stage: plain insert of ready columns": min(cpu) / ready.num_rows * 1e6,
+        "plain_insert_per_second": ready.num_rows / min(seconds),
     }
 
 

@@ -116,6 +116,8 @@ def test_every_option_in_the_readme_exists() -> None:
                 "renormalize",
                 "erase",
                 "backup",
+                "maintain",
+                "generate-load",
                 "validate",
             )
         ]
@@ -125,6 +127,17 @@ def test_every_option_in_the_readme_exists() -> None:
     assert options
     for option in options:
         assert option in helps, option
+
+
+def test_the_retention_in_the_readme_is_valid(tmp_path: Path) -> None:
+    config = tmp_path / "spanledger.yaml"
+    config.write_text(yaml_of("Maintenance and retention"))
+    found = load_config(config, environ={})
+    assert (found.retention.spans, found.retention.contents, found.maintenance.cron) == (
+        400,
+        14,
+        "30 3 * * *",
+    )
 
 
 def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_works(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of load, of the server and of its loader, again and again over one data directory.
+"""SIGKILL in the middle of load, of the server, of a child of it and of all at once, over one data directory.
 
 Guarantee: every span of an acknowledged request is in the lake exactly once; nothing is there that was not sent.
 """
@@ -7,75 +7,22 @@ from __future__ import annotations
 
 import os
 import random
-import threading
-import urllib.error
-import urllib.request
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.faults.sdk_clients import SPANS_PER_BATCH, clients, of_all, stored
 from tests.processes import family
-from tests.support import Collector, free_port, start_collector, wait_until
+from tests.support import Collector, free_port, spawn_collector, start_collector, wait_until
 
-SPANS_PER_REQUEST = 20
 SEED = 20_251_121
-# Keeps the load to what a busy machine can take, so that the test is about kills and not about speed.
-PAUSE_SECONDS = 0.02
 
-
-def request_body(trace: int) -> tuple[bytes, list[str]]:
-    """One request of one trace with ids that no other request has; every span is a call of its own."""
-    request = ExportTraceServiceRequest()
-    spans = request.resource_spans.add().scope_spans.add().spans
-    ids = []
-    for number in range(SPANS_PER_REQUEST):
-        span = spans.add(name="chat", kind=3)
-        span.trace_id = trace.to_bytes(16, "big")
-        span.span_id = (number + 1).to_bytes(8, "big")
-        span.start_time_unix_nano = 1_795_000_000_000_000_000 + trace * 1_000_000
-        span.end_time_unix_nano = span.start_time_unix_nano + 5_000_000
-        span.attributes.add(key="gen_ai.operation.name").value.string_value = "chat"
-        span.attributes.add(key="gen_ai.request.model").value.string_value = "gpt-4.1-mini"
-        span.attributes.add(key="gen_ai.response.id").value.string_value = f"resp-{trace}-{number}"
-        span.attributes.add(key="gen_ai.usage.input_tokens").value.int_value = 100
-        ids.append(f"{trace:032x}/{number + 1:016x}")
-    return request.SerializeToString(), ids
-
-
-class Sender(threading.Thread):
-    """A client that retries what was not acknowledged, as the exporters do, until it is told to stop."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self.url = f"{url}/v1/traces"
-        self.acknowledged: set[str] = set()
-        self.sent: set[str] = set()
-        self.stopping = threading.Event()
-        self.next_trace = 1
-
-    def run(self) -> None:
-        while not self.stopping.is_set():
-            body, ids = request_body(self.next_trace)
-            self.next_trace += 1
-            self.sent.update(ids)
-            while not self.stopping.is_set():
-                if self.post(body):
-                    self.acknowledged.update(ids)
-                    break
-                self.stopping.wait(PAUSE_SECONDS)
-            self.stopping.wait(PAUSE_SECONDS)
-
-    def post(self, body: bytes) -> bool:
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/x-protobuf"})
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError, ValueError):
-            return False
-        except Exception as error:  # http.client.RemoteDisconnected and its kin: the connection died half-way
-            assert type(error).__module__ == "http.client", error
-            return False
+Ports = tuple[int, int, int]
 
 
 def loader_pid(collector: Collector) -> int | None:
@@ -86,43 +33,79 @@ def loader_pid(collector: Collector) -> int | None:
     return None
 
 
+def kill_server(collector: Collector, ports: Ports, chance: random.Random) -> Collector:
+    """Its children end by themselves; a successor is there at once."""
+    collector.kill()
+    return start_collector(collector.data_dir, ports=ports)
+
+
+def kill_child(collector: Collector, ports: Ports, chance: random.Random) -> Collector:
+    """The loader or what works for it; the server goes on and starts another."""
+    children = wait_until(lambda: family(collector.process.pid)[1:])
+    with suppress(ProcessLookupError):
+        os.kill(chance.choice(children), signal.SIGKILL)
+    return collector
+
+
+def kill_all(collector: Collector, ports: Ports, chance: random.Random) -> Collector:
+    """As the kernel does where memory has run out: all processes, in any order."""
+    processes = family(collector.process.pid)
+    chance.shuffle(processes)
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    return kill_server(collector, ports, chance)
+
+
+def kill_while_starting(collector: Collector, ports: Ports, chance: random.Random) -> Collector:
+    """The successor does not get far either."""
+    collector.kill()
+    successor = spawn_collector(collector.data_dir, ports=ports)
+    time.sleep(chance.uniform(0.2, 2.0))
+    successor.kill()
+    return start_collector(collector.data_dir, ports=ports)
+
+
+KILLS: list[Callable[[Collector, Ports, random.Random], Collector]] = [
+    kill_child,
+    kill_server,
+    kill_child,
+    kill_all,
+    kill_while_starting,
+]
+
+
 def test_what_was_acknowledged_survives_kills_exactly_once(tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path / "data", rounds=8)
+    kill_again_and_again(tmp_path / "data", rounds=4)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_what_was_acknowledged_survives_two_hundred_kills_exactly_once(tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path / "data", rounds=200)
+    kill_again_and_again(tmp_path / "data", rounds=205)
 
 
 def kill_again_and_again(data_dir: Path, rounds: int) -> None:
     chance = random.Random(SEED)
     ports = (free_port(), free_port(), free_port())
     collector = start_collector(data_dir, ports=ports)
-    sender = Sender(collector.http)
-    sender.start()
-    for number in range(rounds):
-        sender.stopping.wait(chance.uniform(0.05, 0.8))
-        if number % 2:
-            collector.kill()
-            collector = start_collector(data_dir, ports=ports)
-        else:
-            os.kill(wait_until(lambda running=collector: loader_pid(running)), 9)
-    sender.stopping.wait(0.5)
-    sender.stopping.set()
-    sender.join(30)
-
-    def stored() -> list[str]:
-        return [row["id"] for row in collector.sql("SELECT trace_id || '/' || span_id AS id FROM spans")]
-
     try:
-        wait_until(lambda: sender.acknowledged <= set(stored()), seconds=60, pause=1)
-        found = stored()
+        with clients(collector, "http", "grpc") as senders:
+            for kill in islice(cycle(KILLS), rounds):
+                time.sleep(chance.uniform(0.05, 0.8))
+                collector = kill(collector, ports, chance)
+            time.sleep(0.5)
+        for sender in senders:
+            assert len(sender.acknowledged) > rounds * SPANS_PER_BATCH
+        acknowledged = of_all(senders, lambda sender: sender.acknowledged)
+        wait_until(lambda: acknowledged <= set(stored(collector)), 60, 0.5)
+        found = stored(collector)
         calls = collector.sql("SELECT count(*) AS n FROM calls")[0]["n"]
     finally:
-        assert collector.stop() == 0
-    assert len(sender.acknowledged) > rounds * SPANS_PER_REQUEST
+        code = collector.stop()
+    assert code == 0
     assert len(found) == len(set(found)), "a span is stored twice"
-    assert set(found) <= sender.sent, "something is stored that was never sent"
+    assert set(found) <= of_all(senders, lambda sender: sender.sent), (
+        "something is stored that was never sent"
+    )
     assert calls == len(found)

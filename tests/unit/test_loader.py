@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
 import random
 import shutil
@@ -27,7 +28,9 @@ from collector.spool_format import Record
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from semconv.request import Request
+from tests.processes import family
 from tests.store_support import SECOND, call, lay_empty_lake, traces
+from tests.support import wait_until
 
 SPOOL_BYTES = 1 << 30
 
@@ -190,6 +193,39 @@ def test_killed_in_the_middle_it_loses_nothing_and_stores_nothing_twice(data_dir
     assert ask(data_dir, "SELECT count(*), count(DISTINCT trace_id) FROM spans") == [(399, 399)]
     assert ask(data_dir, "SELECT count(*), count(DISTINCT trace_id) FROM calls") == [(399, 399)]
     assert ask(data_dir, "SELECT sum(spans_stored) FROM loads") == [(399,)]
+
+
+def extracting(loader_pid: int) -> int:
+    """The process beside the loader."""
+    (pid,) = set(family(loader_pid)) - {loader_pid}
+    return pid
+
+
+def test_loader_and_extraction_die_together_and_nothing_is_lost_or_stored_twice(data_dir: Path) -> None:
+    """kill -9 of either at random moments. Guarantee: the other one is gone too, so that whoever comes next is alone;
+    and it goes on where the lake says."""
+    durable = accept(data_dir, *numbered(1, 200))
+    dice = random.Random(20_261_123)
+    for _ in range(3):
+        running = LoaderProcess(data_dir, loader={"max_batch_spans": 40, "max_wait_seconds": 0.01})
+        running.hear("ready")
+        beside = extracting(running.process.pid)
+        running.say(durable=durable)
+        time.sleep(dice.uniform(0.0, 1.0))
+        os.kill(beside, signal.SIGKILL)
+        assert running.process.wait(10) == 1
+        running.end()
+    with loader(data_dir) as running:
+        beside = extracting(running.process.pid)
+        running.say(durable=durable)
+        running.end()
+        wait_until(lambda: not Path(f"/proc/{beside}").exists())
+    with loader(data_dir) as running:
+        running.say(durable=durable)
+        running.say(stop=True)
+        assert running.process.wait(60) == 0
+    assert ask(data_dir, "SELECT count(*), count(DISTINCT trace_id) FROM spans") == [(199, 199)]
+    assert ask(data_dir, "SELECT sum(spans_stored) FROM loads") == [(199,)]
 
 
 def test_only_one_loader_works_on_a_lake(data_dir: Path) -> None:

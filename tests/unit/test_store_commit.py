@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from collector.store import commit, durability
+from collector.store import commit, durability, new_files
 from collector.store.load_row import Origin
 from semconv.extract import TABLES
 from semconv.settings import Settings
@@ -149,10 +149,11 @@ def test_a_failing_batch_leaves_nothing_and_the_next_one_loads(
     def fail(*_: object, **__: object) -> None:
         raise duckdb.ConversionException("a value that cannot be")
 
-    for name in ("insert_new", "insert_load"):
+    for owner, name in ((new_files, "write"), (commit.NewFiles, "register"), (commit, "insert_load")):
         with monkeypatch.context() as patch, pytest.raises(duckdb.ConversionException):
-            patch.setattr(commit, name, fail)
+            patch.setattr(owner, name, fail)
             lake.load(traces(call(1, 1)))
+        assert not list(lake.data_dir.joinpath("data/main").glob("*/*/*/*.parquet"))
         assert lake.one("SELECT count(*) FROM spans") == 0
         assert lake.one("SELECT count(*) FROM calls") == 0
     assert lake.load(traces(call(1, 1))).spans_stored == 1

@@ -236,3 +236,21 @@ def test_locks_exclude_other_processes_and_die_with_them(empty: Path) -> None:
         holder.kill()
         holder.stdout.close()
         subprocess.run(["kill", "-9", str(child)], check=False)
+
+
+def test_a_migration_tried_again_and_again_leaves_one_copy(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader starts anew every few seconds: each copy is as large as the catalog. One cut off by a crash does not
+    pass for a copy."""
+    broken = {LATEST_VERSION + 1: "SELECT nonsense;"}
+    monkeypatch.setattr(migrate, "migrations", lambda: broken)
+    monkeypatch.setattr(migrate, "LATEST_VERSION", LATEST_VERSION + 1)
+    (empty / f"catalog.v{LATEST_VERSION}.partial").write_bytes(b"half")
+    for second in range(3):
+        monkeypatch.setattr("time.strftime", lambda *_, at=second: f"20260101T00000{at}Z")
+        with pytest.raises(duckdb.Error, match="nonsense"):
+            open_current(empty, {})
+    assert [path.name for path in empty.glob("catalog.v*")] == [
+        f"catalog.v{LATEST_VERSION}.20260101T000000Z.sqlite"
+    ]

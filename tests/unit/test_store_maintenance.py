@@ -37,10 +37,9 @@ def trickled(trickled_lake: Path, tmp_path: Path) -> Iterator[Store]:
 def test_steps_end_with_few_files_and_the_same_rows(trickled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "_WORTH_REWRITING", 1)
     monkeypatch.setattr(maintenance, "_WORTH_FLUSHING", 5)
-    monkeypatch.setattr(maintenance, "GRACE_SECONDS", 0)
     before = trickled.ask(ROWS), trickled.ask(CALLS), trickled.ask("SELECT * FROM loads ORDER BY load_id")
     assert len(before[1]) == 12
-    keeper = Maintenance(trickled.lake)
+    keeper = Maintenance(trickled.lake, grace_seconds=0)
     steps = 0
     while keeper.step():
         steps += 1

@@ -1,17 +1,36 @@
--- Live files per table that could be merged, and those that deletes have holed.
-WITH files AS (
-    SELECT file.table_id, file.file_size_bytes, deleted.delete_file_id IS NOT NULL AS is_holed
+-- Per table: live files that could be merged, in the month (partition) that has most of them, and those that deletes have
+-- holed so far that they are written anew.
+WITH
+partitions AS (
+    SELECT data_file_id, string_agg(partition_value, '-' ORDER BY partition_key_index) AS part
+    FROM __ducklake_metadata_lake.ducklake_file_partition_value
+    GROUP BY data_file_id
+),
+files AS (
+    SELECT
+        named.table_name,
+        partitions.part,
+        file.file_size_bytes,
+        deleted.delete_file_id IS NOT NULL AS is_holed,
+        coalesce(deleted.delete_count >= {deleted_part} * file.record_count, FALSE) AS is_to_rewrite
     FROM __ducklake_metadata_lake.ducklake_data_file AS file
+    JOIN __ducklake_metadata_lake.ducklake_table AS named
+      ON named.table_id = file.table_id AND named.end_snapshot IS NULL
+    LEFT JOIN partitions ON partitions.data_file_id = file.data_file_id
     LEFT JOIN __ducklake_metadata_lake.ducklake_delete_file AS deleted
       ON deleted.data_file_id = file.data_file_id AND deleted.end_snapshot IS NULL
     WHERE file.end_snapshot IS NULL
+),
+months AS (
+    SELECT
+        table_name,
+        count(*) FILTER (WHERE file_size_bytes < {tiny_bytes} AND NOT is_holed) AS tiny,
+        count(*) FILTER (WHERE file_size_bytes < CASE table_name {small_bytes} END AND NOT is_holed) AS small,
+        count(*) FILTER (WHERE is_to_rewrite) AS holed
+    FROM files
+    GROUP BY table_name, part
 )
-SELECT
-    named.table_name,
-    count(*) FILTER (WHERE file_size_bytes < {tiny_bytes} AND NOT is_holed) AS tiny,
-    count(*) FILTER (WHERE file_size_bytes < CASE named.table_name {small_bytes} END AND NOT is_holed) AS small,
-    count(*) FILTER (WHERE is_holed) AS holed
-FROM files
-JOIN __ducklake_metadata_lake.ducklake_table AS named
-  ON named.table_id = files.table_id AND named.end_snapshot IS NULL
-GROUP BY named.table_name
+SELECT table_name, max(tiny), max(small), sum(holed)::BIGINT
+FROM months
+GROUP BY table_name
+ORDER BY table_name

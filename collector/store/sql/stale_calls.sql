@@ -2,7 +2,7 @@
 CREATE OR REPLACE TEMP TABLE stale_calls AS
 WITH
 changed AS (
-    SELECT tenant, {record} AS record FROM renormalized
+    SELECT tenant, {record} AS record FROM {changed}
 ),
 -- Without reading every list of members.
 nearby AS (
