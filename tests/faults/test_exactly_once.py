@@ -198,16 +198,21 @@ def post_protobuf(server: Collector, signal: str, message: Any) -> int:
 
 
 def test_a_file_is_loaded_twice_beside_its_own_live_spans(server: Collector, tmp_path: Path) -> None:
-    load_beside_live_data(server, tmp_path, spans=4_000, day=3)
+    """The machine may be busy with other tests: what a span takes without a file beside it is the measure."""
+    started, alone = time.monotonic(), model_call(day=9)
+    send(server, alone)
+    wait_until_stored(server, alone)
+    limit = max(FRESH_SECONDS, 10 * (time.monotonic() - started))
+    load_beside_live_data(server, tmp_path, spans=4_000, day=3, limit=limit)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_large_file_is_loaded_twice_beside_its_own_live_spans(server: Collector, tmp_path: Path) -> None:
-    load_beside_live_data(server, tmp_path, spans=400_000, day=5)
+    load_beside_live_data(server, tmp_path, spans=400_000, day=5, limit=FRESH_SECONDS)
 
 
-def load_beside_live_data(server: Collector, folder: Path, spans: int, day: int) -> None:
+def load_beside_live_data(server: Collector, folder: Path, spans: int, day: int, limit: float) -> None:
     """Two processes load one file at the same time, while a client sends spans of that file and new ones. Everything
     is there once, and the new ones are there soon."""
     lines = [[model_call("file", day, at=n) for _ in range(20)] for n in range(spans // 20)]
@@ -236,7 +241,7 @@ def load_beside_live_data(server: Collector, folder: Path, spans: int, day: int)
     found = server.sql(f"{calls} WHERE trace_id IN (SELECT trace_id FROM spans {ours})")
     assert found == expected
     assert len(fresh) > 10
-    assert sorted(fresh)[int(0.99 * len(fresh))] <= FRESH_SECONDS, sorted(fresh)[-5:]
+    assert sorted(fresh)[int(0.99 * len(fresh))] <= limit, sorted(fresh)[-5:]
 
 
 @contextmanager
