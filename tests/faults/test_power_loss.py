@@ -332,7 +332,7 @@ def test_what_commands_have_committed_survives_the_loss_of_power(tmp_path: Path)
     assert (expected["price_snapshots"], expected["runs"]) == (2, 1)
     assert left_of(disk, tmp_path / "end", disk.lines[-1], Worst()) == expected
     chance = random.Random(SEED)
-    for number in range(60):
+    for number in range(20):
         left_of(disk, tmp_path / f"left-{number}", chance.choice(disk.lines), chance)
 
 
@@ -340,22 +340,19 @@ def left_of(disk: Disk, target: Path, line: int, chance: random.Random) -> dict[
     disk.write_image(target, line, chance)
     if not (target / CATALOG).exists():
         return {}
-    connection = connect_with_extensions({"threads": 1})
-    connection.execute(f"{attach_sql(target, read_only=False)}; USE lake")
-    return whole(connection)
+    with connect_with_extensions({"threads": 1}) as connection:
+        connection.execute(f"{attach_sql(target, read_only=False)}; USE lake")
+        return whole(connection)
 
 
 def whole(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """How many rows each table has; what is in files is read, all of it."""
-    tables = [
-        row[0]
-        for row in connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
-        ).fetchall()
-    ]
-    for table in tables:
-        for (file,) in connection.execute(
-            f"SELECT data_file FROM ducklake_list_files('lake', '{table}')"
-        ).fetchall():
+    found = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+    ).fetchall()
+    for (table,) in found:
+        listed = f"SELECT data_file FROM ducklake_list_files('lake', '{table}')"
+        for (file,) in connection.execute(listed).fetchall():
             pq.ParquetFile(file).read()
-    return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in tables}
+    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchall() for (table,) in found]
+    return {table: rows[0][0] for (table,), rows in zip(found, counts, strict=True)}
