@@ -15,6 +15,7 @@ import socket
 import struct
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import IO, Any, Final
 
 import pyarrow as pa
@@ -98,8 +99,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _anonymous_file() -> IO[bytes]:
-    """In memory where the system has that (Linux), else on disk without a name."""
-    if hasattr(os, "memfd_create"):
+    """In memory where the system has that, as Linux does unless it is locked down; else on disk without a name."""
+    with suppress(AttributeError, OSError):
         return os.fdopen(os.memfd_create("handover"), "wb", _WRITE_BUFFER)
     return tempfile.TemporaryFile("wb", _WRITE_BUFFER)
 

@@ -48,8 +48,9 @@ from semconv.wire import TooMany
 _NICENESS: Final = 5
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 10.0
-# Of rows in one transaction, which takes some 150 MB for that; 20,000 ordinary spans are no more.
-_LARGEST_COMMIT_BYTES: Final = 32 << 20
+# Of rows in one transaction, which takes some 200 MB for that; a full batch of ordinary spans, 1.7 KB each, is no more:
+# in two transactions it costs a third more time.
+_LARGEST_COMMIT_BYTES: Final = 48 << 20
 # How often an idle loader looks whether there is something to tidy up.
 _IDLE_SECONDS: Final = 0.5
 

@@ -24,7 +24,7 @@ from semconv.settings import Settings, Signal
 _GROUP_BYTES: Final = 4 << 20
 # Rows are sorted and stored when there are so many of them, or they take up so much memory.
 _BATCH_ROWS: Final = 200_000
-_BATCH_BYTES: Final = 96 << 20
+_BATCH_BYTES: Final = 64 << 20
 
 Progress = Callable[[int], None]
 

@@ -80,6 +80,18 @@ def test_messages_leave_no_descriptor_and_no_memory_behind(
     assert Path("/proc/self/maps").read_text().count("memfd:handover") <= 1
 
 
+def test_without_anonymous_memory_tables_go_through_a_file_that_leaves_nothing(
+    channels: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: another system than Linux, or one that forbids it. Guarantee: the same tables, and no file stays."""
+    monkeypatch.delattr(os, "memfd_create")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    table = pa.table({"n": [1, None, 3]})
+    handover.Message([table, "x"]).send(channels[0])
+    assert handover.receive(channels[1]) == [table, "x"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_end_of_the_other_side_is_told(channels: tuple[socket.socket, socket.socket]) -> None:
     channels[0].close()
     with pytest.raises(EOFError):
