@@ -63,7 +63,7 @@ class Ancestry:
         where it stood: 1 on the record itself, 2 on an ancestor, 3 elsewhere in the trace, 4 on the resource (of
         dimensions alone); <value>_low and <value>_high differ where it is in conflict. Likewise the agent and the tool.
         """
-        columns: dict[str, pa.Array] = {"node": pa.array(self.candidates, pa.int64())}
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {"node": pa.array(self.candidates, pa.int64())}
         for name in values:
             columns |= self._value(name, [None] * len(self.candidates))
         for name in dimensions:
@@ -71,7 +71,11 @@ class Ancestry:
             columns |= self._value(name, on_resource.to_pylist())
         return pa.table({**columns, **self._agent(), **self._tool()})
 
-    def _value(self, name: str, on_resource: Sequence[str | None]) -> dict[str, pa.Array]:
+    def _value(self, name: str, on_resource: Sequence[str | None]) -> dict[str, pa.Array | pa.ChunkedArray]:
+        of_candidates = self._records.column(name).take(pa.array(self.candidates, pa.int64()))
+        if not of_candidates.null_count:  # as where every span carries its session
+            levels = pa.repeat(pa.scalar(1, pa.int32()), len(self.candidates))
+            return {f"{name}_level": levels, f"{name}_low": of_candidates, f"{name}_high": of_candidates}
         own = self._known(name)
         near = [_nearest(chain, own) for chain in self._chains]
         found = [

@@ -44,9 +44,7 @@ class CallBuilder:
         nesting = ancestry.nesting()
         candidates = self._merged(*self._grouped(self._candidates(records, ancestry), nesting))
         costs = self._pricer.price(candidates)
-        return columns.as_documents(
-            self._plans["calls"].table(call_candidates=candidates, call_costs=costs), _DOCUMENTS
-        )
+        return columns.as_documents(self._completed(candidates, costs), _DOCUMENTS)
 
     def _candidates(self, records: pa.Table, ancestry: Ancestry) -> pa.Table:
         """One row per record that may report a call, with who it belongs to as far as its own trace tells."""
@@ -90,6 +88,15 @@ class CallBuilder:
         merged = self._plans["merge"].table(call_candidates=candidates, call_members=members)
         alone = candidates.filter(pc.invert(_is_of(candidates, members.column("node"))))
         return pa.concat_tables([alone, merged.select(alone.column_names).cast(alone.schema)])
+
+    def _completed(self, candidates: pa.Table, costs: pa.Table) -> pa.Table:
+        """The columns of `calls`: few are computed, most are taken over as they are, which costs nothing."""
+        decided = self._plans["calls"].table(call_candidates=candidates.select(self._sql.decided_from))
+        costs = costs.take(pc.index_in(candidates.column("node"), value_set=costs.column("node")))
+        found: dict[str, pa.ChunkedArray] = {}
+        for table in (candidates, costs, decided):
+            found |= dict(zip(table.column_names, table.columns, strict=True))
+        return pa.table({name: found[name] for name in self._sql.call_columns})
 
 
 def _members(grouping: Grouping) -> pa.Table:

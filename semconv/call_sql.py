@@ -56,12 +56,6 @@ CALL_COLUMNS: Final = (
     *("cost_reasoning_usd", "cost_audio_usd", "cost_request_usd", "reported_cost_usd"),
     *("price_id", "cost_note", "status_code", "notes"),
 )
-# Those that do not stand in call_candidates under their own name, but for session_id, user_id and dimensions.
-_COSTED: Final = {
-    *("pricing_mode", "price_id", "cost_note", "cost_usd", "cost_low_usd", "cost_high_usd"),
-    *("cost_input_usd", "cost_output_usd", "cost_cache_read_usd", "cost_cache_write_usd"),
-    *("cost_reasoning_usd", "cost_audio_usd", "cost_request_usd"),
-}
 # A record as `members` names it.
 _MEMBER: Final = (
     "CASE WHEN signal = 'span'"
@@ -77,6 +71,20 @@ _EXPRESSIONS: Final = {
     "tool_inherited": "coalesce(tool_level > 1, FALSE)",
     "plan_tier": "coalesce(plan_tier, 'unknown')",
 }
+# What those are made of, and `notes`.
+_DECIDED_FROM: Final = (
+    *(
+        "tenant",
+        "signal",
+        "trace_id",
+        "span_id",
+        "members",
+        "agent_level",
+        "tool_level",
+        "plan_tier",
+        "notes",
+    ),
+)
 
 
 class CallSql:
@@ -94,7 +102,13 @@ class CallSql:
         self.streams = sql_text("call_streams.sql")
         self.log_twins = sql_text("call_log_twins.sql")
         self.merge = _merge(whose)
-        self.calls = sql_text("calls.sql").format(columns=_joined(_call_columns(whose)))
+        self.call_columns = (*CALL_COLUMNS, *self.dimensions)
+        decided = dict(_decided(whose))
+        # What the statement below reads of call_candidates; all other columns are the calls' as they stand.
+        self.decided_from = (*_DECIDED_FROM, *(name for value in whose for name in value.columns()))
+        self.calls = sql_text("calls.sql").format(
+            columns=_joined(f"{expression} AS {quoted(name)}" for name, expression in decided.items())
+        )
 
     def selects(self) -> dict[str, str]:
         """The statements over relations alone, by name."""
@@ -112,6 +126,9 @@ class _Whose:
         self.name = name
         self._level, self._least = quoted(f"{name}_level"), quoted(f"{name}_least_level")
         self._low, self._high = quoted(f"{name}_low"), quoted(f"{name}_high")
+
+    def columns(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}_{part}" for part in ("level", "low", "high"))
 
     def least_level(self) -> str:
         return f"min({self._level}) OVER (PARTITION BY call_number) AS {self._least}"
@@ -134,18 +151,14 @@ class _Whose:
         return f"CASE WHEN {self._low} <> {self._high} THEN ['{self.name.removesuffix('_id')}_conflict'] END"
 
 
-def _call_columns(whose: list[_Whose]) -> Iterator[str]:
+def _decided(whose: list[_Whose]) -> Iterator[tuple[str, str]]:
+    """The columns of `calls` that do not stand in call_candidates, but for the costs."""
     session, user = whose[: len(_WHOSE)]
-    expressions = {
-        **_EXPRESSIONS,
-        **{value.name: value.decided() for value in whose},
-        "session_inherited": session.inherited(),
-        "user_inherited": user.inherited(),
-        "notes": f"nullif(list_concat(notes, {session.conflict_note()}, {user.conflict_note()}), [])",
-    }
-    for name in (*CALL_COLUMNS, *(value.name for value in whose[len(_WHOSE) :])):
-        table = "costed" if name in _COSTED else "call"
-        yield f"{expressions.get(name, f'{table}.{name}')} AS {quoted(name)}"
+    yield from _EXPRESSIONS.items()
+    yield from ((value.name, value.decided()) for value in whose)
+    yield "session_inherited", session.inherited()
+    yield "user_inherited", user.inherited()
+    yield "notes", f"nullif(list_concat(notes, {session.conflict_note()}, {user.conflict_note()}), [])"
 
 
 def _merge(whose: list[_Whose]) -> str:

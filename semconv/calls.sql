@@ -1,5 +1,3 @@
--- The calls of the touched traces: one row per row of call_candidates (by now one per call), with who it belongs to
--- and what call_costs says it costs.
+-- What is decided about each call, in the order of call_candidates (by now one row per call): its name, and whose it is.
 SELECT {columns}
-FROM call_candidates AS call
-JOIN call_costs AS costed ON costed.node = call.node
+FROM call_candidates
