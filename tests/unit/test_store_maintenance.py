@@ -87,7 +87,7 @@ def test_nothing_is_done_before_its_time(trickled: Store) -> None:
 def test_merged_files_are_synced_before_the_commit(trickled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The merged file is the only copy once the old ones are gone."""
     synced: list[str] = []
-    monkeypatch.setattr("collector.store.durability._sync", synced.append)
+    monkeypatch.setattr("collector.store.durability.sync", synced.append)
     before = {str(path) for path in trickled.data_dir.rglob("*.parquet")}
     assert Maintenance(trickled.lake).step()
     new = {str(path) for path in trickled.data_dir.rglob("*.parquet")} - before
