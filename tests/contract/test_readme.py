@@ -114,6 +114,8 @@ def test_every_option_in_the_readme_exists() -> None:
                 "doctor",
                 "reprice",
                 "renormalize",
+                "erase",
+                "backup",
                 "maintain",
                 "generate-load",
                 "validate",

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from collector import backup
+from collector.store.lake import Lake, LakeMissing
 from tests.store_support import call, fingerprint, span, store, traces, traces_body
-from tests.support import Collector, run, running
+from tests.support import Collector, ask, run, running
 
 NOBODY = {"user.id": "anybody"}
 
@@ -82,9 +83,9 @@ def test_what_was_acknowledged_before_is_in_what_is_restored_once(
 def test_a_backup_is_private_and_reads_like_a_data_directory(made: tuple[Path, set[int], set[int]]) -> None:
     folder, _, _ = made
     assert folder.stat().st_mode & 0o077 == 0
-    answer = run("otlp-collector", "sql", "SELECT count(*) AS n FROM calls", "--json", "--data-dir", folder)
     totals = json.loads((folder / "backup.json").read_text())["totals"]
-    assert str(json.loads(answer.stdout)[0]["n"]) == totals["calls"]
+    with Lake.open(folder, read_only=True) as lake:
+        assert str(ask(lake, "SELECT count(*) AS n FROM calls")[0]["n"]) == totals["calls"]
 
 
 @pytest.fixture(scope="module")
@@ -120,23 +121,24 @@ def test_a_damaged_backup_is_named_and_nothing_is_made_of_it(small: Path, tmp_pa
     path.unlink()  # a link: the backup's own file must stay as it is
     if what != "missing":
         path.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
-    answer = run("otlp-collector", "restore", damaged, "--data-dir", tmp_path / "restored")
-    assert (answer.returncode, path.name in answer.stderr) == (2, True)
+    with pytest.raises(backup.BackupError, match=path.name):
+        backup.restore(damaged, tmp_path / "restored")
     assert names(tmp_path) == ["damaged"]
 
 
-def test_nothing_is_overwritten(small: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_and_what_cannot_be_made_is_one_line(small: Path, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("mine")
-    for command in (
-        ("backup", tmp_path / "there", "--data-dir", small / "data"),
-        ("restore", small / "backup", "--data-dir", tmp_path / "there"),
-        ("backup", small / "data" / "inside", "--data-dir", small / "data"),
-        ("restore", tmp_path / "there", "--data-dir", tmp_path / "new"),
-        ("backup", tmp_path / "new", "--data-dir", tmp_path / "none"),
+    for attempt in (
+        lambda: backup.back_up(small / "data", tmp_path / "there"),
+        lambda: backup.back_up(small / "data", small / "data" / "inside"),
+        lambda: backup.back_up(tmp_path / "none", tmp_path / "new"),
+        lambda: backup.restore(tmp_path / "there", tmp_path / "new"),
     ):
-        answer = run("otlp-collector", *command)
-        assert (answer.returncode, answer.stdout) == (2, ""), answer.stderr
+        with pytest.raises((backup.BackupError, LakeMissing)):
+            attempt()
+    answer = run("otlp-collector", "restore", small / "backup", "--data-dir", tmp_path / "there")
+    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (2, "", 1)
     assert names(tmp_path) == ["there"]
     assert names(tmp_path / "there") == ["file"]
 

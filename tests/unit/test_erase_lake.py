@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,7 +19,7 @@ from semconv.request import Request
 from semconv.settings import Settings
 from tests.erase_support import files_with
 from tests.otlp_data import logs_message, metrics_message
-from tests.store_support import HOUR, NOON_NANOS, SECOND, Store, call, span, store, traces
+from tests.store_support import HOUR, NOON_NANOS, Store, call, span, store, traces
 
 ALICE, BOB = {"user.id": "alice@example.com"}, {"user.id": "bob@example.com"}
 EVERYTHING = Settings(keep_logs="all", keep_metrics="all", keep_spans="all")
@@ -57,47 +57,138 @@ def lake(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def test_spans_that_say_nothing_go_with_their_nearest_ancestor_or_their_trace(lake: Store) -> None:
-    """Scenario: an agent of Alice's with tools; one of Bob's below it with a tool of its own; a trace in which only
-    Alice is named, by a leaf; one in which both are, by leaves, with a root that says nothing.
-    Guarantee: what inherits Alice goes, what inherits Bob and what is in doubt stays, and so do its calls.
-    """
-    lake.load(
-        traces(
-            *(span(1, 1, attributes=ALICE), call(1, 2, parent=1), span(1, 3, parent=2)),
-            *(span(1, 4, parent=3, attributes=BOB), call(1, 5, parent=4, at=HOUR)),
-            *(span(2, 6), call(2, 7, parent=6, attributes=ALICE, at=2 * HOUR), span(2, 8, parent=6)),
-            *(
-                call(3, 9, at=4 * HOUR),
-                span(3, 10, parent=9, attributes=ALICE),
-                span(3, 11, parent=9, attributes=BOB),
-            ),
-        )
-    )
-    stays = "SELECT * FROM calls WHERE span_id IN ('0000000000000005', '0000000000000009') ORDER BY ALL"
-    before = lake.ask(stays)
-    assert len(before) == 2
-    done = erased(lake.data_dir, "alice@example.com")
-    assert (done.rows["spans"], done.rows["calls"], done.finished) == (7, 2, True)
-    assert spans_left(lake) == {4, 5, 9, 11}
-    assert lake.ask("SELECT * FROM calls ORDER BY ALL") == before
+LOG_TIMES = [{"time_unix_nano": NOON_NANOS + at} for at in range(4)]
+IN_HER_SPAN = {"trace_id": (31).to_bytes(16, "big"), "span_id": (31).to_bytes(8, "big")}
+# Trace after trace; what is in doubt, Bob's or nobody's has an even number.
+SPANS = (
+    # An agent of hers with tools, and one of Bob's below it with a call of its own.
+    *(span(1, 1, attributes=ALICE), call(1, 3, parent=1), span(1, 5, parent=3)),
+    *(span(1, 4, parent=5, attributes=BOB), call(1, 6, parent=4, at=HOUR)),
+    # Only she is named, by a leaf.
+    *(span(2, 7), call(2, 9, parent=7, attributes=ALICE, at=2 * HOUR), span(2, 11, parent=7)),
+    # Both are, by leaves, below a call that says nothing.
+    *(
+        call(3, 8, at=4 * HOUR),
+        span(3, 13, parent=8, attributes=ALICE),
+        span(3, 10, parent=8, attributes=BOB),
+    ),
+    # A call that a second library tells too, in a trace that names nobody; and another call of that library.
+    call(11, 21, attributes=ALICE, response_id="resp-1", scope="one", at=6 * HOUR),
+    call(12, 23, response_id="resp-1", scope="other", at=6 * HOUR),
+    call(13, 14, response_id="resp-2", scope="other", at=6 * HOUR),
+    # Somebody else's that name her; one whose id has hers in it; one under a key that goes before another.
+    call(21, 16, attributes=BOB | {"asked": "say \n" + ALICE["user.id"] + ", please"}, at=8 * HOUR),
+    call(22, 18, attributes={"user.id": "x" + ALICE["user.id"]}, at=8 * HOUR),
+    call(23, 25, attributes={"user.id": "zed", "enduser.id": ALICE["user.id"]}, at=8 * HOUR),
+    # The least and the greatest of many columns.
+    call(31, 31, attributes=ALICE | {"gen_ai.usage.input_tokens": 7_777_777, "a": "aaa"}, at=-2 * HOUR),
+    call(32, 33, attributes=ALICE | {"gen_ai.usage.input_tokens": 3, "z": "zzz"}, at=20 * HOUR),
+)
+OTHER_CALLS = (6, 8, 14, 16, 18)
 
 
-def test_a_calls_other_records_go_with_it(lake: Store) -> None:
-    """Scenario: one call, told by a span of Alice's and, in another trace and by another library, by a span that names
-    nobody. Guarantee: both go, for both tell of her call; a call with another response id stays.
-    """
-    lake.load(
-        traces(
-            call(1, 1, attributes=ALICE, response_id="resp-1", scope="one"),
-            call(2, 2, response_id="resp-1", scope="other"),
-            call(3, 3, response_id="resp-2", scope="other"),
+class Erased(NamedTuple):
+    lake: Store
+    done: Erasure
+    other_calls: list[tuple[Any, ...]]  # before
+    told: dict[str, int]  # by a dry run
+
+
+def calls_of(lake: Store, spans: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    ids = ", ".join(f"'{number:016x}'" for number in spans)
+    return lake.ask(f"SELECT * FROM calls WHERE span_id IN ({ids}) ORDER BY ALL")
+
+
+@pytest.fixture(scope="module")
+def alices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
+    """A lake after Alice was erased from it."""
+    with store(tmp_path_factory.mktemp("erased") / "data", EVERYTHING) as lake:
+        points = [
+            Request(
+                "metrics",
+                "protobuf",
+                metrics_message("x.y", attributes).SerializeToString(),
+                NOON_NANOS + HOUR,
+            )
+            for attributes in (ALICE, {"gen_ai.system": "openai"})
+        ]
+        logs = logs_of(
+            {**LOG_TIMES[0], "attributes": ALICE},
+            {**LOG_TIMES[1], **IN_HER_SPAN, "attributes": {"tells": "nothing"}},
+            {**LOG_TIMES[2], **IN_HER_SPAN, "attributes": BOB},
+            {**LOG_TIMES[3], "attributes": {"tells": "nothing"}},
         )
+        lake.load(traces(*SPANS), logs, *points)
+        before = calls_of(lake, OTHER_CALLS)
+        told = find(config_of(lake.data_dir), Subject("user", ("alice@example.com",))).rows
+        assert lake.one("SELECT count(*) FROM spans") == len(SPANS)
+        yield Erased(lake, erased(lake.data_dir, "alice@example.com"), before, told)
+
+
+def test_what_inherits_her_goes_and_what_inherits_others_or_is_in_doubt_stays(alices: Erased) -> None:
+    """From the nearest ancestor, else because a trace names nobody else; and all records of her calls."""
+    assert spans_left(alices.lake) == {one["span"] for one in SPANS if one["span"] % 2 == 0}
+    assert alices.done.rows["spans"] == sum(one["span"] % 2 for one in SPANS)
+    assert alices.done.finished
+
+
+def test_the_calls_of_others_are_as_they_were(alices: Erased) -> None:
+    assert len(alices.other_calls) == len(OTHER_CALLS)
+    assert calls_of(alices.lake, OTHER_CALLS) == alices.other_calls
+    assert alices.lake.one("SELECT count(*) FROM calls") == len(OTHER_CALLS)
+
+
+def test_log_records_and_data_points(alices: Erased) -> None:
+    """A log record of hers and one in her span that says nothing go; Bob's in her span and one of nobody's stay."""
+    assert (alices.done.rows["log_records"], alices.done.rows["metric_points"]) == (2, 1)
+    assert {row[0] for row in alices.lake.ask("SELECT user_id FROM log_records")} == {"bob@example.com", None}
+    assert alices.lake.one("SELECT count(*) FROM metric_points") == 1
+
+
+def test_somebody_elses_record_that_names_her_stays_without_it(alices: Erased) -> None:
+    """A whole word of a text is replaced; a longer name that holds the id is somebody else's."""
+    assert alices.done.rows["mentions"] == 1
+    names = alices.lake.ask(
+        "SELECT coalesce(attributes ->> 'asked', user_id) FROM spans WHERE span_id IN ("
+        "'0000000000000010', '0000000000000012') ORDER BY span_id"
     )
-    assert lake.one("SELECT max(len(from_json(members, '[\"JSON\"]'))) FROM calls") == 2
-    erased(lake.data_dir, "alice@example.com")
-    assert spans_left(lake) == {3}
-    assert lake.one("SELECT count(*) FROM calls") == 1
+    assert names == [("say \nerased, please",), ("xalice@example.com",)]
+
+
+def test_a_dry_run_counts_what_a_run_erases(alices: Erased) -> None:
+    assert alices.told == {name: rows for name, rows in alices.done.rows.items() if name != "mentions"}
+
+
+def test_the_statistics_of_the_catalog_are_those_of_what_is_left(alices: Erased) -> None:
+    """Guarantee: the catalog knows what is there and no more, and what is loaded later is found."""
+    lake = alices.lake
+    for column in (
+        "start_time",
+        "input_tokens",
+        "user_id",
+        "attributes",
+        "duration_ns",
+        "trace_id",
+        "cost_usd",
+    ):
+        table = "calls" if column == "cost_usd" else "spans"
+        truth = lake.ask(f"SELECT min({column})::VARCHAR, max({column})::VARCHAR FROM {table}")[0]
+        assert known_extremes(lake, table, column) == truth, column
+    lake.load(traces(call(40, 40, attributes={"user.id": "zoe@example.com"}, at=30 * HOUR)))
+    late = "SELECT count(*) FROM spans WHERE user_id = 'zoe@example.com' AND start_time > '2026-03-11 16:00'"
+    assert lake.one(late) == 1
+
+
+def known_extremes(lake: Store, table: str, column: str) -> tuple[str, str]:
+    with closing(sqlite3.connect(lake.data_dir / CATALOG)) as catalog:
+        found: tuple[str, str] = catalog.execute(
+            "SELECT min_value, max_value FROM ducklake_table_column_stats AS stats"
+            " JOIN ducklake_table AS named USING (table_id)"
+            " JOIN ducklake_column AS of_table USING (table_id, column_id)"
+            " WHERE table_name = ? AND column_name = ? AND of_table.end_snapshot IS NULL",
+            (table, column),
+        ).fetchone()
+    return found
 
 
 def test_a_session_is_erased_by_whichever_key_it_came(lake: Store) -> None:
@@ -114,7 +205,6 @@ def test_a_session_is_erased_by_whichever_key_it_came(lake: Store) -> None:
     )
     assert erased(lake.data_dir, "session-1", "session").rows["spans"] == 3
     assert spans_left(lake) == {4}
-    assert files_with(lake.data_dir / "data", "session-2") == {}
 
 
 def test_of_one_tenant_alone(lake: Store) -> None:
@@ -124,49 +214,6 @@ def test_of_one_tenant_alone(lake: Store) -> None:
         lake.load(Request(request.signal, request.encoding, request.body, request.received_at, tenant))
     assert erased(lake.data_dir, "1", tenant="a").rows["spans"] == 1
     assert lake.ask("SELECT tenant FROM spans UNION ALL SELECT tenant FROM calls") == [("b",), ("b",)]
-
-
-def test_log_records_and_data_points(lake: Store) -> None:
-    """Scenario: a log record of Alice's, one in her span that says nothing, one of Bob's in her trace, one outside any
-    trace; a data point of hers and one of all. Guarantee: the first two and her point go.
-    """
-    lake.load(traces(call(1, 1, attributes=ALICE)))
-    place = {"trace_id": (1).to_bytes(16, "big"), "span_id": (1).to_bytes(8, "big")}
-    times = {name: {"time_unix_nano": NOON_NANOS + at} for at, name in enumerate("abcd")}
-    lake.load(
-        logs_of(
-            {**times["a"], "attributes": ALICE},
-            {**times["b"], **place, "attributes": {"tells": "nothing"}},
-            {**times["c"], **place, "attributes": BOB},
-            {**times["d"], "attributes": {"tells": "nothing"}},
-        )
-    )
-    for attributes in (ALICE, {"gen_ai.system": "openai"}):
-        body = metrics_message("gen_ai.client.token.usage", attributes).SerializeToString()
-        lake.load(Request("metrics", "protobuf", body, NOON_NANOS + HOUR))
-    assert lake.one("SELECT count(*) FROM log_records") == 4
-    done = erased(lake.data_dir, "alice@example.com")
-    assert (done.rows["log_records"], done.rows["metric_points"]) == (2, 1)
-    assert {row[0] for row in lake.ask("SELECT user_id FROM log_records")} == {"bob@example.com", None}
-    assert lake.one("SELECT count(*) FROM metric_points") == 1
-
-
-def test_somebody_elses_record_that_names_the_id_stays_without_it(lake: Store) -> None:
-    """A whole word of a text is replaced; a longer name that holds the id is somebody else's."""
-    lake.load(
-        traces(
-            call(1, 1, attributes=BOB | {"asked": "say \n" + ALICE["user.id"] + ", please"}),
-            call(2, 2, attributes={"user.id": "x" + ALICE["user.id"]}),
-            call(3, 3, attributes=ALICE),
-        )
-    )
-    before = lake.ask("SELECT * FROM calls WHERE user_id <> 'alice@example.com' ORDER BY ALL")
-    assert erased(lake.data_dir, "alice@example.com").rows["mentions"] == 1
-    assert lake.ask("SELECT * FROM calls ORDER BY ALL") == before
-    assert (
-        lake.one("SELECT attributes ->> 'asked' FROM spans WHERE user_id = 'bob@example.com'")
-        == "say \nerased, please"
-    )
 
 
 @pytest.mark.parametrize("identifier", ["user-1", "gpt-4.1-mini"])
@@ -182,61 +229,22 @@ def test_an_id_that_is_a_word_of_the_telemetry_or_short_changes_no_other_record(
     assert lake.ask("SELECT * FROM spans") == before
 
 
-def test_the_statistics_of_the_catalog_are_those_of_what_is_left(lake: Store) -> None:
-    """Scenario: Alice's values are the least and the greatest of many columns; her calls are the only ones of log
-    records. Guarantee: the catalog knows what is there and no more, and what is loaded later is found.
-    """
-    lake.load(
-        traces(
-            call(1, 1, attributes=ALICE | {"gen_ai.usage.input_tokens": 7_777_777, "a": "aaa"}, at=-HOUR),
-            call(2, 2, attributes=ALICE | {"gen_ai.usage.input_tokens": 3, "z": "zzz"}, at=HOUR),
-            *(call(9, 10 + n, attributes=BOB, at=n * SECOND) for n in range(3)),
-        )
-    )
-    erased(lake.data_dir, "alice@example.com")
-    for column in (
-        "start_time",
-        "input_tokens",
-        "user_id",
-        "attributes",
-        "duration_ns",
-        "trace_id",
-        "cost_usd",
-    ):
-        table = "calls" if column == "cost_usd" else "spans"
-        truth = lake.ask(f"SELECT min({column})::VARCHAR, max({column})::VARCHAR FROM {table}")[0]
-        with closing(sqlite3.connect(lake.data_dir / CATALOG)) as catalog:
-            known = catalog.execute(
-                "SELECT min_value, max_value FROM ducklake_table_column_stats AS stats"
-                " JOIN ducklake_table AS named USING (table_id)"
-                " JOIN ducklake_column AS of_table USING (table_id, column_id)"
-                " WHERE table_name = ? AND column_name = ? AND of_table.end_snapshot IS NULL",
-                (table, column),
-            ).fetchone()
-        assert known == truth, column
-    lake.load(traces(call(5, 5, attributes={"user.id": "zoe@example.com"}, at=5 * HOUR)))
-    assert (
-        lake.one(
-            "SELECT count(*) FROM spans WHERE user_id = 'zoe@example.com' AND start_time > '2026-03-10 16:00'"
-        )
-        == 1
-    )
-
-
 def test_a_redacted_lake_is_asked_for_the_id_as_it_came(tmp_path: Path) -> None:
-    """Scenario: user ids are stored as keyed hashes. Guarantee: the plain id erases them, and so does the hash."""
-    config = load_config(None, {"data_dir": str(tmp_path / "data")}, environ={})
-    config = config.model_copy(update={"redaction": config.redaction.model_copy(update={"user_ids": "hash"})})
+    """Scenario: user ids are stored as keyed hashes; later the configuration does not say so any more. Guarantee: the
+    plain id erases what was hashed, for the key is there; a hash taken from the lake is an id itself.
+    """
+    plain = config_of(tmp_path / "data")
+    config = plain.model_copy(update={"redaction": plain.redaction.model_copy(update={"user_ids": "hash"})})
     with store(tmp_path / "data") as laid:
         assert config.redaction.make_key(laid.data_dir)
     with store(tmp_path / "data", config.semconv_settings()) as lake:
         lake.load(traces(call(1, 1, attributes=ALICE), call(2, 2, attributes=BOB)))
         hashed = forms(config, BOB["user.id"])[1]
         assert lake.ask(f"SELECT count(*) FROM spans WHERE user_id = '{hashed}'") == [(1,)]
-        for identifier in (ALICE["user.id"], hashed):
-            subject = Subject("user", forms(config, identifier))
-            assert erase(config, subject, identifier, now=True, tell=lambda _doing: None).rows["spans"] == 1
-        assert lake.one("SELECT count(*) FROM spans") == 0
+        assert forms(plain, BOB["user.id"]) == (BOB["user.id"], hashed)
+        assert find(config, Subject("user", forms(config, hashed))).rows["spans"] == 1
+        assert erased(lake.data_dir, ALICE["user.id"]).rows["spans"] == 1
+        assert spans_left(lake) == {2}
 
 
 def test_without_now_whoever_reads_goes_on_and_a_later_run_removes_the_files(
@@ -252,12 +260,3 @@ def test_without_now_whoever_reads_goes_on_and_a_later_run_removes_the_files(
     assert erased(lake.data_dir, "alice@example.com", now=False).finished
     assert files_with(lake.data_dir, "alice@example.com") == {}
     assert spans_left(lake) == {2}
-
-
-def test_a_dry_run_counts_what_a_run_erases(lake: Store) -> None:
-    lake.load(traces(call(1, 1, attributes=ALICE), span(1, 2, parent=1), call(2, 3, attributes=BOB)))
-    config = config_of(lake.data_dir)
-    told = find(config, Subject("user", ("alice@example.com",))).rows
-    assert spans_left(lake) == {1, 2, 3}
-    done = erased(lake.data_dir, "alice@example.com").rows
-    assert told == {name: number for name, number in done.items() if name != "mentions"}
