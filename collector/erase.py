@@ -11,7 +11,7 @@
 | quarantine/ | requests that name the id or a trace of theirs, and damaged bytes that name the id: removed whole |
 | recorded runs | results over a time with erased records removed; a run that began before cannot record its own after |
 | backups | each is a data directory: those that this one lists and that are still there are erased in likewise |
-| tmp/ | what DuckDB spilled and nobody has open: removed with the rest of what is older than the longest query |
+| tmp-*/ | what DuckDB spilled and nobody has open: removed with the rest of what is older than the longest query |
 
 The order makes a run that was killed repeatable: what says whose a record is goes last, in one transaction, and what
 follows does not depend on whose the rows were.
@@ -42,6 +42,7 @@ from collector.store.lake import CATALOG, Lake, LakeError
 from collector.store.lock import writer_lock
 from collector.store.maintenance import GRACE_SECONDS
 from collector.store.migrate import open_current
+from collector.store.orphans import spilled
 from semconv.redaction import redaction
 from semconv.settings import RedactionRules
 
@@ -49,7 +50,6 @@ from semconv.settings import RedactionRules
 _STALLED_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.1
 _COPIES: Final = "catalog.v*.sqlite*"
-_SPILL: Final = "tmp"
 
 
 class EraseError(Exception):
@@ -246,7 +246,7 @@ def _remove_copies(data_dir: Path) -> int:
 
 def _remove_spill(data_dir: Path) -> None:
     """What DuckDB left behind that was killed: no query writes for longer than the grace."""
-    for path in (data_dir / _SPILL).glob("*"):
+    for path in spilled(data_dir):
         with suppress(FileNotFoundError):
             if path.is_file() and time.time() - path.stat().st_mtime > GRACE_SECONDS:
                 path.unlink()
