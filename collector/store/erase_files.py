@@ -20,8 +20,9 @@ from collector.store.lock import writer_lock
 from collector.store.statements import sql
 from semconv.sqltext import literal
 
-# Of files in a step: about a second's worth.
+# Of files in a step, about a second's worth: made-up data may be small and many.
 _STEP_BYTES: Final = 8_000_000
+_STEP_ROWS: Final = 50_000
 # The newest snapshot's number, and the highest of a file.
 Mark = tuple[int, int]
 _SCHEDULED: Final = "__ducklake_metadata_lake.ducklake_files_scheduled_for_deletion"
@@ -83,12 +84,12 @@ class FileEraser:
         """Some files of one table with deleted rows."""
         found = self._look(sql("sql/erase_holed.sql"))
         chosen: list[str] = []
-        size = 0
-        for table, path, file_bytes in found:
-            if table != found[0][0] or (chosen and size + file_bytes > _STEP_BYTES):
+        size = rows = 0
+        for table, path, file_bytes, file_rows in found:
+            size, rows = size + file_bytes, rows + file_rows
+            if table != found[0][0] or (chosen and (size > _STEP_BYTES or rows > _STEP_ROWS)):
                 break
             chosen.append(str(self._root / path))
-            size += file_bytes
         return (found[0][0] if found else ""), chosen
 
     def _write_anew(self, table: str, files: list[str]) -> None:
