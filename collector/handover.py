@@ -14,6 +14,7 @@ import pickle
 import socket
 import struct
 import tempfile
+from collections.abc import Iterable
 from typing import IO, Any, Final
 
 import pyarrow as pa
@@ -27,32 +28,49 @@ Place = tuple[int, int]
 """(offset, bytes) of a table in the file."""
 
 
-def send(channel: socket.socket, message: object) -> None:
-    """Waits while the other side does not read. Raises OSError where it is gone."""
-    with _anonymous_file() as file:
-        pickled, tables = io.BytesIO(), pa.PythonFile(file, "w")
-        _Pickler(pickled, tables).dump(message)
-        size = tables.tell()
-        file.flush()
-        head = [_HEAD.pack(pickled.tell(), size)]
-        if size:
-            socket.send_fds(channel, head, [file.fileno()])
-        else:
-            channel.sendall(head[0])
-        channel.sendall(pickled.getbuffer())
+class Message:
+    """Parts that are packed one after the other: none is held once the next one is made. To be sent once."""
+
+    def __init__(self, parts: Iterable[object]) -> None:
+        self._pickled = io.BytesIO()
+        self._file = _anonymous_file()
+        try:
+            tables = pa.PythonFile(self._file, "w")
+            for part in parts:
+                _Pickler(self._pickled, tables).dump(part)
+                del part
+            self._size = tables.tell()
+            self._file.flush()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def send(self, channel: socket.socket) -> None:
+        """Waits while the other side does not read. Raises ConnectionError where it is gone."""
+        with self._file:
+            head = _HEAD.pack(self._pickled.tell(), self._size)
+            if self._size:
+                socket.send_fds(channel, [head], [self._file.fileno()])
+            else:
+                channel.sendall(head)
+            channel.sendall(self._pickled.getbuffer())
 
 
-def receive(channel: socket.socket) -> Any:
-    """The next message. Raises EOFError where the other side has closed its end, or is gone."""
+def receive(channel: socket.socket) -> list[Any]:
+    """The parts of the next message. Raises EOFError where the other side has closed its end, or is gone."""
     try:
         head, descriptors, _, _ = socket.recv_fds(channel, _HEAD.size, 1, socket.MSG_WAITALL)
         if len(head) < _HEAD.size:
             raise EOFError
         pickled_size, size = _HEAD.unpack(head)
         tables = _mapped(descriptors, size)
-        return _Unpickler(io.BytesIO(_take(channel, pickled_size)), tables).load()
+        pickled = io.BytesIO(_take(channel, pickled_size))
     except ConnectionError as error:
         raise EOFError from error
+    parts = []
+    while pickled.tell() < pickled_size:
+        parts.append(_Unpickler(pickled, tables).load())
+    return parts
 
 
 class _Pickler(pickle.Pickler):

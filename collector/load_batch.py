@@ -86,9 +86,12 @@ class BatchReader:
     settings: Settings
     limits: BodyLimits
 
-    def __call__(self, start: Position | None, end: Position, budget: int, alone: bool) -> Batch:
+    def __call__(
+        self, start: Position | None, end: Position, budget: int, alone: bool
+    ) -> Iterator[Extracted | Batch]:
         """The requests after ``start`` up to ``end`` until their bodies have ``budget`` bytes; one that is larger
-        than a batch may be comes only where it may stand ``alone``."""
+        than a batch may be comes only where it may stand ``alone``. Yields the rows in pieces, in the end the batch
+        they belong to (see ``whole``)."""
         batch, requests = Batch(start, start or (0, 0)), Requests()
         try:
             self._read(batch, requests, end, budget, alone)
@@ -96,9 +99,9 @@ class BatchReader:
             batch.position = resynchronise(self.directory, damage.segment, damage.offset, end)
             batch.damage = damage
         if not batch.is_too_large:
-            self._extract(batch, requests)
+            yield from self._extract(batch, requests)
             batch.origin = origin_of(requests, batch.position)
-        return batch
+        yield batch
 
     def again(self, start: Position | None, end: Position) -> Requests:
         """The requests of a batch that may be parsed, once more."""
@@ -141,14 +144,31 @@ class BatchReader:
             return error
         return None
 
-    def _extract(self, batch: Batch, requests: Requests) -> None:
+    def _extract(self, batch: Batch, requests: Requests) -> Iterator[Extracted]:
+        used = rows = 0
         try:
-            batch.extracted, used = extract_in_pieces([request for _, request in requests], self.settings)
+            for piece in _pieces(requests):
+                extracted = extract(piece, self.settings)
+                used += len(piece)
+                rows += sum(getattr(extracted, name).nbytes for name in TABLES)
+                yield extracted
+                if rows >= _LARGEST_BATCH_ROWS:
+                    break
         except Exception as error:  # whatever it is, the request that causes it is looked for
             batch.error = type(error).__name__
             return
         if used < len(requests):
             _put_back(batch, requests, used)
+
+
+def whole(parts: Sequence[Extracted | Batch], settings: Settings) -> Batch:
+    """What a BatchReader yielded, in one."""
+    *pieces, batch = parts
+    assert isinstance(batch, Batch)  # noqa: S101 - it comes last
+    if batch.error is None and not batch.is_too_large:
+        rows = [piece for piece in pieces if isinstance(piece, Extracted)]
+        batch.extracted = joined(rows or [extract([], settings)])
+    return batch
 
 
 def _put_back(batch: Batch, requests: Requests, used: int) -> None:
@@ -172,28 +192,11 @@ def origin_of(requests: Requests, end: Position) -> Origin:
     )
 
 
-def extract_in_pieces(requests: Sequence[Request], settings: Settings) -> tuple[Extracted, int]:
-    """As `extract`, but the Python objects of only some 2,000 spans exist at a time.
-
-    Ends with the piece that brings the rows to the most a batch may have; the number is that of the requests until
-    then.
-    """
-    pieces: list[Extracted] = []
-    used = rows = 0
-    for piece in _pieces(requests):
-        extracted = extract(piece, settings)
-        pieces.append(extracted)
-        used += len(piece)
-        rows += sum(getattr(extracted, name).nbytes for name in TABLES)
-        if rows >= _LARGEST_BATCH_ROWS:
-            break
-    return joined(pieces or [extract([], settings)]), used
-
-
-def _pieces(requests: Sequence[Request]) -> Iterator[list[Request]]:
+def _pieces(requests: Requests) -> Iterator[list[Request]]:
+    """In turn some 2,000 spans' worth: of no more do Python objects exist at a time."""
     piece: list[Request] = []
     size = 0
-    for request in requests:
+    for _, request in requests:
         piece.append(request)
         size += len(request.body)
         if size >= _PIECE_BYTES:

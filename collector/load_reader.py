@@ -12,7 +12,7 @@ from typing import Final
 
 from collector.config import Config
 from collector.data_dir import SPOOL
-from collector.load_batch import LARGEST_BATCH_BYTES, Batch, BatchReader, BodyLimits
+from collector.load_batch import LARGEST_BATCH_BYTES, Batch, BatchReader, BodyLimits, whole
 from collector.load_orders import Orders
 from collector.spool_files import Position
 from collector.worker import Worker
@@ -124,7 +124,7 @@ class SpoolReader:
 
     def _read(self, end: Position, *, alone: bool) -> Batch:
         self._worker.give(self._position, end, self._budget(), alone)
-        return self._worker.take()
+        return whole(self._worker.take(), self.spool.settings)
 
     def _learn_from(self, batch: Batch) -> None:
         if batch.extracted is None or batch.origin is None:

@@ -48,6 +48,8 @@ __all__ = [
 ]
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
+# Room comes back a segment at a time: of a small spool, one of 64 MiB would be all there is.
+_SEGMENTS: Final = 8
 # A segment is left this long after its first record, so that loaded bodies are unlinked within seconds.
 SEGMENT_SECONDS: Final = 5.0
 # min(4 GiB, 20 % of the free space), the default of the interface.
@@ -120,7 +122,8 @@ class Spool:
         sync_directory(directory.parent)
         torn, left_over = _cut_last(directory), end_of_records(directory)
         bound = _default_bound(directory) if max_bytes is None else max_bytes
-        spool = cls(directory, SegmentWriter(directory, segment_bytes), bound, segment_seconds)
+        writer = SegmentWriter(directory, min(segment_bytes, bound // _SEGMENTS))
+        spool = cls(directory, writer, bound, segment_seconds)
         spool.torn_bytes, spool.left_over = torn, left_over
         return spool
 

@@ -1,8 +1,8 @@
 """A child process that does one kind of work, for what takes a core.
 
-It is given the work (anything that can be pickled and called), then arguments again and again, and answers each time
-with the result, in order. It ends as soon as its parent does, kill -9 included. Its side of this is
-collector/worker_process.py.
+It is given the work (anything that can be pickled and called), then arguments again and again, and answers each time,
+in order, with what the work yields: part by part, so that it need not hold all of a large result. It ends as soon as
+its parent does, kill -9 included. Its side of this is collector/worker_process.py.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from collector.handover import receive, send
+from collector.handover import Message, receive
 
 _PROGRAM: Final = (sys.executable, "-m", "collector.worker_process")
 
-Result = TypeVar("Result")
+Part = TypeVar("Part")
 
 
 class WorkerEnded(Exception):  # noqa: N818 - says what is the case
@@ -28,15 +28,15 @@ class WorkerEnded(Exception):  # noqa: N818 - says what is the case
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """In place of a result."""
+    """In place of the parts."""
 
     traceback: str
 
 
-class Worker(Generic[Result]):
+class Worker(Generic[Part]):
     """The parent's end. One thread gives, the same or another one takes."""
 
-    def __init__(self, work: Callable[..., Result]) -> None:
+    def __init__(self, work: Callable[..., Iterable[Part]]) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(_PROGRAM, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
@@ -51,18 +51,19 @@ class Worker(Generic[Result]):
         self._send(arguments)
 
     def is_done(self) -> bool:
-        """Whether the next result is there."""
+        """Whether the next answer is there."""
         return bool(select.select([self._channel], [], [], 0)[0])
 
-    def take(self) -> Result:
-        """Wait for the next result. Raises WorkerEnded."""
+    def take(self) -> list[Part]:
+        """Wait for the next answer. Raises WorkerEnded."""
         try:
-            result = receive(self._channel)
+            parts = receive(self._channel)
         except EOFError:
             raise self._ended() from None
-        if isinstance(result, Raised):
-            raise WorkerEnded(result.traceback)
-        return result  # type: ignore[no-any-return]
+        for part in parts:
+            if isinstance(part, Raised):
+                raise WorkerEnded(part.traceback)
+        return parts
 
     def close(self) -> None:
         """End it, whatever it is doing; safe to call twice."""
@@ -72,7 +73,7 @@ class Worker(Generic[Result]):
 
     def _send(self, message: object) -> None:
         try:
-            send(self._channel, message)
+            Message([message]).send(self._channel)
         except ConnectionError:
             raise self._ended() from None
 

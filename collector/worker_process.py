@@ -9,11 +9,11 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
-from collector.handover import receive, send
+from collector.handover import Message, receive
 from collector.memory import give_back, look_for_garbage_rarely
 from collector.worker import Raised
 
@@ -21,6 +21,7 @@ from collector.worker import Raised
 _IDLE_SECONDS: Final = 0.5
 
 Orders = queue.SimpleQueue[tuple[Any, ...]]
+Work = Callable[..., Iterable[object]]
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     channel = socket.socket(fileno=os.dup(sys.stdin.fileno()))
-    work = receive(channel)
+    (work,) = receive(channel)
     look_for_garbage_rarely()
     orders: Orders = queue.SimpleQueue()
     threading.Thread(target=_listen, args=[channel, orders], daemon=True).start()
@@ -42,11 +43,12 @@ def _listen(channel: socket.socket, orders: Orders) -> None:
     """In a thread, so that the parent's end is noticed in the middle of work."""
     with suppress(EOFError):
         while True:
-            orders.put(receive(channel))
+            (arguments,) = receive(channel)
+            orders.put(arguments)
     os._exit(0)
 
 
-def _work_on(work: Callable[..., object], orders: Orders, channel: socket.socket) -> None:
+def _work_on(work: Work, orders: Orders, channel: socket.socket) -> None:
     is_tidy = True
     while True:
         try:
@@ -55,15 +57,15 @@ def _work_on(work: Callable[..., object], orders: Orders, channel: socket.socket
             give_back()
             is_tidy = True
         else:
-            send(channel, _result(work, arguments))
+            _answer(work, arguments).send(channel)
             is_tidy = False
 
 
-def _result(work: Callable[..., object], arguments: tuple[Any, ...]) -> object:
+def _answer(work: Work, arguments: tuple[Any, ...]) -> Message:
     try:
-        return work(*arguments)
+        return Message(work(*arguments))
     except Exception:
-        return Raised(traceback.format_exc())
+        return Message([Raised(traceback.format_exc())])
 
 
 if __name__ == "__main__":

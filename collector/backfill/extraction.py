@@ -37,11 +37,11 @@ class Group:
     unreadable: list[Rejected] = field(default_factory=list)
 
 
-def read_group(job: Job, chunks: list[Chunk]) -> Group:
-    """Extracts the chunks together, or one by one where one of them cannot be decoded."""
+def read_group(job: Job, chunks: list[Chunk]) -> Iterator[Group]:
+    """Extracts the chunks together, or one by one where one of them cannot be decoded; yields one group."""
     group = Group()
     _extract(job, chunks, group)
-    return group
+    yield group
 
 
 def _extract(job: Job, chunks: list[Chunk], group: Group) -> None:

@@ -43,7 +43,7 @@ class Workers:
         """Starts on the chunks; yields groups that are done, so that no more than a few are under way."""
         if self._own > 0 or self._count < 2:
             self._own -= 1
-            yield read_group(job, chunks)
+            yield from read_group(job, chunks)
             return
         worker = self._next()
         worker.give(job, chunks)
@@ -51,12 +51,12 @@ class Workers:
         while self._under_way and (
             self._under_way[0].is_done() or len(self._under_way) > _AHEAD * self._count
         ):
-            yield self._under_way.popleft().take()
+            yield from self._under_way.popleft().take()
 
     def finish(self) -> Iterator[Group]:
         """Yields the groups that are still under way."""
         while self._under_way:
-            yield self._under_way.popleft().take()
+            yield from self._under_way.popleft().take()
 
     def _next(self) -> Worker[Group]:
         """Each in turn."""

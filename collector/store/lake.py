@@ -8,6 +8,8 @@ LakeError
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -20,8 +22,10 @@ from collector.store.statements import LATEST_VERSION
 from semconv.sqltext import literal
 
 CATALOG: Final = "catalog.sqlite"
-# What DuckDB spills lands here, not in the caller's working directory.
-_SPILL: Final = "tmp"
+# What DuckDB spills lands in the data directory, not in the caller's working directory; each connection has a folder
+# of its own, made where it is needed and removed at the end. In one folder DuckDB names the files of two connections
+# alike, and both read what the other wrote: queries fail, or the process crashes.
+SPILL: Final = "tmp-"
 
 
 class LakeError(Exception):
@@ -147,7 +151,7 @@ def _connect(data_dir: Path, threads: int | None, memory_limit: str | None) -> d
         "autoload_known_extensions": False,
         # A table name must never find a Python variable.
         "python_enable_replacements": False,
-        "temp_directory": str(data_dir.absolute() / _SPILL),
+        "temp_directory": str(data_dir.absolute() / f"{SPILL}{os.getpid()}-{secrets.token_hex(4)}"),
     }
     if threads is not None:
         config["threads"] = threads

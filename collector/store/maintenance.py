@@ -114,8 +114,17 @@ class Maintenance:
         return self._first(self._overdue(self.files())) is not None
 
     def step(self, *, thorough: bool = False) -> Done | None:
-        """The next thing worth doing; None where there is none. `thorough`: every hole is worth it."""
-        return self._first(self._worthwhile(thorough)) or self._remove_files()
+        """The next thing worth doing; None where there is none. `thorough`: every hole is worth it.
+
+        What makes room comes before what only makes reading quicker, of which a busy lake always has some.
+        """
+        tables = self.files()
+        return (
+            self._first(self._overdue(tables))
+            or self._first(self._expirable())
+            or self._remove_files()
+            or self._first(self._worthwhile(tables, thorough))
+        )
 
     def files(self) -> list[Files]:
         """What there is to merge, per table."""
@@ -128,7 +137,7 @@ class Maintenance:
     def due(self) -> dict[Action, int]:
         """How many files, rows and snapshots the next steps would begin with; a thorough look that writes nothing."""
         found: dict[Action, int] = {}
-        for work in self._worthwhile(thorough=True):
+        for work in (*self._expirable(), *self._worthwhile(self.files(), thorough=True)):
             found[work.action] = found.get(work.action, 0) + work.of
         return found | {"remove": len(self._look("sql/deletable_files.sql"))}
 
@@ -137,10 +146,11 @@ class Maintenance:
             _merge(files.table, _TINY_BYTES, files.tiny) for files in tables if files.tiny > TOO_MANY_TINY
         )
 
-    def _worthwhile(self, thorough: bool) -> Iterator[_Work]:
-        """The most urgent first."""
-        tables = self.files()
-        yield from self._overdue(tables)
+    def _expirable(self) -> Iterator[_Work]:
+        if expirable := self._look("sql/expirable_snapshots.sql"):
+            yield _expire([row[0] for row in expirable])
+
+    def _worthwhile(self, tables: list[Files], thorough: bool) -> Iterator[_Work]:
         for files in tables:
             if files.holed >= (1 if thorough else _WORTH_REWRITING):
                 yield _rewrite(files.table, files.holed)
@@ -151,8 +161,6 @@ class Maintenance:
         for table, rows in self._inlined():
             if rows >= _WORTH_FLUSHING_OF.get(table, _WORTH_FLUSHING):
                 yield _flush(table, rows)
-        if expirable := self._look("sql/expirable_snapshots.sql"):
-            yield _expire([row[0] for row in expirable])
 
     def _first(self, works: Iterator[_Work]) -> Done | None:
         """Do the first that turns out to have something to do."""
@@ -192,6 +200,8 @@ class Maintenance:
 
     def _remove_files(self) -> Done | None:
         """Unlink what nothing names any more."""
+        if not self._look("sql/deletable_files.sql"):
+            return None
         with writer_lock(self._lake.data_dir):
             files = self._look("sql/deletable_files.sql")
             for _, path, is_relative in files:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from collector.store.lake import Lake
+from collector.store.lake import Lake, LakeUnavailable
 from collector.store.partitions import month_numbers
 from semconv.sqltext import literal
 
@@ -58,21 +58,27 @@ class NewFiles:
         self.register(table, paths, rows.column_names)
 
     def path(self, table: str, month: Month) -> Path:
-        """A new file's place and name, as DuckLake would choose them: the partition is read off the path."""
+        """Where a new file of a table goes, named and placed as by DuckLake: the partition is read off the path."""
         folder = self._folder / table / f"year={month[0]}" / f"month={month[1]}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._paths.append(folder / f"ducklake-{uuid.uuid4()}.parquet")
         return self._paths[-1]
 
     def register(self, table: str, paths: Iterable[Path], columns: Iterable[str]) -> None:
-        """Make files with these columns part of the table, in the caller's transaction."""
+        """Make files with these columns part of the table, in the caller's transaction.
+
+        Raises LakeUnavailable where the table does not have them: then no batch will fit, and none is to blame.
+        """
         files = f"[{', '.join(literal(str(path)) for path in paths)}]"
         if _PARTITIONED_BY.isdisjoint(columns):
-            # Another process may have added a column since; it is NULL here.
-            self._connection.execute(
-                f"CALL ducklake_add_data_files('lake', {literal(table)}, {files},"
-                " allow_missing => true, hive_partitioning => true)"
-            )
+            try:
+                # Another process may have added a column since; it is NULL here.
+                self._connection.execute(
+                    f"CALL ducklake_add_data_files('lake', {literal(table)}, {files},"
+                    " allow_missing => true, hive_partitioning => true)"
+                )
+            except duckdb.InvalidInputException as error:
+                raise LakeUnavailable(f"the lake does not take our {table}: {error}") from error
         else:
             # DuckLake takes a column of that name for the part of the path, and then misses the partition.
             self._connection.execute(

@@ -1,4 +1,5 @@
-"""Files under ``data/`` that no table names: what killed or failed commits have left, whole or torn.
+"""Files that nobody needs: under ``data/`` those that no table names, which killed or failed commits have left, whole
+or torn; and what killed queries have spilled beside it.
 
 Whoever writes to the lake holds the writer lock from before its transaction until after it, so under that lock a file
 that the catalog does not name belongs to nobody. Its age is looked at all the same: files may be prepared before the
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from collector.store.lake import Lake
+from collector.store.lake import SPILL, Lake
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
 
@@ -45,6 +46,9 @@ def remove(lake: Lake, min_age_seconds: float = ORPHAN_SECONDS) -> Orphans:
         found = _find(lake, min_age_seconds)
         for path in found.files:
             path.unlink(missing_ok=True)
+    for folder in lake.data_dir.glob(f"{SPILL}*"):
+        with suppress(OSError):  # not empty: somebody is at work in it
+            folder.rmdir()
     return found
 
 
@@ -52,11 +56,10 @@ def _find(lake: Lake, min_age_seconds: float) -> Orphans:
     root = (lake.data_dir / "data").resolve()
     live, scheduled = _named(lake, root)
     newest = time.time() - min_age_seconds
-    files, size, present = [], 0, set()
-    for path in _files(root):
-        present.add(path)
-        if path in live or path in scheduled:
-            continue
+    files, size = [], 0
+    present = set(_files(root))
+    spilled = {path for folder in lake.data_dir.glob(f"{SPILL}*") for path in _files(folder)}
+    for path in sorted((present | spilled) - live - scheduled):
         with suppress(FileNotFoundError):
             about = path.stat()
             if about.st_mtime <= newest:

@@ -1,4 +1,4 @@
-"""New spans as `call_records`: most columns are taken over as they are, the few others are computed."""
+"""New spans as `call_records`: most columns are taken over as they are, which costs nothing; a few are computed."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _CALLS: Final = (
     "openat,open,creat,lseek,write,pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,fallocate,rename,renameat,"
@@ -132,6 +132,13 @@ def _rename(held: dict[str, File | Folder], names: dict[str, File | Folder | Non
 def _synced(syncs: Sequence[tuple[int, int]], at: int) -> int:
     """Changes before this line are on disk at line ``at``."""
     return max((started for ended, started in syncs if ended <= at), default=-1)
+
+
+class Worst(random.Random):
+    """For a chance of which nothing survives that was not synced."""
+
+    def choice(self, seq: Sequence[Any]) -> Any:
+        return seq[0]
 
 
 def _fate(chance: random.Random | None) -> Callable[[], bool]:

@@ -26,9 +26,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.spool import Position, Record, Spool, SpoolDamaged, read_records, resynchronise
 from collector.store.extensions import connect_with_extensions
-from collector.store.lake import CATALOG, attach_sql
-from tests.faults.power import Disk, File, Folder, traced
-from tests.support import Collector, start_collector, wait_until
+from collector.store.lake import CATALOG, Lake, attach_sql
+from tests.faults.power import Disk, File, Folder, Worst, traced
+from tests.price_support import price_file
+from tests.support import BIN, Collector, start_collector, wait_until
 
 SEED = 20_260_314
 CLIENTS = 3
@@ -139,8 +140,7 @@ def run_for(folder: Path, seconds: float) -> Run:
             time.sleep(seconds)
     finally:
         assert collector.stop() == 0
-    wait_until(lambda: f"{collector.process.pid} +++ exited" in trace.read_text()[-500:].replace("  ", " "))
-    disk = Disk(data_dir, trace)
+    disk = finished(data_dir, trace)
     acknowledged = []
     for sender in senders:
         lines = disk.answers[collector.http_port, sender.port]
@@ -148,6 +148,13 @@ def run_for(folder: Path, seconds: float) -> Run:
         acknowledged += zip(lines, sender.sent, strict=False)
     sent = set().union(*(ids for sender in senders for ids in sender.sent))
     return Run(disk, data_dir, acknowledged, sent, spooled(disk, data_dir, folder / "whole"))
+
+
+def finished(data_dir: Path, trace: Path) -> Disk:
+    """Once strace has written all of it: its last line is of the process that it started, the first of all."""
+    first = trace.read_text(errors="replace")[:20].split()[0]
+    wait_until(lambda: trace.read_text().rstrip().rpartition("\n")[2].split()[:2] == [first, "+++"])
+    return Disk(data_dir, trace)
 
 
 def spooled(disk: Disk, data_dir: Path, target: Path) -> list[tuple[Position, set[str]]]:
@@ -295,3 +302,57 @@ def lose_power(folder: Path, seconds: float, rounds: int, restarts: int) -> None
         if number < restarts:
             load_the_rest(run, data_dir, line)
         shutil.rmtree(data_dir)
+
+
+# One after the other over one lake; each commits something.
+COMMANDS = (
+    "otlp-backfill {folder}/spans.pb --data-dir {data_dir}",
+    "otlp-collector prices update --from {folder}/prices.json --data-dir {data_dir}",
+    "otlp-collector reprice --data-dir {data_dir}",
+    "otlp-analyze cost --since 2020-01-01 --data-dir {data_dir}",
+)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_what_commands_have_committed_survives_the_loss_of_power(tmp_path: Path) -> None:
+    """With nothing but what was synced at the end, and at random before: every file that the catalog names is whole."""
+    data_dir, trace = tmp_path / "data", tmp_path / "trace"
+    body, ids = request_body(1)
+    (tmp_path / "spans.pb").write_bytes(body)
+    price_file(tmp_path, input_mtok="10", output_mtok="20")
+    script = " && ".join(f"{BIN}/{command}" for command in COMMANDS).format(
+        folder=tmp_path, data_dir=data_dir
+    )
+    subprocess.run([*traced(trace), "sh", "-c", script], check=True, capture_output=True)
+    disk = finished(data_dir, trace)
+    with Lake.open(data_dir, read_only=True, threads=1) as lake:
+        expected = whole(lake.connection)
+    assert expected["spans"] == expected["calls"] == len(ids)
+    assert (expected["price_snapshots"], expected["runs"]) == (2, 1)
+    assert left_of(disk, tmp_path / "end", disk.lines[-1], Worst()) == expected
+    chance = random.Random(SEED)
+    for number in range(20):
+        left_of(disk, tmp_path / f"left-{number}", chance.choice(disk.lines), chance)
+
+
+def left_of(disk: Disk, target: Path, line: int, chance: random.Random) -> dict[str, int]:
+    disk.write_image(target, line, chance)
+    if not (target / CATALOG).exists():
+        return {}
+    with connect_with_extensions({"threads": 1}) as connection:
+        connection.execute(f"{attach_sql(target, read_only=False)}; USE lake")
+        return whole(connection)
+
+
+def whole(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many rows each table has; what is in files is read, all of it."""
+    found = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+    ).fetchall()
+    for (table,) in found:
+        listed = f"SELECT data_file FROM ducklake_list_files('lake', '{table}')"
+        for (file,) in connection.execute(listed).fetchall():
+            pq.ParquetFile(file).read()
+    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchall() for (table,) in found]
+    return {table: rows[0][0] for (table,), rows in zip(found, counts, strict=True)}

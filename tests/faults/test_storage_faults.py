@@ -71,11 +71,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, flags: Path) -> Iterator[Co
         assert collector.stop() == 0
 
 
-def model_call(name: str = "chat", day: int = 0) -> dict[str, Any]:
-    start = START + day * DAY
-    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4.1-mini"}
-    times = {"startTimeUnixNano": str(start), "endTimeUnixNano": str(start + 1000)}
-    return json_span(name=name, attributes=pairs_json(attributes | {"gen_ai.usage.input_tokens": 9}), **times)
+def model_call(name: str = "chat", day: int = 0, at: int = 0) -> dict[str, Any]:
+    """A span with usage, `at` seconds after START on a day of its own; its ids are nobody else's."""
+    start = START + day * DAY + at * 10**9
+    span = json_span(name=name, startTimeUnixNano=str(start), endTimeUnixNano=str(start + 1000))
+    usage = {"gen_ai.usage.input_tokens": 9, "gen_ai.response.id": span["spanId"]}
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4.1-mini", **usage}
+    return span | {"attributes": pairs_json(attributes)}
 
 
 def send(server: Collector, *spans: dict[str, Any]) -> None:

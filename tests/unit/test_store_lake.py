@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import duckdb
@@ -196,6 +196,31 @@ def test_an_extension_that_nobody_signed_is_not_loaded_into_an_open_lake(tmp_pat
             connection.execute(f"LOAD '{changed}'")
         with pytest.raises(duckdb.Error, match="Cannot change allow_unsigned_extensions"):
             connection.execute("SET allow_unsigned_extensions = true")
+
+
+def test_two_that_spill_at_a_time_do_not_touch_each_others_files(empty: Path) -> None:
+    """Scenario: a query and the loader both need more memory than they may take. Guarantee: both read what they wrote,
+    and leave nothing behind. (In one folder this ended in a crash.)
+    """
+    rows = 1_500_000
+    with ExitStack() as opened:
+        lakes = [
+            opened.enter_context(Lake.open(empty, read_only=True, threads=1, memory_limit="50MB"))
+            for _ in range(2)
+        ]
+        for start, lake in enumerate(lakes):
+            lake.connection.execute(
+                f"CREATE TEMP TABLE spilled AS SELECT hash(i + {start * rows}) AS number FROM range({rows}) AS r(i),"
+                " range(4)"
+            )
+        assert len(list(empty.glob("tmp-*"))) == len(lakes)
+        for start, lake in enumerate(lakes):
+            found = lake.connection.execute("SELECT sum(number) FROM spilled").fetchall()
+            wanted = lake.connection.execute(
+                f"SELECT 4 * sum(hash(i + {start * rows})) FROM range({rows}) AS r(i)"
+            ).fetchall()
+            assert found == wanted
+    assert list(empty.glob("tmp-*")) == []
 
 
 def test_the_extensions_come_from_the_installed_wheels() -> None:

@@ -90,6 +90,17 @@ def test_nothing_that_a_reader_may_need_is_an_orphan(lake: Store, monkeypatch: p
     assert parquet(lake) == before
 
 
+def test_what_a_killed_query_spilled_goes_once_it_is_old(lake: Store) -> None:
+    """Guarantee: the folder of somebody at work stays."""
+    left, used = lake.data_dir / "tmp-1-left", lake.data_dir / "tmp-2-used"
+    for folder in (left, used):
+        folder.mkdir()
+        (folder / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"spilled")
+    age(left / "duckdb_temp_storage_DEFAULT-0.tmp", orphans.ORPHAN_SECONDS + 60)
+    assert orphans.remove(lake.lake).bytes == len("spilled")
+    assert (left.exists(), used.exists()) == (False, True)
+
+
 def test_a_file_that_is_gone_is_named(lake: Store) -> None:
     (path,) = lake.data_dir.glob("data/main/spans/**/*.parquet")
     path.unlink()

@@ -1,0 +1,80 @@
+"""Some ten times more than the collector can load, from clients that never wait, over both transports.
+
+Guarantee: what was accepted and what was refused is what was sent, and who is refused hears when to come back; the
+spool keeps to its bound and all processes together to 600 MB; requests are accepted all the while as room comes back;
+within seconds of the end there is room again, and all that was accepted is in the lake once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from collector.spool_files import bytes_on_disk
+from tests.faults.raw_clients import Requests, Senders, assert_stored_once, over_grpc, over_http
+from tests.processes import PeakMemory
+from tests.support import Collector, get_json, running, wait_until
+
+MOST_BYTES = 600_000_000
+# The largest batch of an SDK, in some 0.5 MB.
+REQUESTS = Requests(spans=512, padding=800)
+RECOVERY_SECONDS = 10.0
+
+
+class Bound(threading.Thread):
+    """Looks how many bytes the spool has on disk, until told to stop."""
+
+    def __init__(self, spool: Path) -> None:
+        super().__init__(daemon=True)
+        self.most = 0
+        self.ended = threading.Event()
+        self._spool = spool
+
+    def run(self) -> None:
+        while not self.ended.wait(0.01):
+            self.most = max(self.most, bytes_on_disk(self._spool))
+
+
+def test_more_than_can_be_loaded_is_refused_in_time(tmp_path: Path) -> None:
+    overload(tmp_path, seconds=3.0, spool_bytes=12_000_000)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_more_than_can_be_loaded_is_refused_for_a_minute(tmp_path: Path) -> None:
+    overload(tmp_path, seconds=60.0, spool_bytes=128_000_000)
+
+
+def overload(folder: Path, seconds: float, spool_bytes: int) -> None:
+    with running(folder / "data", "--spool-max-bytes", str(spool_bytes)) as server:
+        bound = Bound(server.data_dir / "spool")
+        bound.start()
+        connects = [over_http, over_grpc, over_http, over_grpc]
+        with PeakMemory(server.process.pid) as memory:
+            with Senders(server, connects, REQUESTS) as senders:
+                time.sleep(seconds)
+                assert_some_get_through(senders)
+            wait_until(lambda: get_json(f"{server.admin}/readyz")[0] == 200, RECOVERY_SECONDS)
+            assert_takes_one(server)
+            assert_stored_once(server, senders, seconds=60 + 4 * seconds)
+        bound.ended.set()
+        bound.join()
+    assert not senders.failures() and not senders.traces(None)
+    assert bound.most <= spool_bytes
+    assert memory.peak < MOST_BYTES
+
+
+def assert_some_get_through(senders: Senders) -> None:
+    """Room comes back while there is more than enough to fill it."""
+    wait_until(lambda: senders.traces(False), 20, 0.5)
+    accepted = len(senders.traces(True))
+    wait_until(lambda: len(senders.traces(True)) > accepted, 20, 0.5)
+
+
+def assert_takes_one(server: Collector) -> None:
+    _, body = REQUESTS.make()
+    with over_http(server) as send:
+        assert send(body)

@@ -1,0 +1,140 @@
+"""Stop and start of a server that has much to do.
+
+Guarantee: SIGTERM under load ends it within 10 s, whatever is waiting to be loaded, and loses nothing that was
+acknowledged; a second signal ends it at once, and loses nothing either; it is ready within 5 s with 1 GB in the spool.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from collector.spool import Record, Spool
+from collector.spool_files import segment_path, segments
+from collector.spool_segment import SegmentWriter
+from tests.faults.raw_clients import Requests, Senders, assert_stored_once, over_grpc, over_http
+from tests.processes import family
+from tests.support import Collector, free_port, spawn_collector, start_collector, wait_until
+
+STOP_SECONDS = 10.0
+READY_SECONDS = 5.0
+AT_ONCE_SECONDS = 1.0
+GIGABYTE = 1_000_000_000
+REQUESTS = Requests(spans=50)
+PAUSE_SECONDS = 0.05
+# The largest batch of an SDK, in some 0.5 MB.
+LARGE_REQUESTS = Requests(spans=512, padding=800)
+
+
+def four_senders(server: Collector, requests: Requests, pause: float = 0.0) -> Senders:
+    return Senders(server, [over_http, over_grpc, over_http, over_grpc], requests, pause)
+
+
+def test_one_signal_under_load_ends_in_time_and_two_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
+    ports = free_port(), free_port(), free_port()
+    server = start_collector(tmp_path / "data", ports=ports)
+    stopped = stop_under_load(server, four_senders(server, REQUESTS, PAUSE_SECONDS), seconds=1.0)
+    server = start_collector(tmp_path / "data", ports=ports)
+    ended = end_at_once(server, four_senders(server, REQUESTS, PAUSE_SECONDS), seconds=0.7)
+    server = start_collector(tmp_path / "data", ports=ports)
+    try:
+        for senders in (stopped, ended):
+            assert_stored_once(server, senders, seconds=60)
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_stop_with_more_than_can_be_loaded_loses_nothing(tmp_path: Path) -> None:
+    """Most of what 10 s of senders that never wait have left is for the next server to load."""
+    server = start_collector(tmp_path / "data")
+    senders = stop_under_load(server, four_senders(server, LARGE_REQUESTS), seconds=10.0)
+    server = start_collector(tmp_path / "data")
+    try:
+        assert_stored_once(server, senders, seconds=400)
+    finally:
+        assert server.stop() == 0
+
+
+def stop_under_load(server: Collector, senders: Senders, seconds: float) -> Senders:
+    with senders:
+        time.sleep(seconds)
+        server.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert server.process.wait(2 * STOP_SECONDS) == 0
+        assert time.monotonic() - started < STOP_SECONDS
+    assert senders.traces(True)
+    return senders
+
+
+def end_at_once(server: Collector, senders: Senders, seconds: float) -> Senders:
+    children = family(server.process.pid)[1:]
+    with senders:
+        time.sleep(seconds)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(AT_ONCE_SECONDS) == 128 + signal.SIGTERM
+    wait_until(lambda: not any(map(is_alive, children)), 5)
+    assert senders.traces(True)
+    return senders
+
+
+def is_alive(process: int) -> bool:
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+def test_a_server_with_a_gigabyte_in_the_spool_is_ready_soon(tmp_path: Path) -> None:
+    """And is stopped in time. Where that took longer, a start with nothing in it says how busy the machine is."""
+    fill_spool(tmp_path / "data", GIGABYTE)
+    ready, stopped = seconds_to_start(tmp_path / "data")
+    if ready > READY_SECONDS:
+        assert ready < 1.5 * seconds_to_start(tmp_path / "empty")[0]
+    assert stopped < STOP_SECONDS
+
+
+def seconds_to_start(data_dir: Path) -> tuple[float, float]:
+    """Until it was ready, and from SIGTERM to its end."""
+    started = time.monotonic()
+    server = spawn_collector(data_dir)
+    try:
+        server.wait_ready()
+        ready = time.monotonic()
+    finally:
+        assert server.stop() == 0
+    return ready - started, time.monotonic() - ready
+
+
+def fill_spool(data_dir: Path, size: int) -> None:
+    """Segments that are one and the same file: reading them takes as long, and writing them does not."""
+    data_dir.mkdir(mode=0o700)
+    spool = Spool.open(data_dir / "spool")
+    writer = SegmentWriter(spool.directory, 1 << 40)
+    _, offset = writer.position
+    while offset < 64 << 20:
+        _, offset = writer.write([record() for _ in range(16)])
+    number = writer.position[0]
+    for copy in range(1, size // offset):
+        os.link(segment_path(spool.directory, number), segment_path(spool.directory, number + copy))
+    assert len(segments(spool.directory)) >= size // offset
+
+
+def record() -> Record:
+    return Record(
+        received_at=time.time_ns(),
+        limits_version=1,
+        tenant="",
+        billing_account=None,
+        signal="traces",
+        encoding="protobuf",
+        body=LARGE_REQUESTS.make()[1],
+    )
