@@ -11,7 +11,7 @@
 | quarantine/ | requests that name the id or a trace of theirs, and damaged bytes that name the id: removed whole |
 | recorded runs | results over a time with erased records removed; a run that began before cannot record its own after |
 | backups | each is a data directory: those that this one lists and that are still there are erased in likewise |
-| tmp/ | what DuckDB spilled and nobody has open: removed with the rest of what is older than the longest query |
+| tmp-*/ | what DuckDB spilled and nobody has open: removed with the rest of what is older than the longest query |
 
 The order makes a run that was killed repeatable: what says whose a record is goes last, in one transaction, and what
 follows does not depend on whose the rows were.
@@ -40,8 +40,9 @@ from collector.store.erase_catalog import scrub
 from collector.store.erase_files import FileEraser
 from collector.store.lake import CATALOG, Lake, LakeError
 from collector.store.lock import writer_lock
-from collector.store.maintenance import GRACE_SECONDS
+from collector.store.maintenance import grace_seconds
 from collector.store.migrate import open_current
+from collector.store.orphans import spilled
 from semconv.redaction import redaction
 from semconv.settings import RedactionRules
 
@@ -49,7 +50,6 @@ from semconv.settings import RedactionRules
 _STALLED_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.1
 _COPIES: Final = "catalog.v*.sqlite*"
-_SPILL: Final = "tmp"
 
 
 class EraseError(Exception):
@@ -128,15 +128,38 @@ def erase(
             data_dir, "deleted", subject.kind, hashed, rows=done.rows, quarantined=done.quarantined
         )
         tell("writing files anew")
-        files = FileEraser(lake)
+        files = FileEraser(lake, grace_seconds(config.sql.time_limit_seconds))
         files.rewrite()
-        done.finished = files.settle(now=now)
+        # Where there was nothing left to delete, what an earlier run replaced is waited for, and no more.
+        earlier = (
+            None if any(done.rows.values()) else erasure_log.pending(data_dir).get((subject.kind, hashed))
+        )
+        mark = earlier or files.mark()
+        erasure_log.note(data_dir, "rewritten", subject.kind, hashed, mark=mark)
+        files.settle(now=now)
+        done.finished = files.is_gone(mark)
     done.catalog_copies = _remove_copies(data_dir)
-    _remove_spill(data_dir)
+    _remove_spill(config)
     scrub(data_dir)
     if done.finished:
         erasure_log.note(data_dir, "finished", subject.kind, hashed)
     return done
+
+
+def finish(config: Config) -> int:
+    """Remove what earlier erasures had to leave for queries, as far as none can be reading it any more; how many of
+    them are finished with that. No lake may be open in this process. Raises as erase."""
+    waiting = erasure_log.pending(config.data_dir)
+    if not waiting:
+        return 0
+    with _lake(config) as lake:
+        files = FileEraser(lake, grace_seconds(config.sql.time_limit_seconds))
+        files.settle(now=False)
+        gone = [key for key, mark in waiting.items() if files.is_gone(mark)]
+    scrub(config.data_dir)
+    for kind, hashed in gone:
+        erasure_log.note(config.data_dir, "finished", kind, hashed)
+    return len(gone)
 
 
 def erase_everywhere(
@@ -244,9 +267,10 @@ def _remove_copies(data_dir: Path) -> int:
     return len(copies)
 
 
-def _remove_spill(data_dir: Path) -> None:
+def _remove_spill(config: Config) -> None:
     """What DuckDB left behind that was killed: no query writes for longer than the grace."""
-    for path in (data_dir / _SPILL).glob("*"):
+    oldest = time.time() - grace_seconds(config.sql.time_limit_seconds)
+    for path in spilled(config.data_dir):
         with suppress(FileNotFoundError):
-            if path.is_file() and time.time() - path.stat().st_mtime > GRACE_SECONDS:
+            if path.is_file() and path.stat().st_mtime < oldest:
                 path.unlink()

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
+from collector import quarantine
 from collector.config import Config
-from collector.quarantine import FOLDER, entries
-from collector.spool_segment import sync_directory
 from collector.store.erase import Subject
 from semconv.admission import admit
 from semconv.extract import Extracted, extract
@@ -16,6 +15,8 @@ from semconv.request import Request
 
 # An id shorter than this may be part of any other text: it counts where it is a whole value.
 _LONG: Final = 8
+# As the lake names its files.
+_DATA_FILE: Final = "ducklake-"
 _RELATIONS: Final = ("spans", "log_records", "metric_points")
 
 
@@ -24,7 +25,7 @@ class QuarantineEraser:
 
     def __init__(self, config: Config, subject: Subject, traces: set[tuple[str, str]]) -> None:
         """``traces``: (tenant, trace_id) in which the lake knows the subject."""
-        self._folder = config.data_dir / FOLDER
+        self._folder = config.data_dir / quarantine.FOLDER
         self._data_dir = config.data_dir
         self._settings = config.semconv_settings()
         self._limits = config.limits
@@ -37,8 +38,8 @@ class QuarantineEraser:
         if not self._folder.is_dir():
             return []
         found = {path.stem for path in self._folder.iterdir() if self._is_named_in(path.read_bytes())}
-        for entry in entries(self._data_dir):
-            if entry.name not in found and entry.request is not None and self._concerns(entry.request):
+        for entry in quarantine.entries(self._data_dir):
+            if entry.name not in found and self._may_concern(entry):
                 found.add(entry.name)
         return sorted(found)
 
@@ -46,15 +47,17 @@ class QuarantineEraser:
         """Unlink them; how many."""
         names = self.find()
         for name in names:
-            # An entry is there once its JSON is: that goes first.
-            for suffix in (".json", ".body"):
-                (self._folder / f"{name}{suffix}").unlink(missing_ok=True)
-        if names:
-            sync_directory(self._folder)
+            quarantine.remove(self._data_dir, name)
         return len(names)
 
     def _is_named_in(self, data: bytes) -> bool:
         return any(text in data for text in self._texts)
+
+    def _may_concern(self, entry: quarantine.Entry) -> bool:
+        if entry.request is not None:
+            return self._concerns(entry.request)
+        # Nobody can tell any more whose rows a damaged data file holds.
+        return entry.name.startswith(_DATA_FILE)
 
     def _concerns(self, request: Request) -> bool:
         if self._subject.tenant not in (None, request.tenant):

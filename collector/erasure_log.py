@@ -19,8 +19,8 @@ from collector import redaction_key
 
 LOG: Final = "erasures.jsonl"
 KEY: Final = "erasures.key"
-# `begun`; rows `deleted` from the lake; nothing left of them in any file: `finished`.
-State = Literal["begun", "deleted", "finished"]
+# `begun`; rows `deleted` from the lake; live files `rewritten`, all before `mark` to go; none left: `finished`.
+State = Literal["begun", "deleted", "rewritten", "finished"]
 
 
 def note(data_dir: Path, state: State, kind: str, hashed: str, **facts: Any) -> None:
@@ -56,9 +56,22 @@ def hashed_id(data_dir: Path, kind: str, identifier: str) -> str:
     return f"hmac:{digest.hex()}"
 
 
+def pending(data_dir: Path) -> dict[tuple[str, str], tuple[int, int]]:
+    """(kind, hash of the id) → mark, of erasures whose old files are still there."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for entry in entries(data_dir):
+        key = (entry["kind"], entry["id"])
+        if entry["state"] == "rewritten":
+            snapshot, file = entry["mark"]
+            found[key] = (snapshot, file)
+        elif entry["state"] == "finished":
+            found.pop(key, None)
+    return found
+
+
 def erased_since(data_dir: Path, moment: dt.datetime) -> bool:
     """Whether anything was erased after an aware moment: what was read before must not be written down now."""
     return any(
-        entry["state"] != "finished" and dt.datetime.fromisoformat(entry["at"]) >= moment
+        entry["state"] in ("begun", "deleted") and dt.datetime.fromisoformat(entry["at"]) >= moment
         for entry in entries(data_dir)
     )

@@ -18,6 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from collector.config import Config
+from collector.erase import finish
 from collector.store import orphans, retention, twins
 from collector.store.lake import CATALOG, Lake, LakeMissing
 from collector.store.lock import LOADER_LOCK, LockTimeout, file_lock
@@ -74,7 +75,10 @@ def maintain(config: Config, on_step: OnStep = lambda _: None) -> Report:
     if not (config.data_dir / CATALOG).exists():
         raise LakeMissing(f"there is no lake in {config.data_dir} yet: start the server or load a file first")
     with open_current(config.data_dir, settings.dimensions, threads=threads, memory_limit=memory) as lake:
-        return Upkeep(lake, config, settings, on_step).run()
+        report = Upkeep(lake, config, settings, on_step).run()
+    on_step("erasures")
+    finish(config)
+    return report
 
 
 def look(config: Config) -> Report:

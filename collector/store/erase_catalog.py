@@ -24,7 +24,8 @@ _POLL_SECONDS: Final = 0.05
 _ORDERS: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
     ("int", int),
     ("uint", int),
-    ("boolean", int),
+    # As DuckDB or as Parquet writes them.
+    ("boolean", lambda text: text in ("1", "true")),
     ("float", float),
     ("decimal", Decimal),
 )

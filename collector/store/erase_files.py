@@ -6,32 +6,35 @@ one. All of it is in steps of one short transaction under the writer lock.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
+from collector.store import orphans
 from collector.store.durability import DataFiles
 from collector.store.erase import INLINED
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
-from collector.store.maintenance import GRACE_SECONDS
 from collector.store.statements import sql
 from semconv.sqltext import literal
 
-# Of files in a step: about a second's worth.
+# Of files in a step, about a second's worth: made-up data may be small and many.
 _STEP_BYTES: Final = 8_000_000
+_STEP_ROWS: Final = 50_000
+# The newest snapshot's number, and the highest of a file.
+Mark = tuple[int, int]
 _SCHEDULED: Final = "__ducklake_metadata_lake.ducklake_files_scheduled_for_deletion"
 
 
 class FileEraser:
     """Steps over the files of one lake, opened for writing."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, grace_seconds: int) -> None:
+        """A query reads for `grace_seconds` at most."""
         self._lake = lake
+        self._grace_seconds = grace_seconds
         self._connection = lake.connection
         self._root = lake.data_dir.absolute() / "data"
         self._files = DataFiles(lake.data_dir)
@@ -47,14 +50,18 @@ class FileEraser:
                 self._write_anew(table, files)
             written += len(files)
 
-    def settle(self, *, now: bool) -> bool:
-        """Forget snapshots, and remove the files that only they named; whether all are forgotten but the newest.
+    def mark(self) -> Mark:
+        """Up to where the lake has been written by now."""
+        return tuple(self._look(sql("sql/erase_mark.sql"))[0])
+
+    def settle(self, *, now: bool) -> None:
+        """Forget snapshots, and remove the files that only they named, and those that nothing names.
 
         `now`: all of them, else those that no query can still be reading.
         """
+        grace = 0 if now else self._grace_seconds
         with writer_lock(self._lake.data_dir):
-            before = {row[0] for row in self._look(f"SELECT data_file_id FROM {_SCHEDULED}")}
-            grace = 0 if now else GRACE_SECONDS
+            waiting = {row[0] for row in self._look(f"SELECT data_file_id FROM {_SCHEDULED}")}
             snapshots = [
                 row[0] for row in self._look(sql("sql/erase_snapshots.sql").format(grace_seconds=grace))
             ]
@@ -64,21 +71,25 @@ class FileEraser:
             for table in INLINED:
                 self._look(f"CALL ducklake_flush_inlined_data('lake', table_name => '{table}')")
             self._files.sync_new()
-            self._remove_scheduled(set() if now else before)
-            self._remove_unnamed()
-            rest = self._look("SELECT count(*) FROM __ducklake_metadata_lake.ducklake_snapshot")[0][0]
-        return now or rest <= 1
+            self._remove_scheduled(waiting, grace)
+        orphans.remove(self._lake, 0.0)
+
+    def is_gone(self, mark: Mark) -> bool:
+        """Whether nothing is left of what was replaced until then."""
+        snapshot, file = mark
+        statement = sql("sql/erase_left.sql").format(snapshot=snapshot, file=file)
+        return not self._look(statement)[0][0]
 
     def _next(self) -> tuple[str, list[str]]:
         """Some files of one table with deleted rows."""
         found = self._look(sql("sql/erase_holed.sql"))
         chosen: list[str] = []
-        size = 0
-        for table, path, file_bytes in found:
-            if table != found[0][0] or (chosen and size + file_bytes > _STEP_BYTES):
+        size = rows = 0
+        for table, path, file_bytes, file_rows in found:
+            size, rows = size + file_bytes, rows + file_rows
+            if table != found[0][0] or (chosen and (size > _STEP_BYTES or rows > _STEP_ROWS)):
                 break
             chosen.append(str(self._root / path))
-            size += file_bytes
         return (found[0][0] if found else ""), chosen
 
     def _write_anew(self, table: str, files: list[str]) -> None:
@@ -97,26 +108,14 @@ class FileEraser:
                 self._connection.rollback()
             raise
 
-    def _remove_scheduled(self, but: set[int]) -> None:
-        """Unlink what no snapshot names any more, but for what has been waiting since before: that has its own time."""
-        for number, path, is_relative in self._look(
-            f"SELECT data_file_id, path, path_is_relative FROM {_SCHEDULED}"
+    def _remove_scheduled(self, waiting: set[int], grace: int) -> None:
+        """Unlink what no snapshot names any more; what has been `waiting` since before has a grace of its own."""
+        for number, path, is_relative, is_due in self._look(
+            sql("sql/erase_scheduled.sql").format(grace_seconds=grace)
         ):
-            if number not in but:
+            if is_due or number not in waiting:
                 (self._root / path if is_relative else Path(path)).unlink(missing_ok=True)
                 self._look(f"DELETE FROM {_SCHEDULED} WHERE data_file_id = {number}")
 
-    def _remove_unnamed(self) -> None:
-        """Unlink what killed transactions left: under the lock no other is under way."""
-        known = {str(self._root / row[0]) for row in self._look(sql("sql/known_files.sql"))}
-        for path in _walk(self._root):
-            if path not in known:
-                Path(path).unlink(missing_ok=True)
-
     def _look(self, statement: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement).fetchall()
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    for where, _, names in os.walk(folder):
-        yield from (os.path.join(where, name) for name in names)  # noqa: PTH118 - as the catalog's paths are made

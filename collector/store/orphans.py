@@ -52,14 +52,18 @@ def remove(lake: Lake, min_age_seconds: float = ORPHAN_SECONDS) -> Orphans:
     return found
 
 
+def spilled(data_dir: Path) -> Iterator[Path]:
+    """What queries have spilled, or do at this moment."""
+    return data_dir.glob(f"{SPILL}*/*")
+
+
 def _find(lake: Lake, min_age_seconds: float) -> Orphans:
     root = (lake.data_dir / "data").resolve()
     live, scheduled = _named(lake, root)
     newest = time.time() - min_age_seconds
     files, size = [], 0
     present = set(_files(root))
-    spilled = {path for folder in lake.data_dir.glob(f"{SPILL}*") for path in _files(folder)}
-    for path in sorted((present | spilled) - live - scheduled):
+    for path in sorted(present.union(spilled(lake.data_dir)) - live - scheduled):
         with suppress(FileNotFoundError):
             about = path.stat()
             if about.st_mtime <= newest:

@@ -214,7 +214,7 @@ def test_killed_anywhere_it_finishes_when_it_is_run_again(tmp_path: Path) -> Non
         collector.kill()
     assert files_with(lake / "spool", "her-late-word")
     put_aside(lake)
-    for part in ("loading", "deleting", "writing"):
+    for part in ("deleting", "writing"):
         kill_at(part, lake, config)
     assert erase(lake, config, "--now")[0]["finished"]
     assert files_with(lake, *HERS) == {}

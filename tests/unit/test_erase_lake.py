@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from collector.config import Config, load_config
-from collector.erase import Erasure, erase, find, forms
-from collector.store import erase_files
+from collector.erase import Erasure, erase, find, finish, forms
 from collector.store.erase import Subject, SubjectKind
 from collector.store.lake import CATALOG
 from semconv.request import Request
@@ -256,7 +255,10 @@ def test_without_now_whoever_reads_goes_on_and_a_later_run_removes_the_files(
     assert (first.rows["spans"], first.finished) == (1, False)
     assert spans_left(lake) == {2}
     assert all(file.exists() for file in files)
-    monkeypatch.setattr(erase_files, "GRACE_SECONDS", 0)
-    assert erased(lake.data_dir, "alice@example.com", now=False).finished
+    assert not finish(config_of(lake.data_dir))
+    lake.load(traces(call(3, 4, attributes=BOB)))  # the lake goes on
+    monkeypatch.setattr("collector.erase.grace_seconds", lambda _seconds: 0)
+    assert finish(config_of(lake.data_dir)) == 1
+    assert not finish(config_of(lake.data_dir))
     assert files_with(lake.data_dir, "alice@example.com") == {}
-    assert spans_left(lake) == {2}
+    assert spans_left(lake) == {2, 4}

@@ -14,7 +14,7 @@ import pytest
 from analyzers.finding import Column, Finding, Report
 from analyzers.registry import Analyzer
 from analyzers.window import BadWindow, Window, iso
-from collector import runs
+from collector import erasure_log, runs
 from collector.runs import Occasion, execute, execute_scheduled, record, scheduled_window
 from collector.store.lake import Lake
 from tests.calls_table import lake_with_calls
@@ -134,6 +134,21 @@ def test_a_recorded_run_has_its_findings_and_result(lake: Lake):
     )
     assert columns == [run_id, "f-1", "probe", "too dear"]
     assert json.loads(document)["caveats"] == ["a guess"]
+
+
+def test_a_run_that_began_before_something_was_erased_does_not_tell_of_it(lake: Lake):
+    """Scenario: an analyzer reads the lake, a user is erased, the analyzer's result is recorded. Guarantee: the run
+    stands in the lake without a result, findings and settings; one that began afterwards has them.
+    """
+    finding = Finding("f-1", "alice spends most", {})
+    report = Report((Column("n", "n", "count"),), ((1,),), findings=(finding,))
+    before = run(lake, analyzer(lambda *arguments: report))
+    erasure_log.note(lake.data_dir, "begun", "user", "hmac:0")
+    after = run(lake, analyzer(lambda *arguments: report))
+    record(lake, [before, after])
+    found = dict(rows(lake, "SELECT run_id, result IS NULL FROM lake.runs"))
+    assert found == {before.run_id: True, after.run_id: False}
+    assert rows(lake, "SELECT run_id FROM lake.findings") == [(after.run_id,)]
 
 
 def test_a_long_result_is_bounded_in_the_lake(lake: Lake, monkeypatch: pytest.MonkeyPatch):

@@ -10,10 +10,11 @@ import pytest
 from collector.store import maintenance
 from collector.store.lake import Lake
 from collector.store.maintenance import Maintenance
-from tests.store_support import SECOND, Store, call, copy_of, span, store, traces
+from tests.store_support import HOUR, SECOND, Store, call, copy_of, span, store, traces
 
 ROWS = "SELECT * EXCLUDE (load_id) FROM spans ORDER BY trace_id, span_id"
 CALLS = "SELECT * FROM calls ORDER BY call_id"
+DAY = 24 * HOUR
 LIVE = "SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file WHERE end_snapshot IS NULL"
 
 
@@ -93,3 +94,29 @@ def test_merged_files_are_synced_before_the_commit(trickled: Store, monkeypatch:
     new = {str(path) for path in trickled.data_dir.rglob("*.parquet")} - before
     assert new
     assert new <= set(synced)
+
+
+def test_files_that_cannot_be_merged_are_let_be(trickled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: one small file in each of many months, of which no two can be merged. Guarantee: an idle loader does
+    not try it again and again.
+    """
+    monkeypatch.setattr(maintenance, "_WORTH_MERGING_TINY", 3)
+    monkeypatch.setattr(maintenance, "_IDLE_LOOK_SECONDS", 0.0)
+    keeper = Maintenance(trickled.lake)
+    while keeper.step():
+        pass
+    trickled.load(*(traces(call(month, 1, at=month * 31 * DAY)) for month in range(2, 6)))
+    assert not keeper.step_if_due(idle=True)
+    # Nor where there seem to be some and DuckLake finds none.
+    monkeypatch.setattr(maintenance, "_WORTH_MERGING_TINY", 1)
+    assert not keeper.step_if_due(idle=True)
+    monkeypatch.setattr(Maintenance, "_run", lambda *_: pytest.fail("tried again"))
+    assert not keeper.step_if_due(idle=True)
+
+
+def test_room_is_made_before_files_are_merged(trickled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guarantee: a lake that always has something to merge is rid of old states and files all the same."""
+    monkeypatch.setattr(maintenance, "_WORTH_MERGING_TINY", 2)
+    keeper = Maintenance(trickled.lake, grace_seconds=0)
+    done = [keeper.step() for _ in range(3)]
+    assert [made.action if made else None for made in done] == ["expire", "remove", "merge"]

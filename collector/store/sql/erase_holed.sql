@@ -1,8 +1,9 @@
--- Live files with deleted rows: their table, path (as known_files.sql has it) and size.
+-- Live files with deleted rows: their table, path below `data`, size and rows.
 SELECT
     named.table_name,
     CASE WHEN file.path_is_relative THEN of_schema.path || named.path || file.path ELSE file.path END AS path,
-    file.file_size_bytes
+    file.file_size_bytes,
+    file.record_count
 FROM __ducklake_metadata_lake.ducklake_data_file AS file
 JOIN __ducklake_metadata_lake.ducklake_delete_file AS deleted
   ON deleted.data_file_id = file.data_file_id AND deleted.end_snapshot IS NULL
