@@ -40,9 +40,10 @@ from semconv.settings import Signal
 from semconv.validity import check
 from semconv.wire import TooMany
 
-# Receiving comes first: who sends waits for an answer, what is in the spool can wait. With equal rights loading takes
-# half of what receiving could use of two cores. Analyzers, which report on what is there, come after both.
-_NICENESS: Final = 5
+# Receiving comes first: who sends waits for an answer, what is in the spool can wait. With equal rights the processes
+# that load take nearly half of what receiving could use of two cores. Little more than equal, as other programs on a
+# busy machine have more rights then, too.
+_NICENESS: Final = 2
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 10.0
 # Of rows in one transaction, which takes some 150 MB for that; 20,000 ordinary spans are no more.
