@@ -44,7 +44,7 @@ check: $(READY) ## style, types and the direction of imports
 soak: $(READY) ## the long forms of tests, one after the other
 	@$(BIN)/python -m pytest --numprocesses 0 -m soak
 
-bench: $(READY) ## throughput against two floors of the same run, and CPU time by stage
+bench: $(READY) ## speed, memory and size beside their targets and floors; appends to tests/bench/results.jsonl
 	@$(BIN)/python -m tests.bench
 
 SECONDS ?= 60

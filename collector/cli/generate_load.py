@@ -85,10 +85,14 @@ def command(
     nothing was acknowledged, 2 where nothing answers.
     """
     from collector.traffic.load import Load, generate
+    from collector.traffic.senders import NoEndpointError, check_listening
 
     config = load(config_path, options)
     target = _target(config, endpoint, protocol, compression)
-    _check(target)
+    try:
+        check_listening(target.endpoint)
+    except NoEndpointError as error:
+        raise CliError(str(error)) from None
     wanted = Load(
         batch=options["batch"],
         connections=options["connections"],
@@ -134,20 +138,6 @@ def _headers(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
         return {"authorization": f"Bearer {config.tokens[0].secret()}"}
     except ConfigError as error:
         raise CliError(str(error)) from None
-
-
-def _check(target: Target) -> None:
-    from collector.traffic.senders import NoEndpointError, check_listening
-
-    try:
-        check_listening(target)
-    except NoEndpointError as error:
-        raise CliError(str(error)) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CliError(
-            f"nothing answers at {target.endpoint} ({reason}); start the collector with: otlp-collector serve"
-        ) from None
 
 
 def _as_dict(target: Target, load: Load, outcome: Outcome) -> dict[str, Any]:

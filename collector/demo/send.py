@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
 from collector.demo.session import Session, Step
+from collector.traffic.senders import NoEndpointError, check_listening
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Protocol = Literal["http/protobuf", "grpc"]
 
 _TIMEOUT_SECONDS: Final = 10
-_CONNECT_SECONDS: Final = 3.0
 
 
 class SendError(Exception):
@@ -46,7 +45,10 @@ class Sent:
 
 def send(session: Session, endpoint: str, protocol: Protocol, headers: Mapping[str, str]) -> Sent:
     """Make the session's spans, ending now, and export them to ``endpoint``, a base URL. Raises SendError."""
-    check_listening(endpoint)
+    try:
+        check_listening(endpoint)  # the exporters would try again for seconds
+    except NoEndpointError as error:
+        raise SendError(str(error)) from None
     run, spans = make_spans(session, time.time_ns())
     if not spans:
         raise SendError("the OpenTelemetry SDK recorded nothing: OTEL_SDK_DISABLED is set")
@@ -55,24 +57,6 @@ def send(session: Session, endpoint: str, protocol: Protocol, headers: Mapping[s
     if context is None:
         raise SendError("the OpenTelemetry SDK made spans without ids")
     return Sent(f"{context.trace_id:032x}", f"demo-{run}", len(spans))
-
-
-def check_listening(endpoint: str) -> None:
-    """Say so at once where nothing listens: the exporters would try again for seconds."""
-    parts = urlsplit(endpoint)
-    try:
-        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    except ValueError:
-        address = ("", 0)
-    if not address[0] or parts.scheme not in ("http", "https"):
-        raise SendError(f"{endpoint!r} is not an endpoint; use a URL such as http://127.0.0.1:4318")
-    try:
-        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SendError(
-            f"nothing answers at {endpoint} ({reason}); start the collector with: otlp-collector serve"
-        ) from None
 
 
 def make_spans(session: Session, end_ns: int) -> tuple[str, Sequence[ReadableSpan]]:

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from isal import isal_zlib
-from isal.igzip_lib import IsalError
 
 from collector.receivers.status import Malformed, UnsupportedEncoding
 
@@ -30,6 +29,8 @@ _FEED_BYTES: Final = 1 << 16
 _MAX_MEMBERS: Final = 1200
 # RFC 9659: what a Content-Encoding of zstd may ask for is a window of 8 MiB, 2 to the power of 23.
 _ZSTD_OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
+# isal's stubs take the name of its class of errors for an instance.
+_NOT_IN_THAT_CODING: Final = (cast(type[Exception], isal_zlib.error), zstd.ZstdError)
 # RFC 1950, 2.2: the low half of a zlib stream's first byte says "deflate".
 _ZLIB_METHOD: Final = 8
 
@@ -133,7 +134,7 @@ def inflate(name: str, body: bytes) -> Iterator[bytes]:
                 return
     except EOFError:
         raise Malformed(f"the {name} body is cut short") from None
-    except (IsalError, zstd.ZstdError) as error:
+    except _NOT_IN_THAT_CODING as error:
         raise Malformed(f"the body is not valid {name}: {error}") from None
     if coding.max_members == 1:
         raise Malformed(f"the {name} body goes on after its end")

@@ -26,6 +26,7 @@ Transport = Literal["http/protobuf", "http/json", "grpc"]
 Compression = Literal["none", "gzip"]
 
 _TIMEOUT_SECONDS: Final = 30.0
+_CONNECT_SECONDS: Final = 3.0
 _METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _CONTENT_TYPES: Final = {"http/protobuf": "application/x-protobuf", "http/json": "application/json"}
 # The fastest: it is the collector that is measured.
@@ -36,8 +37,8 @@ _RETRYABLE: Final = frozenset({"429", "502", "503", "504", "UNAVAILABLE", "RESOU
 _RETRY_INFO: Final = "google.rpc.retryinfo-bin"
 
 
-class NoEndpointError(ValueError):
-    """What was given is no endpoint; ``str()`` is one line."""
+class NoEndpointError(Exception):
+    """What was given is no endpoint, or nothing answers there; ``str()`` is one line."""
 
 
 class Answer(NamedTuple):
@@ -145,10 +146,16 @@ class _Grpc:
         self._channel.close()
 
 
-def check_listening(target: Target, seconds: float = 3.0) -> None:
-    """Say so at once where nothing listens. Raises NoEndpointError, OSError."""
-    host, port, _, _ = _parts(target.endpoint)
-    socket.create_connection((host, port), timeout=seconds).close()
+def check_listening(endpoint: str) -> None:
+    """Say so at once where nothing listens. Raises NoEndpointError."""
+    host, port, _, _ = _parts(endpoint)
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NoEndpointError(
+            f"nothing answers at {endpoint} ({reason}); start the collector with: otlp-collector serve"
+        ) from None
 
 
 def _parts(endpoint: str) -> tuple[str, int, bool, str]:

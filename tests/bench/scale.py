@@ -38,7 +38,7 @@ FULL: Final = Scale(
     backfill_bytes=10**9,
     backfill_seconds=180,
     large_rows=10_000_000,
-    large_fill_seconds=150,
+    large_fill_seconds=120,
     large_seconds=20,
     repriced_calls=1_000_000,
 )
