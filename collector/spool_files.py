@@ -129,8 +129,8 @@ def _end_of_last_intact(directory: Path, segment: int) -> int:
     intact, start = 0, 0
     while True:
         try:
-            for (_, intact), _record in _read_segment(directory, segment, start, None):
-                pass
+            for (_, end), _record in _read_segment(directory, segment, start, None):
+                intact = end
         except SpoolDamaged as damage:
             data = segment_path(directory, segment).read_bytes()
             found = _next_intact(data, _behind(data, damage.offset))
