@@ -34,6 +34,7 @@ from collector.store.load_row import Origin
 from collector.store.lock import LockTimeout, loader_lock
 from collector.store.maintenance import Maintenance, grace_seconds
 from collector.store.migrate import open_current
+from collector.store.rebuild import rebuild_calls
 from collector.store.trouble import fault_of
 from collector.worker import WorkerEnded
 from semconv.extract import Extracted, extract
@@ -175,6 +176,8 @@ class Loader:
             return trouble
         try:
             entry = damage.put_aside(self._lake, found)
+            if found.file.table == "calls":
+                rebuild_calls(self._lake, self._settings, found.file)
         except (LakeError, OSError, duckdb.Error) as failure:
             log.failed("damaged data file cannot be put aside", failure, file=found.file.path)
             return trouble

@@ -13,6 +13,7 @@ from collector.cli.render import console, json_text
 
 if TYPE_CHECKING:
     from collector.cli.checks import Check
+    from collector.config import Config
 
 EPILOG: Final = """\b
 Examples:
@@ -42,7 +43,7 @@ def command(config_path: Path | None, repair: bool, as_json: bool, **flags: Any)
     from collector.cli.server import probe
 
     config = load(config_path, flags)
-    put_aside = _repair(config.data_dir) if repair else []
+    put_aside = _repair(config) if repair else []
     subject = Subject(config, probe(config.admin_endpoint), dt.datetime.now(dt.UTC))
     checks = run(subject)
     if as_json:
@@ -55,19 +56,23 @@ def command(config_path: Path | None, repair: bool, as_json: bool, **flags: Any)
     click.echo(f"\n{found.count('fail')} failed, {found.count('warn')} to look at, {found.count('ok')} ok")
 
 
-def _repair(data_dir: Path) -> list[str]:
-    """What was damaged and is put aside."""
+def _repair(config: Config) -> list[str]:
+    """What was damaged and is put aside; calls are built again from their records."""
     import duckdb
 
     from collector.cli.lake import one_line
     from collector.store import damage
     from collector.store.lake import Lake, LakeError
+    from collector.store.rebuild import rebuild_calls
 
     try:
-        with Lake.open(data_dir) as lake:
-            found = list(damage.damaged(data_dir, damage.data_files(lake.connection)))
+        with Lake.open(config.data_dir) as lake:
+            found = list(damage.damaged(config.data_dir, damage.data_files(lake.connection)))
             for one in found:
                 damage.put_aside(lake, one)
+            for one in found:
+                if one.file.table == "calls":
+                    rebuild_calls(lake, config.semconv_settings(), one.file)
     except (LakeError, OSError, duckdb.Error) as error:
         raise CliError(one_line(error)) from None
     return [str(one) for one in found]

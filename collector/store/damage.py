@@ -168,8 +168,8 @@ def _damage_of(folder: Path, file: DataFile, connection: duckdb.DuckDBPyConnecti
         path = folder / name
         try:
             size = path.stat().st_size
-        except FileNotFoundError:
-            return Damage(file, "it is missing", is_missing=True)
+        except OSError as error:
+            return Damage(file, error.strerror or "it is missing", is_missing=True)
         if name == file.path and size != file.bytes:
             return Damage(file, f"it has {size} bytes instead of {file.bytes}")
         try:

@@ -26,6 +26,7 @@ from tests.faults.test_bad_input import START, json_body, json_span, post
 from tests.faults.test_kill import loader_pid
 from tests.faults.test_readiness import readyz, wait_for
 from tests.otlp_data import pairs_json
+from tests.store_support import SECOND, call, store, traces
 from tests.support import Collector, run, start_collector, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
@@ -291,3 +292,25 @@ def test_a_data_directory_that_became_read_only_loses_nothing(server: Collector)
     spans.append(model_call())
     send(server, spans[-1])
     wait_until_stored(server, *spans)
+
+
+def test_doctor_puts_damaged_files_aside_without_a_server(tmp_path: Path) -> None:
+    """One file of spans and one of calls: what the others hold can be read afterwards, and no call is missing, as
+    calls are built again from their spans."""
+    with store(tmp_path / "data") as lake:
+        for number in (1, 2):
+            lake.load(traces(call(number, 1, response_id=f"r-{number}", at=number * SECOND)))
+        cost = lake.ask("SELECT count(*), sum(cost_usd) FROM calls")
+        files = data_files(lake.lake.connection)
+    newest = {file.table: tmp_path / "data/data" / file.path for file in reversed(files)}
+    oldest = {file.table: tmp_path / "data/data" / file.path for file in files}
+    newest["spans"].write_bytes(b"")
+    oldest["calls"].write_bytes(b"")
+    command = ("otlp-collector", "doctor", "--repair", "--data-dir", tmp_path / "data", "--json")
+    document = json.loads(run(*command).stdout)
+    assert len(document["put_aside"]) == 2
+    assert {check["name"]: check["level"] for check in document["checks"]}["data files"] == "ok"
+    with Lake.open(tmp_path / "data", read_only=True) as reader:
+        assert reader.connection.execute("SELECT count(*), sum(cost_usd) FROM calls").fetchall() == cost
+        assert reader.connection.execute("SELECT trace_id FROM spans").fetchall() == [(f"{1:032x}",)]
+    assert json.loads(run(*command).stdout)["put_aside"] == []

@@ -16,6 +16,7 @@ from collector import quarantine
 from collector.store import damage
 from collector.store.lake import Lake
 from collector.store.query import QueryFailed, run_query
+from collector.store.rebuild import rebuild_calls
 from semconv.request import Request
 from tests.store_support import HOUR, SECOND, Store, call, copy_of, store, traces
 
@@ -117,6 +118,20 @@ def test_a_file_with_deleted_rows_stays_without_them(lake: Store) -> None:
     (found,) = damage.damaged(lake.data_dir, damage.data_files(lake.lake.connection))
     damage.put_aside(lake.lake, found)
     assert lake.ask("SELECT count(*), count(DISTINCT trace_id) FROM calls") == [(10, 10)]
+
+
+def test_calls_are_built_again_from_their_records(lake: Store) -> None:
+    """Every column as it was; done again it writes nothing."""
+    everything = "SELECT * FROM calls ORDER BY ALL"
+    before = lake.ask(everything)
+    path = first_file(lake, "calls")
+    path.write_bytes(b"PAR1")
+    (found,) = damage.damaged(lake.data_dir, damage.data_files(lake.lake.connection))
+    damage.put_aside(lake.lake, found)
+    assert len(lake.ask(everything)) == 10
+    assert rebuild_calls(lake.lake, lake.settings, found.file) == 10
+    assert lake.ask(everything) == before
+    assert rebuild_calls(lake.lake, lake.settings, found.file) == 0
 
 
 def test_a_missing_file_is_told_from_a_damaged_one(lake: Store) -> None:
