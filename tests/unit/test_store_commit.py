@@ -176,7 +176,7 @@ def test_files_are_synced_before_the_commit(lake: Store, monkeypatch: pytest.Mon
         assert lake.one("SELECT count(*) FROM spans") == 0, "committed before the files were synced"
         synced.append(Path(path))
 
-    monkeypatch.setattr(durability, "_sync", watched)
+    monkeypatch.setattr(durability, "sync", watched)
     before = set(lake.data_dir.rglob("*"))
     lake.load(traces(call(1, 1)))
     new = {path for path in lake.data_dir.joinpath("data").rglob("*") if path not in before}
