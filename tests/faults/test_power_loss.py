@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -151,9 +152,9 @@ def run_for(folder: Path, seconds: float) -> Run:
 
 
 def finished(data_dir: Path, trace: Path) -> Disk:
-    """Once strace has written all of it: its last line is of the process that it started, the first of all."""
-    first = trace.read_text(errors="replace")[:20].split()[0]
-    wait_until(lambda: trace.read_text().rstrip().rpartition("\n")[2].split()[:2] == [first, "+++"])
+    """Once strace has written the end of the process that it started, which is the first of all."""
+    first = trace.read_text().split(maxsplit=1)[0]
+    wait_until(lambda: re.search(rf"^{first} +\+\+\+ exited", trace.read_text(), re.MULTILINE))
     return Disk(data_dir, trace)
 
 

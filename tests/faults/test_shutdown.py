@@ -18,13 +18,14 @@ from collector.spool import Record, Spool
 from collector.spool_files import segment_path, segments
 from collector.spool_segment import SegmentWriter
 from tests.faults.raw_clients import Requests, Senders, assert_stored_once, over_grpc, over_http
-from tests.processes import family
+from tests.processes import PeakMemory, family
 from tests.support import Collector, free_port, spawn_collector, start_collector, wait_until
 
 STOP_SECONDS = 10.0
 READY_SECONDS = 5.0
 AT_ONCE_SECONDS = 1.0
 GIGABYTE = 1_000_000_000
+MOST_BYTES = 600_000_000
 REQUESTS = Requests(spans=50)
 PAUSE_SECONDS = 0.05
 # The largest batch of an SDK, in some 0.5 MB.
@@ -102,6 +103,28 @@ def test_a_server_with_a_gigabyte_in_the_spool_is_ready_soon(tmp_path: Path) -> 
     assert stopped < STOP_SECONDS
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_gigabyte_in_the_spool_is_loaded_once_in_bounded_memory(tmp_path: Path) -> None:
+    """No slower at the end than at the beginning, whatever has been stored meanwhile."""
+    spans = fill_with_different(tmp_path / "data", GIGABYTE)
+    server = start_collector(tmp_path / "data")
+    started, times = time.monotonic(), list[float]()
+    try:
+        with PeakMemory(server.process.pid) as memory:
+            for part in (spans // 3, 2 * spans // 3, spans):
+                server.wait_for_spans(part, 600)
+                times.append(time.monotonic() - started)
+        (stored,) = server.sql(
+            "SELECT count(*) AS spans, count(DISTINCT (trace_id, span_id)) AS different FROM spans"
+        )
+    finally:
+        assert server.stop() == 0
+    assert stored == {"spans": spans, "different": spans}
+    assert times[2] - times[1] < 2 * times[0]
+    assert memory.peak < MOST_BYTES
+
+
 def seconds_to_start(data_dir: Path) -> tuple[float, float]:
     """Until it was ready, and from SIGTERM to its end."""
     started = time.monotonic()
@@ -126,6 +149,19 @@ def fill_spool(data_dir: Path, size: int) -> None:
     for copy in range(1, size // offset):
         os.link(segment_path(spool.directory, number), segment_path(spool.directory, number + copy))
     assert len(segments(spool.directory)) >= size // offset
+
+
+def fill_with_different(data_dir: Path, size: int) -> int:
+    """So many bytes of requests, no two the same; how many spans."""
+    data_dir.mkdir(mode=0o700)
+    writer = SegmentWriter(Spool.open(data_dir / "spool").directory, 64 << 20)
+    requests = written = 0
+    while written < size:
+        records = [record() for _ in range(16)]
+        writer.write(records)
+        requests += len(records)
+        written += sum(len(each.body) for each in records)
+    return requests * LARGE_REQUESTS.spans
 
 
 def record() -> Record:
