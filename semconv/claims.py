@@ -48,7 +48,7 @@ def claim_name(claimed: Claimed, rules: Rules, name: str, attributes: Attributes
     rank = claimed.rank
     if rank == NO_DIALECT and not rules.names_tell:
         return claimed
-    for row in rules.named(name):
+    for row in rules.said_by[name]:
         if row.when is not None and attributes.get(row.when[0]) != row.when[1]:
             continue
         if row.telling or rank < NO_DIALECT:
@@ -70,7 +70,8 @@ def _claim(attributes: Attributes, shapes: Shapes, blank: list[Any], notes: Note
     if usual is not None:
         pick, types, counts, columns, rest = usual
         picked = pick(sent)
-        if tuple(map(type, picked)) == types and "" not in picked and (not counts or min(counts(sent)) >= 0):
+        as_usual = tuple(map(type, picked)) == types and (all(picked) or "" not in picked)
+        if as_usual and (not counts or min(counts(sent)) >= 0):
             values, wanted = [*columns(sent)], rest
     if values is None:
         values = blank.copy()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import groupby
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -42,14 +44,18 @@ _WORTH_SEARCHING: Final = 1 << 20
 _PORTION: Final = 1000
 _MOST_WAITING: Final = 200_000
 
+# Parts that so many rows on average share are worth repeating in Arrow instead of in Python.
+_WORTH_REPEATING: Final = 16
+
 Draft = TypeVar("Draft")
 
 
-class Reads(NamedTuple, Generic[Draft]):
-    """What is asked of a signal's drafts."""
+class Portion(NamedTuple, Generic[Draft]):
+    """Some of a scope's records, not yet rows."""
 
-    rank: Callable[[Draft], int]
-    weight: Callable[[Draft], int]  # a record and its events, links or exemplars
+    drafts: list[Draft]
+    weight: int  # how many they are, with their events, links or exemplars
+    rank: int  # the lowest of their dialects
 
 
 @dataclass(slots=True)
@@ -70,10 +76,37 @@ class Rows:
 def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """The Arrow table of rows in the order of the schema's columns."""
     if not rows:
-        return schema.empty_table()
-    columns = (column for parts in zip(*rows, strict=True) for column in zip(*parts, strict=True))
-    arrays = [pa.array(column, of_type) for column, of_type in zip(columns, schema.types, strict=True)]
+        return _empty(schema)
+    types, arrays = iter(schema.types), list[pa.Array]()
+    for parts in zip(*rows, strict=True):
+        runs = _runs(parts)
+        if len(runs) * _WORTH_REPEATING > len(parts):
+            arrays += map(_array, zip(*parts, strict=True), types)
+        else:
+            place = pa.array([place for place, (_, count) in enumerate(runs) for _ in range(count)])
+            distinct = map(_array, zip(*(part for part, _ in runs), strict=True), types)
+            arrays += (values.take(place) for values in distinct)
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+@cache
+def _empty(schema: pa.Schema) -> pa.Table:
+    """Making one takes as long as a row for each of its columns."""
+    return schema.empty_table()
+
+
+def _runs(parts: Sequence[Part]) -> list[tuple[Part, int]]:
+    """Parts with how many rows one after the other share each; all rows in one where they share none."""
+    if len(parts) > 1 and parts[0] is not parts[1]:
+        return [(part, 1) for part in parts]
+    shared = (list(same) for _, same in groupby(parts, id))
+    return [(same[0], len(same)) for same in shared]
+
+
+def _array(column: Sequence[Any], of_type: pa.DataType) -> pa.Array:
+    if not any(column) and column.count(None) == len(column):
+        return pa.nulls(len(column), of_type)
+    return pa.array(column, of_type)
 
 
 @dataclass(slots=True)
@@ -174,17 +207,17 @@ def _may_be_genai(request: Request, tables: AllTables) -> bool:
 
 
 def in_portions(
-    context: Context, scope_is_genai: bool, drafts: Iterator[Draft], reads: Reads[Draft]
+    context: Context, scope_is_genai: bool, portions: Iterator[Portion[Draft]]
 ) -> Iterator[tuple[list[Draft], bool]]:
     """The records of a scope, some at a time, and whether their scope is GenAI. Any of them may make it so:
     they wait for the first that does, or the last, unless no record of the request can. Where too many wait
     the scope passes for GenAI, whose gate is the stricter one.
     """
     is_genai, waiting, weight = scope_is_genai, list[Draft](), 0
-    for portion, own_weight in _portions(drafts, reads.weight):
-        is_genai = is_genai or any(reads.rank(draft) < NO_DIALECT for draft in portion)
-        waiting += portion
-        weight += own_weight
+    for portion in portions:
+        is_genai = is_genai or portion.rank < NO_DIALECT
+        waiting += portion.drafts
+        weight += portion.weight
         is_genai = is_genai or (weight > _MOST_WAITING and context.may_be_genai)
         if is_genai or not context.may_be_genai:
             yield waiting, is_genai
@@ -193,18 +226,18 @@ def in_portions(
         yield waiting, is_genai
 
 
-def _portions(
-    drafts: Iterator[Draft], weight_of: Callable[[Draft], int]
-) -> Iterator[tuple[list[Draft], int]]:
-    portion, weight = list[Draft](), 0
-    for draft in drafts:
+def portions_of(drafts: Iterator[tuple[Draft, int, int]]) -> Iterator[Portion[Draft]]:
+    """Drafts, each with its dialect's rank and its weight, some at a time."""
+    portion, weight, rank = list[Draft](), 0, NO_DIALECT
+    for draft, own_rank, own_weight in drafts:
         portion.append(draft)
-        weight += weight_of(draft)
+        weight += own_weight
+        rank = min(rank, own_rank)
         if weight >= _PORTION:
-            yield portion, weight
-            portion, weight = [], 0
+            yield Portion(portion, weight, rank)
+            portion, weight, rank = [], 0, NO_DIALECT
     if portion:
-        yield portion, weight
+        yield Portion(portion, weight, rank)
 
 
 def is_kept(keep: Keep, *, genai: bool) -> bool:

@@ -32,6 +32,10 @@ RESOURCE_COLUMNS: Final = (
 )
 NO_DIALECT: Final = 1000  # above every rank
 
+# Names remembered at a time: senders may make them up without end.
+_REMEMBERED_NAMES: Final = 2_000
+_LONGEST_NAME: Final = 256
+
 _NOTHING_SAID: Final[list[NameClaim]] = []
 _CLAIM_FIELDS: Final = {"key", "column", "convert", "precedence"}
 _ANY_NAME: Final = ""
@@ -142,6 +146,11 @@ class Rules:
         return said + self._of_any_name
 
     @cached_property
+    def said_by(self) -> Names:
+        """What names say, remembered."""
+        return Names(self)
+
+    @cached_property
     def names_tell(self) -> bool:
         """Whether a name alone may tell the dialect of its record."""
         return any(row.telling for rows in self.names.values() for row in rows)
@@ -180,6 +189,22 @@ class Rules:
     @cached_property
     def _scope_beginnings(self) -> tuple[str, ...]:
         return tuple(self.scope_prefixes)
+
+
+class Names(dict[str, list[NameClaim]]):
+    """Name of a span or log event → what it says, remembered: most come again."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, name: str) -> list[NameClaim]:
+        said = self._rules.named(name)
+        if len(name) <= _LONGEST_NAME:
+            if len(self) >= _REMEMBERED_NAMES:
+                self.clear()
+            self[name] = said
+        return said
 
 
 def _beginning(entry: str) -> str:

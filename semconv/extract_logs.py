@@ -9,7 +9,7 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed, claim_name
-from semconv.context import Context, Reads, Row, in_portions, is_kept
+from semconv.context import Context, Row, in_portions, is_kept, portions_of
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
 from semconv.dialects import Tables
 from semconv.faults import log_record_fault
@@ -31,16 +31,14 @@ class Draft(NamedTuple):
     tables: Tables  # that hold for it
 
 
-_READS: Final = Reads[Draft](rank=lambda draft: draft.claimed.rank, weight=lambda _: 1)
-
-
 def extract_logs(context: Context, senders: Senders, group: ScopeGroup) -> Iterator[None]:
     """Add the rows of one scope's records, some at a time; the rejected ones and those ``keep_logs`` leaves out
     are counted.
     """
     rows, keep = context.rows, context.settings.keep_logs
     by_scope = names_genai(context.tables, group.scope)
-    for drafts, genai_scope in in_portions(context, by_scope, _acceptable(context, group), _READS):
+    weighed = ((draft, draft.claimed.rank, 1) for draft in _acceptable(context, group))
+    for drafts, genai_scope in in_portions(context, by_scope, portions_of(weighed)):
         kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft.claimed.rank < NO_DIALECT)]
         rows.count(log_records_not_kept=len(drafts) - len(kept))
         if kept:

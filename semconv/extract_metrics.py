@@ -10,7 +10,7 @@ import orjson
 
 from semconv import notes as note
 from semconv.claims import Claimed
-from semconv.context import Context, Part, Reads, Row, exemplar_json, in_portions, is_kept
+from semconv.context import Context, Part, Row, exemplar_json, in_portions, is_kept, portions_of
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
 from semconv.dialects import Tables
 from semconv.faults import point_fault
@@ -47,11 +47,6 @@ class Draft(NamedTuple):
     claimed: Claimed
 
 
-_READS: Final = Reads[Draft](
-    rank=lambda draft: draft.claimed.rank, weight=lambda draft: 1 + len(draft.point.exemplars)
-)
-
-
 class Series(NamedTuple):
     """What the rows of one metric repeat."""
 
@@ -68,7 +63,8 @@ def extract_metrics(context: Context, senders: Senders, group: ScopeGroup) -> It
     rows, keep = context.rows, context.settings.keep_metrics
     by_scope, tables = names_genai(context.tables, group.scope), context.tables.of(group.scope.name)
     drafts = (draft for metric in group.records for draft in _acceptable(context, metric, tables))
-    for portion, genai_scope in in_portions(context, by_scope, drafts, _READS):
+    weighed = ((draft, draft.claimed.rank, 1 + len(draft.point.exemplars)) for draft in drafts)
+    for portion, genai_scope in in_portions(context, by_scope, portions_of(weighed)):
         kept = [
             draft for draft in portion if is_kept(keep, genai=by_scope or draft.claimed.rank < NO_DIALECT)
         ]

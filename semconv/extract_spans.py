@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from semconv import notes as note
 from semconv.claims import Claimed, claim_name, claim_record
-from semconv.context import Context, Reads, Row, in_portions, is_kept, stored_time
+from semconv.context import Context, Row, in_portions, is_kept, portions_of, stored_time
 from semconv.dialect_rules import NO_DIALECT, RECORD_COLUMNS
 from semconv.dialects import Tables
 from semconv.faults import span_fault
@@ -25,10 +25,6 @@ _SKEW_NS: Final = 24 * 3600 * 10**9
 
 
 Draft = tuple[Span, Claimed]
-_READS: Final = Reads[Draft](
-    rank=lambda draft: draft[1].rank,
-    weight=lambda draft: 1 + len(draft[0].events) + len(draft[0].links),
-)
 
 
 def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iterator[None]:
@@ -37,7 +33,7 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iter
     """
     rows, keep = context.rows, context.settings.keep_spans
     by_scope, own = names_genai(context.tables, group.scope), context.tables.of(group.scope.name)
-    for drafts, genai_scope in in_portions(context, by_scope, _acceptable(context, group, own), _READS):
+    for drafts, genai_scope in in_portions(context, by_scope, portions_of(_acceptable(context, group, own))):
         kept = drafts
         if keep != "all":
             kept = [draft for draft in drafts if is_kept(keep, genai=by_scope or draft[1].rank < NO_DIALECT)]
@@ -51,67 +47,72 @@ def extract_spans(context: Context, senders: Senders, group: ScopeGroup) -> Iter
         yield
 
 
-def _acceptable(context: Context, group: ScopeGroup, own: Tables) -> Iterator[Draft]:
-    redaction = context.redaction
-    named = bool(own.rules.names)
+def _acceptable(context: Context, group: ScopeGroup, own: Tables) -> Iterator[tuple[Draft, int, int]]:
+    """Spans with what they claim, its rank, and how much they weigh."""
+    redaction, shapes, rules = context.redaction, own.records, own.rules
+    named = bool(rules.names)
     read = rejected = 0
-    span: Span
-    for span in group.records:
+    received: Span
+    for received in group.records:
         read += 1
-        if span_fault(span.trace_id, span.span_id, span.start_unix_nano, span.end_unix_nano) is None:
-            if redaction is None:
-                claimed = claim_record(span.attributes, own.records, span.notes)
-                yield span, claim_name(claimed, own.rules, span.name, span.attributes) if named else claimed
-            else:
-                redacted = redaction.span(span)
-                claimed = context.claim(own, span.attributes, redacted.attributes, span.notes)
-                yield redacted, claim_name(claimed, own.rules, redacted.name, redacted.attributes)
-        else:
+        attributes, notes = received.attributes, received.notes
+        if (
+            span_fault(received.trace_id, received.span_id, received.start_unix_nano, received.end_unix_nano)
+            is not None
+        ):
             rejected += 1
+            continue
+        if redaction is None:
+            span, claimed = received, claim_record(attributes, shapes, notes)
+        else:
+            span = redaction.span(received)
+            claimed = context.claim(own, attributes, span.attributes, notes)
+        if named:
+            claimed = claim_name(claimed, rules, span.name, span.attributes)
+        yield (span, claimed), claimed[1], 1 + len(span.events) + len(span.links)
     context.rows.count(spans_read=read, spans_rejected=rejected)
 
 
 def span_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
-    notes = span.notes
-    taken = Taken(notes)
-    attributes = gate.attributes_text(span.attributes, claimed, taken)
-    message = gate.status_message(span.status_message, taken) if span.status_message else ""
-    events = _events_text(context, gate, span, claimed, taken) if span.events else NO_ITEMS
-    links = _links_text(context, gate, span.links, taken) if span.links else NO_ITEMS
-    context.budget.own -= len(attributes) + len(events) + len(links)
-    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
-    start_us = span.start_unix_nano // 1000
+    trace_id, span_id, parent_id, name, kind, start, end, trace_state, flags, status_code = span[:10]
+    message, attributes, events, links, lost_attributes, lost_events, lost_links, notes = span[10:]
+    request, taken = context.request, Taken(notes)
+    attributes_text = gate.attributes_text(attributes, claimed, taken)
+    if message:
+        message = gate.status_message(message, taken)
+    events_text = _events_text(context, gate, span, claimed, taken) if events else NO_ITEMS
+    links_text = _links_text(context, gate, links, taken) if links else NO_ITEMS
+    context.budget.own -= len(attributes_text) + len(events_text) + len(links_text)
+    trace_hex, span_hex, start_us = trace_id.hex(), span_id.hex(), start // 1000
     if taken.contents:
-        context.add_contents(taken, trace_id, span_id, start_us)
-    duration = _duration(span, context.request.received_at)
+        context.add_contents(taken, trace_hex, span_hex, start_us)
     own = (
-        context.request.tenant,
-        trace_id,
-        span_id,
-        span.parent_span_id,
-        context.text(span.name, notes) or "",
-        _KINDS.get(span.kind, "UNSPECIFIED"),
+        request.tenant,
+        trace_hex,
+        span_hex,
+        parent_id,
+        name if len(name) <= context.short else context.text(name, notes),
+        _KINDS.get(kind, "UNSPECIFIED"),
         start_us,
-        span.start_unix_nano,
-        span.end_unix_nano,
-        duration,
-        _STATUS_CODES.get(span.status_code, "UNSET"),
+        start,
+        end,
+        _duration(start, end, request.received_at, notes),
+        _STATUS_CODES.get(status_code, "UNSET"),
         context.text(message, notes) if message else None,
-        context.text(span.trace_state, notes) if span.trace_state else None,
-        span.flags,
+        context.text(trace_state, notes) if trace_state else None,
+        flags,
     )
     read = (
-        attributes,
-        events,
-        links,
+        attributes_text,
+        events_text,
+        links_text,
         taken.evidence(),
-        span.dropped_attributes_count + taken.dropped_attributes,
-        span.dropped_events_count + (len(span.events) if events is NO_ITEMS else 0),
-        span.dropped_links_count + (len(span.links) if links is NO_ITEMS else 0),
-        context.tables.rules.dialects.get(claimed.rank),
+        lost_attributes + taken.dropped_attributes,
+        lost_events + (len(events) if events_text is NO_ITEMS else 0),
+        lost_links + (len(links) if links_text is NO_ITEMS else 0),
+        context.tables.rules.dialects.get(claimed[1]),
     )
-    end = sender.end_of(notes) if notes else sender.end
-    return own, sender.columns, read, claimed.values[_CLAIMED], end
+    return own, sender.columns, read, claimed[0][_CLAIMED], sender.end_of(notes) if notes else sender.end
 
 
 def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
@@ -129,9 +130,8 @@ def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed
     return span_row(short, sender, short.gate(own=gate.own, genai_scope=gate.genai_scope), bare, claimed)
 
 
-def _duration(span: Span, received_at: int) -> int | None:
+def _duration(start: int, end: int, received_at: int, notes: Notes) -> int | None:
     """Nanoseconds, None where an end is missing or before its start; odd times are noted."""
-    start, end, notes = span.start_unix_nano, span.end_unix_nano, span.notes
     if start > received_at + _SKEW_NS:
         notes.append(note.START_IN_FUTURE)
     if 0 < start <= end:

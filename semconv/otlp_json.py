@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -42,7 +41,6 @@ from semconv.values import bytes_value, double_value, in_int64, parse_double, pa
 
 # upb refuses AnyValues nested deeper than this; the same bound keeps Python's recursion in hand here.
 MAX_VALUE_DEPTH: Final = 50
-_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 # bytesValue may be spelt with either alphabet of base64, padded or not (JSON mapping of proto3).
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _UINT32_MAX: Final = (1 << 32) - 1
@@ -77,6 +75,8 @@ def text(parent: Object, key: str, notes: Notes) -> str:
 
 def whole(value: Any) -> int | None:
     """The integer that a value spells, None if it spells none. Raises Rounded where it may be another one."""
+    if type(value) is int:
+        return value
     if isinstance(value, Number):
         return value.integer
     if isinstance(value, float) and value.is_integer():
@@ -134,29 +134,30 @@ def identifier(parent: Object, key: str) -> bytes:
     value = parent.get(key)
     if value is None:
         return b""
-    if isinstance(value, str) and _HEX.fullmatch(value):
-        return bytes.fromhex(value)
-    return NOT_HEX
+    try:
+        raw = bytes.fromhex(value)
+    except (TypeError, ValueError):
+        return NOT_HEX
+    return raw if len(raw) * 2 == len(value) else NOT_HEX  # blanks are read over
 
 
-def inner_objects(parent: Object, key: str, notes: Notes) -> Iterator[Object]:
+def inner_objects(parent: Object, key: str, notes: Notes) -> list[Object]:
     """The objects of an array within a record."""
     values = parent.get(key)
     if values is None:
-        return
+        return []
     if type(values) is not list:
         notes.append(note.MALFORMED_FIELD)
-        return
-    for value in values:
-        if type(value) is dict:
-            yield value
-        else:
-            notes.append(note.MALFORMED_FIELD)
+        return []
+    found = [value for value in values if type(value) is dict]
+    if len(found) != len(values):
+        notes.append(note.MALFORMED_FIELD)
+    return found
 
 
 def first_objects(parent: Object, key: str, notes: Notes) -> tuple[list[Object], int]:
     """As ``inner_objects``, of events and the like: those that are read, and how many there are beyond them."""
-    found = list(inner_objects(parent, key, notes))
+    found = inner_objects(parent, key, notes)
     beyond = max(len(found) - MOST_EVENTS, 0)
     if beyond:
         notes.append(note.EVENTS_DROPPED)
@@ -178,8 +179,15 @@ def inner_object(parent: Object, key: str, notes: Notes) -> Object:
 
 def attributes(parent: Object, notes: Notes, key: str = "attributes", depth: int = 0) -> Attributes:
     """A list of KeyValue objects, the last of equal keys winning; a missing key is the empty one."""
-    pairs = list(inner_objects(parent, key, notes))
-    values = {text(pair, "key", notes): any_value(pair.get("value"), notes, depth) for pair in pairs}
+    pairs = inner_objects(parent, key, notes)
+    values: Attributes = {}
+    for pair in pairs:
+        name, value = pair.get("key"), pair.get("value")
+        if type(name) is not str:
+            name = text(pair, "key", notes)
+        # Most values are texts, and this loop is where most of the time goes.
+        plain = value.get("stringValue") if type(value) is dict and len(value) == 1 else None
+        values[name] = plain if type(plain) is str else any_value(value, notes, depth)
     if len(values) != len(pairs):
         notes.append(note.DUPLICATE_ATTRIBUTE)
     return values

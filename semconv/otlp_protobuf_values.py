@@ -23,21 +23,25 @@ _ONE_BYTE: Final = 0x80  # lengths below this take one byte
 # Pairs, and beginnings of pairs, remembered at a time: enough for the repeating ones, a few MB at most.
 _REMEMBERED_PAIRS: Final = 8192
 _REMEMBERED_BYTES: Final = 160
-# Pairs remembered of one beginning: those of an id or a prompt would only push out the ones that come again.
-_REMEMBERED_TEXTS: Final = 64
+# Values remembered of one key: those of an id or a prompt would only push out the ones that come again.
+_REMEMBERED_VALUES: Final = 64
 
 Pair = tuple[str, Value]
 
 
-class _Head:
-    """What stands before a short text: the key, and the length of the whole pair."""
+class _Key:
+    """A key that has come before."""
 
-    __slots__ = ("key", "left", "size")
+    __slots__ = ("left", "name")
 
-    def __init__(self, key: str, size: int) -> None:
-        self.key = key
-        self.size = size
-        self.left = _REMEMBERED_TEXTS  # how many more pairs are remembered
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.left = _REMEMBERED_VALUES  # how many more of its values are remembered
+
+
+# What stands before a short text, or up to a number's first byte: the key, the length of the whole pair, and whether
+# a text follows.
+_Head = tuple[_Key, int, bool]
 
 
 class Pairs(dict[bytes, Pair]):
@@ -49,7 +53,7 @@ class Pairs(dict[bytes, Pair]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._keys: dict[bytes, str] = {}  # one string object for each: later look-ups compare by identity
+        self._keys: dict[str, _Key] = {}  # one string object for each: later look-ups compare by identity
         self._heads: dict[bytes, _Head] = {}
         self._notes: Notes = []
 
@@ -57,11 +61,12 @@ class Pairs(dict[bytes, Pair]):
         """A list of attributes, the last of equal keys winning."""
         self._notes = notes
         # Of upb's lists a slice costs half of what their iterator does.
-        attributes = dict(map(self.__getitem__, raw_pairs[:]))
-        if len(self) > _REMEMBERED_PAIRS or len(self._heads) > _REMEMBERED_PAIRS:
-            self._forget()
-        if len(attributes) != len(raw_pairs):
+        raw = raw_pairs[:]
+        attributes = dict(map(self.__getitem__, raw))
+        if len(attributes) != len(raw):
             notes.append(note.DUPLICATE_ATTRIBUTE)
+        if max(len(self), len(self._heads), len(self._keys)) > _REMEMBERED_PAIRS:
+            self._forget()
         return attributes
 
     def _forget(self) -> None:
@@ -70,40 +75,57 @@ class Pairs(dict[bytes, Pair]):
         self._heads.clear()
 
     def __missing__(self, raw: bytes) -> Pair:
-        """The pair: by hand where the message is a key and a plain scalar, each under 128 bytes; else by
-        upb.
-        """
+        """The pair: by hand where the message is a key and a plain scalar in the usual order; else by upb."""
         try:
-            end = raw[1] + 6  # of what stands before a text: tag, length and key, and tag and length twice
-            head = self._heads.get(raw[:end])
-            if head is None or head.size != len(raw):
-                return self._read_scalar(raw) or self._read_any(raw)
-            pair = head.key, raw[end:].decode()
+            start = raw[1] + 6  # of a text: behind tag, length and key, and tag and length twice
+            head = self._heads.get(raw[:start]) or self._learned(raw, start)
+            if head is None or head[1] != len(raw):
+                return self._long_text(raw, start) or self._read_any(raw)
+            key, _, is_text = head
+            value = raw[start:].decode() if is_text else _scalar(raw, start - 1)
+            if value is None:
+                return self._read_any(raw)
         except IndexError:
             return self._read_any(raw)
         except UnicodeDecodeError as error:
             raise DecodeError(f"an attribute's text is not UTF-8: {error}") from error
-        if head.left:
-            head.left -= 1
+        pair = key.name, value
+        if key.left:
+            key.left -= 1
             self[raw] = pair
         return pair
 
-    def _read_scalar(self, raw: bytes) -> Pair | None:
-        end = raw[1] + 2  # of the key
+    def _learned(self, raw: bytes, start: int) -> _Head | None:
+        """What the bytes before ``start`` say, remembered; None where they are no key and beginning of a scalar, each
+        under 128 bytes.
+        """
+        end = start - 4  # of the key
         size = len(raw) - end - 2  # of the AnyValue
-        if not (raw[0] == _KEY_TAG and raw[end] == _VALUE_TAG and raw[end + 1] == size < _ONE_BYTE > end):
+        if not (raw[0] == _KEY_TAG and raw[end] == _VALUE_TAG and 1 < raw[end + 1] == size < _ONE_BYTE > end):
             return None
-        is_text = raw[end + 2] == _STRING and raw[end + 3] == size - 2
-        value: Value = raw[end + 4 :].decode() if is_text else _scalar(raw, end + 2, size)
-        if value is None:
+        is_text = raw[end + 2] == _STRING
+        if is_text and raw[end + 3] != size - 2:
             return None
-        key = self._keys.get(raw[2:end])
+        head = self._heads[raw[:start]] = self._key(raw[2:end].decode()), len(raw), is_text
+        return head
+
+    def _long_text(self, raw: bytes, start: int) -> Pair | None:
+        """A pair whose text takes 128 bytes to 16 KiB: its length and that of its value take two bytes each."""
+        end = start - 4  # of the key
+        text = raw[start + 2 :]
+        if not (
+            raw[0] == _KEY_TAG and raw[end] == _VALUE_TAG and raw[end + 3] == _STRING and end < _ONE_BYTE
+        ):
+            return None
+        if _two_bytes(raw, end + 1) != len(text) + 3 or _two_bytes(raw, end + 4) != len(text):
+            return None
+        return self._key(raw[2:end].decode()).name, text.decode()
+
+    def _key(self, name: str) -> _Key:
+        key = self._keys.get(name)
         if key is None:
-            key = self._keys[raw[2:end]] = raw[2:end].decode()
-        elif is_text:  # the key has come before, and may again
-            self._heads[raw[: end + 4]] = _Head(key, len(raw))
-        pair = self[raw] = key, value
-        return pair
+            key = self._keys[name] = _Key(name)
+        return key
 
     def _read_any(self, raw: bytes) -> Pair:
         noted = len(self._notes)
@@ -113,7 +135,10 @@ class Pairs(dict[bytes, Pair]):
             raise DecodeError(f"an attribute is not a protobuf KeyValue: {error}") from error
         pair = message_pair.key, any_value(message_pair.value, self._notes)
         if len(raw) <= _REMEMBERED_BYTES and len(self._notes) == noted:
-            self[raw] = pair
+            key = self._key(pair[0])
+            if key.left:
+                key.left -= 1
+                self[raw] = pair
         return pair
 
 
@@ -130,26 +155,32 @@ def remembered_pairs() -> Pairs:
     return _OF_THREAD.pairs
 
 
-def _scalar(raw: bytes, start: int, size: int) -> Value:
-    """The number or boolean of the AnyValue of ``size`` bytes at ``start``; None for anything else."""
-    tag = raw[start]
+def _scalar(raw: bytes, start: int) -> Value:
+    """The number or boolean whose tag stands before ``start``, and which ends the pair; None for anything else."""
+    tag, size = raw[start - 1], len(raw) - start
     if tag == _INT:
-        return _varint(raw[start + 1 :])
+        return _varint(raw, start, size)
     if tag == _FIXED64_DOUBLE:
-        return double_value(_DOUBLE(raw, start + 1)[0]) if size == 9 else None
-    if tag == _BOOL and size == 2:
-        return raw[start + 1] == 1 if raw[start + 1] <= 1 else None
+        return double_value(_DOUBLE(raw, start)[0]) if size == 8 else None
+    if tag == _BOOL and size == 1:
+        return raw[start] == 1 if raw[start] <= 1 else None
     return None
 
 
-def _varint(digits: bytes) -> int | None:
+def _two_bytes(raw: bytes, start: int) -> int | None:
+    """The number that a varint of two bytes spells, None for one of another length."""
+    low, high = raw[start], raw[start + 1]
+    return low & 0x7F | high << 7 if high < _ONE_BYTE <= low else None
+
+
+def _varint(raw: bytes, start: int, size: int) -> int | None:
     """The number that a varint of up to 8 bytes spells, which are the non-negative ones below 2**56."""
-    if len(digits) == 2 and digits[1] < _ONE_BYTE <= digits[0]:  # most token counts: 128 to 16383
-        return digits[0] & 0x7F | digits[1] << 7
-    if len(digits) > 8 or digits[-1] >= _ONE_BYTE:
+    if size == 2 and raw[start + 1] < _ONE_BYTE <= raw[start]:  # most token counts: 128 to 16383
+        return raw[start] & 0x7F | raw[start + 1] << 7
+    value = raw[-1]
+    if size > 8 or value >= _ONE_BYTE:
         return None
-    value = digits[-1]
-    for digit in digits[-2::-1]:
+    for digit in raw[-2 : start - 1 : -1]:
         if digit < _ONE_BYTE:
             return None
         value = value << 7 | digit & 0x7F

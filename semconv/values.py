@@ -60,6 +60,8 @@ def parse_integer(value: Any) -> int | None:
 
 
 def _integer_of_text(text: str) -> int | None:
+    if len(text) <= _UINT64_DIGITS and text.isdigit() and text.isascii():
+        return int(text)
     if not _NUMBER.fullmatch(text):
         return None
     try:

@@ -47,6 +47,28 @@ def test_nothing_gives_empty_tables_of_the_agreed_schemas() -> None:
     assert extracted.counts == {}
 
 
+@pytest.mark.parametrize("spans_of_each", [1, 50])
+def test_each_row_tells_its_own_sender(spans_of_each: int) -> None:
+    """Scenario: batches in which the sender changes with every span, and with every fiftieth.
+
+    Guarantee: what rows of one sender share is told in each of them, and in no row of another.
+    """
+    requests = []
+    for number in range(40):
+        message = traces_message(*({"n": n} for n in range(spans_of_each)), scope=f"scope {number % 3}")
+        [resource_spans] = message.resource_spans
+        own = {"service.version": str(number)} if number % 2 else {}
+        resource_spans.resource.attributes.extend(key_values(own))
+        requests.append(Request("traces", "protobuf", message.SerializeToString(), RECEIVED_AT, str(number)))
+    rows = extract(requests, KEEP_ALL).spans.to_pylist()
+    told = [(row["tenant"], row["service_version"], row["scope_name"], row["attributes"]) for row in rows]
+    assert told == [
+        (str(number), str(number) if number % 2 else None, f"scope {number % 3}", f'{{"n":{n}}}')
+        for number in range(40)
+        for n in range(spans_of_each)
+    ]
+
+
 def test_every_fixed_field_of_a_span() -> None:
     message = traces_message({"k": "v"}, scope="my.scope")
     resource_spans = message.resource_spans[0]

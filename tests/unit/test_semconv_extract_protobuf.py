@@ -99,6 +99,11 @@ UNUSUAL = {
     "value of 127 bytes": b"\x0a\x01k\x12\x7f\x0a\x7d" + b"x" * 125,
     "value of 128 bytes": b"\x0a\x01k\x12\x80\x01\x0a\x7e" + b"x" * 126,
     "value of 200 bytes": b"\x0a\x01k\x12\xc8\x01\x0a\xc5\x01" + b"x" * 197,
+    "text before the key": b"\x12\xc8\x01\x0a\xc5\x01" + b"x" * 197 + b"\x0a\x01k",
+    "long text, further kind behind": b"\x0a\x01k\x12\xca\x01\x0a\xc5\x01" + b"x" * 197 + b"\x18\x05",
+    "long text, unknown field behind": b"\x0a\x01k\x12\xc8\x01\x0a\xc5\x01" + b"x" * 197 + b"\xb8\x3e\x01",
+    "length of a long text in three bytes": b"\x0a\x01k\x12\xc9\x01\x0a\xc5\x81\x00" + b"x" * 197,
+    "text of 20,000 bytes": b"\x0a\x01k\x12\xa4\x9c\x01\x0a\xa0\x9c\x01" + b"x" * 20_000,
 }
 
 
@@ -130,6 +135,31 @@ def test_what_is_remembered_of_keys_without_end_is_bounded() -> None:
         read(traces_message({f"endless.{key}": "text" for key in keys}))
         read(traces_message({"one": 1}))
         assert len(remembered_pairs()) <= 8192
+
+
+def test_a_number_without_digits_is_refused_as_upb_refuses_it() -> None:
+    raw = b"\x0a\x01k\x12\x01\x18"
+    with pytest.raises(message.DecodeError):
+        by_upb(raw)
+    with pytest.raises(DecodeError):
+        attributes_of(span_with_raw_attribute(raw))
+
+
+def test_values_that_never_come_again_do_not_push_out_those_that_do() -> None:
+    """Scenario: ids, prompts and measurements differ from span to span, a service's name does not.
+
+    Guarantee: little is remembered of the former, and the latter stays remembered.
+    """
+    pairs = remembered_pairs()
+    pairs.clear()
+    for first in range(0, 6_000, 200):
+        spans = (
+            {"an.id": f"id-{n}", "a.prompt": "word " * (n % 29) + str(n), "a.number": n, "always": "the same"}
+            for n in range(first, first + 200)
+        )
+        read(traces_message(*spans))
+        assert ("always", "the same") in pairs.values()
+    assert len(pairs) < 500
 
 
 def test_repeated_attributes_are_read_once_and_stay_apart() -> None:
