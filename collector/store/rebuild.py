@@ -15,6 +15,7 @@ from collector.store.damage import DataFile
 from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
+from collector.store.new_files import NewFiles
 from collector.store.prices import WriterPrices
 from collector.store.records import SPANS
 from collector.store.statements import sql
@@ -43,17 +44,20 @@ def _rebuild(lake: Lake, settings: Settings, window: Window) -> int:
     prices = WriterPrices(lake.connection, settings)
     resolver = Resolver(lake.connection, settings, prices.price_list)
     calls = CallsUpdate(lake.connection, resolver, settings.dimensions)
-    files, written = DataFiles(lake.data_dir), 0
+    files, new_files, written = DataFiles(lake.data_dir), NewFiles(lake), 0
     for step in list(_steps(lake.connection, window)):
         with writer_lock(lake.data_dir):
             lake.connection.begin()
             try:
-                written += _replace(lake.connection, resolver, calls, step)
+                if _build(lake.connection, resolver, calls, step):
+                    written += calls.replace(new_files)
                 files.sync_new()
-                lake.connection.commit()
+                new_files.commit()
             except BaseException:
                 with suppress(duckdb.Error):
                     lake.connection.rollback()
+                with suppress(OSError):
+                    new_files.discard()
                 raise
         calls.forget()
     return written
@@ -69,9 +73,9 @@ def _steps(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Wi
     yield from (Window(start, end) for start, end in pairwise(times))
 
 
-def _replace(
+def _build(
     connection: duckdb.DuckDBPyConnection, resolver: Resolver, calls: CallsUpdate, step: Window
-) -> int:
+) -> bool:
     """Build the calls of the step's traces as after a load of nothing that touches them all."""
     linked = connection.execute(
         sql("sql/traces_with_calls.sql").format(
@@ -79,11 +83,11 @@ def _replace(
         )
     ).to_arrow_table()
     if not linked.num_rows:
-        return 0
+        return False
     spans = resolver.resolve_spans(columns.SPANS.empty_table())
     calls.logs.take_new(None)
     calls.stored.rows = linked
     traces = distinct_traces(linked)
     parts = joined_parts(spans, calls.logs.new)
     looked_at = calls.stored.look_up(traces, calls.stored.extents(traces, parts))
-    return calls.replace() if calls.build(spans, looked_at, linked=linked) else 0
+    return calls.build(spans, looked_at, linked=linked)
