@@ -44,9 +44,6 @@ from semconv.settings import Signal
 from semconv.validity import check
 from semconv.wire import TooMany
 
-# Receiving comes first: who sends waits for an answer, what is in the spool can wait. With equal rights loading takes
-# half of what receiving could use of two cores. Not much less than equal: other programs have more rights then, too.
-_NICENESS: Final = 3
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 10.0
 # Of rows in one transaction, which takes some 200 MB for that; a full batch of ordinary spans, 1.7 KB each, is no more:
@@ -266,7 +263,6 @@ def _serve(config: Config, orders: Orders, reports: Reports) -> None:
         loader = Loader(config, lake, orders, reports)
         look_for_garbage_rarely()
         reports.send(ready=True, position=loader.position)
-        os.nice(_NICENESS)  # this thread's, which does what there is to do
         loader.run()
 
 

@@ -28,6 +28,9 @@ _LOOK_SECONDS: Final = 0.25
 _WARM_UP_SECONDS: Final = 8.0
 _SAMPLE_SECONDS: Final = 0.5
 _MAINTAIN_SECONDS: Final = 60.0
+# Between two commits there is a rate; where fewer are seen in the time, it takes up to so many times as long.
+_LEAST_COMMITS: Final = 4
+_MOST_TIMES: Final = 4
 
 
 def measure(directory: Path, scale: Scale) -> Figures:
@@ -51,26 +54,34 @@ def measure_json(directory: Path, scale: Scale) -> Figures:
 
 def sustained(server: Collector, transport: str, seconds: float) -> Figures:
     """``queryable_per_second``, from one commit that was seen to another, and CPU microseconds a span by process."""
-    job = Job(server.http, transport, connections=_CONNECTIONS, seconds=seconds + 2 * _WARM_UP_SECONDS)
+    job = Job(
+        server.http, transport, connections=_CONNECTIONS, seconds=_MOST_TIMES * seconds + 2 * _WARM_UP_SECONDS
+    )
     stored = StoredSpans(server.data_dir)
     before = stored.count()
     with sender(job) as client:
         counts = _follow(client, stored, before, job.batch, _WARM_UP_SECONDS)
         for _ in counts:
             pass
-        cpu = _cpu(server, client)
-        seen = list(_follow(client, stored, before, job.batch, seconds))
+        cpu, began = _cpu(server, client), time.monotonic()
+        seen: list[tuple[int, float]] = []
+        for look in _follow(client, stored, before, job.batch, _MOST_TIMES * seconds):
+            seen.append(look)
+            if look[1] - began > seconds and len(_commits(seen)) >= _LEAST_COMMITS:
+                break
+        elapsed = time.monotonic() - began
         cpu = {name: spent - cpu[name] for name, spent in _cpu(server, client).items()}
         sent = client.finish()
     missing = before + sent.spans - stored.wait_for(before + sent.spans)
     stored.close()
-    (first, start), (last, end) = _commits(seen)
+    commits = _commits(seen) or seen
+    (first, start), (last, end) = commits[0], commits[-1]
     return {
         "queryable_per_second": (last - first) / (end - start) if end > start else 0.0,
         "queryable_missing": missing,
         "queryable_refused": sent.refused,
         **{f"{name}_cpu_us": spent / max(1, seen[-1][0] - seen[0][0]) * 1e6 for name, spent in cpu.items()},
-        "cores_busy": sum(cpu.values()) / seconds,
+        "cores_busy": sum(cpu.values()) / elapsed,
     }
 
 
@@ -86,10 +97,9 @@ def _follow(
         time.sleep(_LOOK_SECONDS)
 
 
-def _commits(seen: list[tuple[int, float]]) -> tuple[tuple[int, float], tuple[int, float]]:
-    """The first and the last look that found more than the look before."""
-    news = [now for earlier, now in itertools.pairwise(seen) if now[0] > earlier[0]]
-    return (news[0], news[-1]) if news else (seen[0], seen[0])
+def _commits(seen: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The looks that found more than the look before."""
+    return [now for earlier, now in itertools.pairwise(seen) if now[0] > earlier[0]]
 
 
 def _cpu(server: Collector, client: SenderProcess) -> dict[str, float]:
