@@ -161,7 +161,9 @@ def test_of_one_identity_the_first_wins_and_the_others_are_counted(server: Colle
     first, twin = model_call("first", day=1), model_call("twin", day=1)
     other = first | {"name": "other", "attributes": []}
     before = duplicates(server)
-    for body in (json_body(first), json_body(first), json_body(twin, first, twin, twin), json_body(other)):
+    send(server, first)
+    wait_until_stored(server, first)  # else all would be one batch
+    for body in (json_body(first), json_body(twin, first, twin, twin), json_body(other)):
         assert post(server, body) == (200, {})
     wait_until_stored(server, first, twin)
     wait_until(lambda: duplicates(server) == before + 5, 30, 0.2)
