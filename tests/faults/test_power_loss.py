@@ -29,11 +29,14 @@ from collector.spool import Position, Record, Spool, SpoolDamaged, read_records,
 from collector.store.extensions import connect_with_extensions
 from collector.store.lake import CATALOG, Lake, attach_sql
 from tests.faults.power import Disk, File, Folder, Worst, traced
+from tests.faults.test_readiness import spans_stored
 from tests.price_support import price_file
 from tests.support import BIN, Collector, start_collector, wait_until
 
 SEED = 20_260_314
 CLIENTS = 3
+# However busy the machine is: where nothing was loaded, no position could be wrong.
+LOADS = 2
 SPANS_PER_REQUEST = 20
 PAUSE_SECONDS = 0.03
 # A client's requests have numbers of their own.
@@ -139,6 +142,9 @@ def run_for(folder: Path, seconds: float) -> Run:
     try:
         with clients(collector) as senders:
             time.sleep(seconds)
+            for _ in range(LOADS):
+                before = spans_stored(collector)
+                wait_until(lambda known=before: spans_stored(collector) > known, 60)
     finally:
         assert collector.stop() == 0
     disk = finished(data_dir, trace)
@@ -284,7 +290,7 @@ def load_the_rest(run: Run, data_dir: Path, line: int) -> None:
 
 
 def test_what_was_acknowledged_survives_the_loss_of_power(tmp_path: Path) -> None:
-    lose_power(tmp_path, seconds=3.0, rounds=24, restarts=1)
+    lose_power(tmp_path, seconds=2.0, rounds=24, restarts=1)
 
 
 @pytest.mark.soak
