@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import groupby
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -44,9 +43,6 @@ _WORTH_SEARCHING: Final = 1 << 20
 _PORTION: Final = 1000
 _MOST_WAITING: Final = 200_000
 
-# Parts that so many rows on average share are worth repeating in Arrow instead of in Python.
-_WORTH_REPEATING: Final = 16
-
 Draft = TypeVar("Draft")
 
 
@@ -77,36 +73,15 @@ def table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """The Arrow table of rows in the order of the schema's columns."""
     if not rows:
         return _empty(schema)
-    types, arrays = iter(schema.types), list[pa.Array]()
-    for parts in zip(*rows, strict=True):
-        runs = _runs(parts)
-        if len(runs) * _WORTH_REPEATING > len(parts):
-            arrays += map(_array, zip(*parts, strict=True), types)
-        else:
-            place = pa.array([place for place, (_, count) in enumerate(runs) for _ in range(count)])
-            distinct = map(_array, zip(*(part for part, _ in runs), strict=True), types)
-            arrays += (values.take(place) for values in distinct)
+    columns = (column for parts in zip(*rows, strict=True) for column in zip(*parts, strict=True))
+    arrays = [pa.array(column, of_type) for column, of_type in zip(columns, schema.types, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 @cache
 def _empty(schema: pa.Schema) -> pa.Table:
-    """Making one takes as long as a row for each of its columns."""
+    """Made once: of a wide schema it takes as long as the rows of ten spans."""
     return schema.empty_table()
-
-
-def _runs(parts: Sequence[Part]) -> list[tuple[Part, int]]:
-    """Parts with how many rows one after the other share each; all rows in one where they share none."""
-    if len(parts) > 1 and parts[0] is not parts[1]:
-        return [(part, 1) for part in parts]
-    shared = (list(same) for _, same in groupby(parts, id))
-    return [(same[0], len(same)) for same in shared]
-
-
-def _array(column: Sequence[Any], of_type: pa.DataType) -> pa.Array:
-    if not any(column) and column.count(None) == len(column):
-        return pa.nulls(len(column), of_type)
-    return pa.array(column, of_type)
 
 
 @dataclass(slots=True)

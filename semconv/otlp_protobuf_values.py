@@ -24,7 +24,7 @@ _ONE_BYTE: Final = 0x80  # lengths below this take one byte
 _REMEMBERED_PAIRS: Final = 8192
 _REMEMBERED_BYTES: Final = 160
 # Values remembered of one key: those of an id or a prompt would only push out the ones that come again.
-_REMEMBERED_VALUES: Final = 64
+_REMEMBERED_VALUES: Final = 256
 
 Pair = tuple[str, Value]
 
@@ -65,7 +65,7 @@ class Pairs(dict[bytes, Pair]):
         attributes = dict(map(self.__getitem__, raw))
         if len(attributes) != len(raw):
             notes.append(note.DUPLICATE_ATTRIBUTE)
-        if max(len(self), len(self._heads), len(self._keys)) > _REMEMBERED_PAIRS:
+        if len(self) > _REMEMBERED_PAIRS or len(self._heads) > _REMEMBERED_PAIRS:
             self._forget()
         return attributes
 
@@ -124,6 +124,8 @@ class Pairs(dict[bytes, Pair]):
     def _key(self, name: str) -> _Key:
         key = self._keys.get(name)
         if key is None:
+            if len(self._keys) > _REMEMBERED_PAIRS:
+                self._forget()
             key = self._keys[name] = _Key(name)
         return key
 
