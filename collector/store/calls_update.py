@@ -15,7 +15,7 @@ from collector.store.new_files import NewFiles
 from collector.store.records import SPANS, count, hours_of
 from collector.store.span_records import SpanRecords, may_have_streams
 from collector.store.statements import sql
-from collector.store.traces import StoredSpans, distinct_traces, of_traces
+from collector.store.traces import StoredSpans, distinct_traces, joined_parts, of_traces
 from collector.store.windows import Extent, Window, any_of, windows
 from semconv.ancestry import CANDIDATE_ROLES
 from semconv.calls import (
@@ -27,6 +27,7 @@ from semconv.calls import (
     partner_traces_sql,
     span_record_select,
 )
+from semconv.columns import SPANS as SPAN_COLUMNS
 from semconv.planned import Planned, relation
 from semconv.resolve import Resolver
 from semconv.sqltext import literal, quoted
@@ -94,6 +95,20 @@ class CallsUpdate:
             self._add_partners(partners)
         self._built = self._resolver.build_calls(self._records_found)
         return True
+
+    def build_again(
+        self, linked: pa.Table, spans: pa.Table | None = None, logs: pa.Table | None = None
+    ) -> bool:
+        """As `build`, of traces with stored records: without any new ones, or with `spans` or `logs` that take the
+        place of stored ones, which the lake must not hold any more.
+        """
+        if spans is None:
+            spans = self._resolver.resolve_spans(SPAN_COLUMNS.empty_table())
+        self.logs.take_new(logs)
+        self.stored.rows = linked
+        parts = joined_parts(spans, self.logs.new)
+        traces = distinct_traces(joined_parts(parts, linked))
+        return self.build(spans, self.stored.look_up(traces, self.stored.extents(traces, parts)), linked)
 
     def replace(self, files: NewFiles) -> int:
         """Put the calls that were built in the place of the touched traces' calls; how many rows were written."""

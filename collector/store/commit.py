@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 
@@ -18,11 +17,8 @@ import pyarrow as pa
 
 from collector.store.calls_update import CallsUpdate
 from collector.store.damage import records_are_missing
-from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin, Position, insert_load
-from collector.store.lock import writer_lock
-from collector.store.new_files import NewFiles
 from collector.store.partitions import split
 from collector.store.prices import WriterPrices
 from collector.store.records import (
@@ -37,6 +33,7 @@ from collector.store.records import (
     remember,
 )
 from collector.store.traces import joined_parts
+from collector.store.transaction import Writer
 from semconv.extract import Extracted
 from semconv.resolve import Resolver
 from semconv.settings import Settings
@@ -51,7 +48,6 @@ class Committer:
         self._lake = lake
         self._settings = settings
         self._has_seen: set[Kind] = set()  # kinds of which a dry run remembers what it would have stored
-        self._files = DataFiles(lake.data_dir)
         self._prepare()
 
     def commit(self, extracted: Extracted, origin: Origin, *, dry_run: bool = False) -> LoadRow:
@@ -76,7 +72,7 @@ class Committer:
     def _prepare(self) -> None:
         self._prices = WriterPrices(self._lake.connection, self._settings)
         self._resolver = Resolver(self._lake.connection, self._settings, self._prices.price_list)
-        self._new_files = NewFiles(self._lake)
+        self._writer = Writer(self._lake)
         self._calls = CallsUpdate(self._lake.connection, self._resolver, self._settings.dimensions)
 
     def _commit_part(self, extracted: Extracted, origin: Origin, dry_run: bool) -> LoadRow:
@@ -86,14 +82,17 @@ class Committer:
             if self._prices.are_outdated():
                 self._prepare()
             resolved = self._resolve(extracted)
-            with writer_lock(self._lake.data_dir):
+            with self._writer.transaction(dry_run=dry_run):
                 self._calls.may_lack_records = records_are_missing(self._lake.data_dir)
-                self._lake.connection.begin()
                 self._prices.store()
                 counts = self._store(extracted, resolved, load_id)
                 row = LoadRow.of(load_id, origin, counts, started)
                 insert_load(self._lake.connection, row)
-                self._finish(resolved, dry_run)
+            if dry_run:
+                remember(self._lake.connection, resolved)
+                self._has_seen.update(resolved)
+            else:
+                self._prices.committed()
             self._calls.forget()
         except BaseException:
             self._recover()
@@ -124,9 +123,9 @@ class Committer:
             duplicates = getattr(extracted, kind.table).num_rows - new[kind].num_rows
             counts |= {f"{kind.table}_stored": new[kind].num_rows, f"{kind.table}_duplicate": duplicates}
             if new[kind].num_rows:
-                self._new_files.insert(kind.table, _of_load(new[kind], load_id), kind.time)
+                self._writer.new_files.insert(kind.table, _of_load(new[kind], load_id), kind.time)
         if has_calls:
-            counts["calls_written"] = self._calls.replace(self._new_files)
+            counts["calls_written"] = self._calls.replace(self._writer.new_files)
         if extracted.contents.num_rows:
             insert_contents(connection, extracted.contents, load_id)
         return counts
@@ -145,23 +144,8 @@ class Committer:
     def _choose_new(self, kind: Kind, records: pa.Table, stored: pa.Table) -> pa.Table:
         return choose_new(self._lake.connection, kind, records, stored, also_seen=kind in self._has_seen)
 
-    def _finish(self, batch: dict[Kind, pa.Table], dry_run: bool) -> None:
-        if dry_run:
-            self._lake.connection.rollback()
-            self._new_files.discard()
-            remember(self._lake.connection, batch)
-            self._has_seen.update(batch)
-            return
-        self._files.sync_new()
-        self._new_files.commit()
-        self._prices.committed()
-
     def _recover(self) -> None:
-        """Roll back; a connection that an internal error has spoilt is replaced."""
-        with suppress(duckdb.Error):
-            self._lake.connection.rollback()
-        with suppress(OSError):
-            self._new_files.discard()
+        """Replace a connection that an internal error has spoilt."""
         try:
             self._lake.connection.execute("SELECT 1")
         except duckdb.Error:

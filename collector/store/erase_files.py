@@ -6,18 +6,15 @@ one. All of it is in steps of one short transaction under the writer lock.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
-
 from collector.store import orphans
-from collector.store.durability import DataFiles
 from collector.store.erase import INLINED
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
+from collector.store.transaction import Writer
 from semconv.sqltext import literal
 
 # Of files in a step, about a second's worth: made-up data may be small and many.
@@ -37,17 +34,18 @@ class FileEraser:
         self._grace_seconds = grace_seconds
         self._connection = lake.connection
         self._root = lake.data_dir.absolute() / "data"
-        self._files = DataFiles(lake.data_dir)
+        self._writer = Writer(lake)
 
     def rewrite(self) -> int:
         """Write files anew that have deleted rows; how many."""
         written = 0
         while True:
-            with writer_lock(self._lake.data_dir):
+            with self._writer.transaction():
                 table, files = self._next()
-                if not files:
-                    return written
-                self._write_anew(table, files)
+                if files:
+                    self._write_anew(table, files)
+            if not files:
+                return written
             written += len(files)
 
     def mark(self) -> Mark:
@@ -67,10 +65,11 @@ class FileEraser:
             ]
             if snapshots:
                 self._look(f"SELECT count(*) FROM ducklake_expire_snapshots('lake', versions => {snapshots})")
-            # What is left of the rows in the catalog is what they are now.
+        # What is left of the rows in the catalog is what they are now.
+        with self._writer.transaction():
             for table in INLINED:
                 self._look(f"CALL ducklake_flush_inlined_data('lake', table_name => '{table}')")
-            self._files.sync_new()
+        with writer_lock(self._lake.data_dir):
             self._remove_scheduled(waiting, grace)
         orphans.remove(self._lake, 0.0)
 
@@ -95,18 +94,8 @@ class FileEraser:
     def _write_anew(self, table: str, files: list[str]) -> None:
         """In the order in which the rows stand there."""
         these = f"filename IN ({', '.join(map(literal, files))})"
-        self._connection.begin()
-        try:
-            self._connection.execute(
-                f"INSERT INTO lake.{table} BY NAME SELECT * FROM lake.{table} WHERE {these}"
-            )
-            self._connection.execute(f"DELETE FROM lake.{table} WHERE {these}")
-            self._files.sync_new()
-            self._connection.commit()
-        except BaseException:
-            with suppress(duckdb.Error):
-                self._connection.rollback()
-            raise
+        self._connection.execute(f"INSERT INTO lake.{table} BY NAME SELECT * FROM lake.{table} WHERE {these}")
+        self._connection.execute(f"DELETE FROM lake.{table} WHERE {these}")
 
     def _remove_scheduled(self, waiting: set[int], grace: int) -> None:
         """Unlink what no snapshot names any more; what has been `waiting` since before has a grace of its own."""

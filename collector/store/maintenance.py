@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import duckdb
-
-from collector.store.durability import DataFiles
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
+from collector.store.transaction import Writer
 
 # Opening a tiny file costs a query 0.5 ms, a commit (which looks at spans four times) 2 ms, and a merge 6 ms once.
 TOO_MANY_TINY: Final = 30
@@ -92,7 +89,7 @@ class Maintenance:
         """`grace_seconds`: how long a reader may go on with what is replaced or deleted."""
         self._lake = lake
         self._grace_seconds = grace_seconds
-        self._files = DataFiles(lake.data_dir)
+        self._writer = Writer(lake)
         self._looked = self._looked_idle = time.monotonic()
         # What found nothing to do is not tried again while there is as much to do as then.
         self._fruitless: dict[tuple[str, str | None, str], int] = {}
@@ -175,17 +172,8 @@ class Maintenance:
 
     def _run(self, work: _Work) -> int:
         """Carry it out; how much it did."""
-        connection = self._lake.connection
-        with writer_lock(self._lake.data_dir):
-            connection.begin()
-            try:
-                rows = connection.execute(work.statement).fetchall()
-                self._files.sync_new()
-                connection.commit()
-            except BaseException:
-                with suppress(duckdb.Error):
-                    connection.rollback()
-                raise
+        with self._writer.transaction():
+            rows = self._lake.connection.execute(work.statement).fetchall()
         return sum(int(row[work.counted]) for row in rows)
 
     def _inlined(self) -> list[tuple[str, int]]:

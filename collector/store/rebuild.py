@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import pairwise
 from typing import Final
 
@@ -12,16 +11,13 @@ import duckdb
 
 from collector.store.calls_update import CallsUpdate
 from collector.store.damage import DataFile
-from collector.store.durability import DataFiles
 from collector.store.lake import Lake
-from collector.store.lock import writer_lock
-from collector.store.new_files import NewFiles
 from collector.store.prices import WriterPrices
 from collector.store.records import SPANS
 from collector.store.statements import sql
-from collector.store.traces import MARGIN, distinct_traces, joined_parts
+from collector.store.traces import MARGIN
+from collector.store.transaction import Writer
 from collector.store.windows import Window
-from semconv import columns
 from semconv.calls import RECORD_TRACE, REPORTS_CALL
 from semconv.resolve import Resolver
 from semconv.settings import Settings
@@ -44,21 +40,11 @@ def _rebuild(lake: Lake, settings: Settings, window: Window) -> int:
     prices = WriterPrices(lake.connection, settings)
     resolver = Resolver(lake.connection, settings, prices.price_list)
     calls = CallsUpdate(lake.connection, resolver, settings.dimensions)
-    files, new_files, written = DataFiles(lake.data_dir), NewFiles(lake), 0
+    writer, written = Writer(lake), 0
     for step in list(_steps(lake.connection, window)):
-        with writer_lock(lake.data_dir):
-            lake.connection.begin()
-            try:
-                if _build(lake.connection, resolver, calls, step):
-                    written += calls.replace(new_files)
-                files.sync_new()
-                new_files.commit()
-            except BaseException:
-                with suppress(duckdb.Error):
-                    lake.connection.rollback()
-                with suppress(OSError):
-                    new_files.discard()
-                raise
+        with writer.transaction():
+            if _build(lake.connection, calls, step):
+                written += calls.replace(writer.new_files)
         calls.forget()
     return written
 
@@ -73,9 +59,7 @@ def _steps(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Wi
     yield from (Window(start, end) for start, end in pairwise(times))
 
 
-def _build(
-    connection: duckdb.DuckDBPyConnection, resolver: Resolver, calls: CallsUpdate, step: Window
-) -> bool:
+def _build(connection: duckdb.DuckDBPyConnection, calls: CallsUpdate, step: Window) -> bool:
     """Build the calls of the step's traces as after a load of nothing that touches them all."""
     linked = connection.execute(
         sql("sql/traces_with_calls.sql").format(
@@ -84,10 +68,4 @@ def _build(
     ).to_arrow_table()
     if not linked.num_rows:
         return False
-    spans = resolver.resolve_spans(columns.SPANS.empty_table())
-    calls.logs.take_new(None)
-    calls.stored.rows = linked
-    traces = distinct_traces(linked)
-    parts = joined_parts(spans, calls.logs.new)
-    looked_at = calls.stored.look_up(traces, calls.stored.extents(traces, parts))
-    return calls.build(spans, looked_at, linked=linked)
+    return calls.build_again(linked)

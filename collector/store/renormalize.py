@@ -11,19 +11,14 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-import duckdb
 import pyarrow as pa
 
 from collector.store.calls_update import CallsUpdate, delete_calls
-from collector.store.durability import DataFiles
 from collector.store.lake import Lake
-from collector.store.lock import writer_lock
-from collector.store.new_files import NewFiles
 from collector.store.prices import WriterPrices
 from collector.store.records import (
     KINDS,
@@ -37,9 +32,10 @@ from collector.store.records import (
     insert_contents,
 )
 from collector.store.statements import sql
-from collector.store.traces import MARGIN, distinct_traces, joined_parts
+from collector.store.traces import MARGIN
+from collector.store.transaction import Writer
 from collector.store.windows import any_of, windows
-from semconv import columns, restore
+from semconv import restore
 from semconv.calls import RECORD_TRACE
 from semconv.planned import relation
 from semconv.resolve import Resolver
@@ -108,8 +104,7 @@ class Renormalizer:
         self._lake = lake
         self._connection = lake.connection
         self._settings = settings
-        self._files = DataFiles(lake.data_dir)
-        self._new_files = NewFiles(lake)
+        self._writer = Writer(lake)
         self._prepare()
 
     def steps(self, start: dt.datetime, end: dt.datetime) -> Iterator[Step]:
@@ -135,20 +130,11 @@ class Renormalizer:
         outcome = Outcome()
         if self._prices.are_outdated():
             self._prepare()
-        try:
-            if self._compare(step, outcome) and not dry_run:
-                with writer_lock(self._lake.data_dir):
-                    self._connection.begin()
-                    self._prices.store()
-                    outcome.calls = self._replace(step)
-                    self._files.sync_new()
-                    self._new_files.commit()
-                    self._prices.committed()
-        except BaseException:
-            with suppress(duckdb.Error):
-                self._connection.rollback()
-            self._new_files.discard()
-            raise
+        if self._compare(step, outcome) and not dry_run:
+            with self._writer.transaction():
+                self._prices.store()
+                outcome.calls = self._replace(step)
+            self._prices.committed()
         self._calls.forget()
         drop_tables(self._connection, "stored_rows", "renormalized")
         return outcome
@@ -217,7 +203,7 @@ class Renormalizer:
         if self._contents.num_rows:
             (load_id,) = connection.execute("SELECT min(load_id) FROM renormalized").fetchall()[0]
             insert_contents(connection, self._contents, load_id)
-        return self._calls.replace(self._new_files) if has_calls else 0
+        return self._calls.replace(self._writer.new_files) if has_calls else 0
 
     def _take_calls_apart(self, kind: Kind) -> None:
         """Delete the calls that the changed records reported; TEMP linked_traces: where their records stand."""
@@ -238,15 +224,9 @@ class Renormalizer:
             f"SELECT * EXCLUDE (dialect_before, load_id) FROM renormalized ORDER BY {kind.time}"
         ).to_arrow_table()
         linked = connection.execute("FROM linked_traces").to_arrow_table()
-        is_of_logs = kind is LOG_RECORDS
-        spans = self._resolver.resolve_spans(columns.SPANS.empty_table()) if is_of_logs else changed
-        calls = self._calls
-        calls.logs.take_new(changed if is_of_logs else None)
-        calls.stored.rows = linked
-        parts = joined_parts(spans, calls.logs.new)
-        traces = distinct_traces(joined_parts(parts, linked))
-        looked_at = calls.stored.look_up(traces, calls.stored.extents(traces, parts))
-        return calls.build(spans, looked_at, linked=linked)
+        if kind is LOG_RECORDS:
+            return self._calls.build_again(linked, logs=changed)
+        return self._calls.build_again(linked, spans=changed)
 
     def _statement(self, name: str, kind: Kind, **parts: str) -> str:
         key = (*kind.key, kind.time)

@@ -14,22 +14,20 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
 from typing import Final
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.store.durability import DataFiles
 from collector.store.lake import Lake
-from collector.store.lock import writer_lock
+from collector.store.new_files import NewFiles
 from collector.store.prices import add_rows
 from collector.store.reprice_files import CallFiles
 from collector.store.statements import sql
+from collector.store.transaction import Writer
 from collector.store.windows import Window
 from semconv import macros
 from semconv.planned import Planned, relation
@@ -154,7 +152,7 @@ class Repricer:
     def compare(self, start: dt.datetime, end: dt.datetime, progress: Progress) -> Outcome:
         """What the calls from `start` to before `end`, naive UTC, would cost; nothing is written."""
         outcome = Outcome()
-        with CallFiles(self._lake) as files:
+        with CallFiles(self._lake, NewFiles(self._lake)) as files:
             self._connection.begin()  # one state of the lake, however long it takes
             try:
                 for _, stored in self._read(start, end, files, (*_PRICED_BY, *COSTS)):
@@ -166,21 +164,12 @@ class Repricer:
 
     def reprice(self, start: dt.datetime, end: dt.datetime, progress: Progress) -> Outcome:
         """Put what they cost now in the place of what differs. After any exception nothing is changed."""
-        known = DataFiles(self._lake.data_dir)
-        with writer_lock(self._lake.data_dir), CallFiles(self._lake) as files:
-            self._connection.begin()
-            try:
-                outcome = self._replace(start, end, files, progress)
-                if outcome.changed:
-                    add_rows(self._connection, self._book.rows)
-                    files.register()
-                    known.sync_new()
-                files.commit()
-            except BaseException:
-                with suppress(duckdb.Error):
-                    self._connection.rollback()
-                files.discard()
-                raise
+        writer = Writer(self._lake)
+        with writer.transaction(), CallFiles(self._lake, writer.new_files) as files:
+            outcome = self._replace(start, end, files, progress)
+            if outcome.changed:
+                add_rows(self._connection, self._book.rows)
+                files.register()
         return outcome
 
     def _replace(self, start: dt.datetime, end: dt.datetime, files: CallFiles, progress: Progress) -> Outcome:

@@ -20,8 +20,9 @@ class CallFiles:
     """Reads files while others are priced, and writes files that no reader sees before they are registered. Close it
     with ``with``."""
 
-    def __init__(self, lake: Lake) -> None:
-        self._files = NewFiles(lake)
+    def __init__(self, lake: Lake, new_files: NewFiles) -> None:
+        """`new_files` are those of the caller's transaction."""
+        self._files = new_files
         self._columns = [row[0] for row in lake.connection.execute("DESCRIBE lake.calls").fetchall()]
         # One reads ahead while the other writes what was priced before.
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reprice")
@@ -54,15 +55,6 @@ class CallFiles:
         while self._writing:
             self._writing.popleft().result()
         self._files.register("calls", self._paths, self._columns)
-
-    def commit(self) -> None:
-        """Commit the caller's transaction, and with it them."""
-        self._files.commit()
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        self._workers.shutdown(cancel_futures=True)
-        self._files.discard()
 
     def _read(self, live: pa.Table, columns: list[str]) -> pa.Table:
         files = live.column("file")

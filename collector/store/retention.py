@@ -10,16 +10,12 @@ from __future__ import annotations
 import datetime as dt
 import zoneinfo
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-import duckdb
-
-from collector.store.durability import DataFiles
 from collector.store.lake import Lake
-from collector.store.lock import writer_lock
 from collector.store.statements import sql
+from collector.store.transaction import Writer
 
 # Of a table in one step, which takes about a second.
 _STEP_ROWS: Final = 100_000
@@ -64,7 +60,7 @@ class Retention:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._connection = lake.connection
-        self._files = DataFiles(lake.data_dir)
+        self._writer = Writer(lake)
 
     def count(self, rule: Rule) -> int:
         """How many rows are due."""
@@ -91,19 +87,10 @@ class Retention:
         return rule.cutoff if count < _STEP_ROWS else min(rule.cutoff, last + dt.timedelta(microseconds=1))
 
     def _delete(self, rule: Rule, end: dt.datetime) -> int:
-        connection = self._connection
-        with writer_lock(self._lake.data_dir):
-            connection.begin()
-            try:
-                deleted = connection.execute(
-                    f"DELETE FROM lake.{rule.relation} WHERE {rule.condition(end)}"
-                ).fetchone()
-                self._files.sync_new()
-                connection.commit()
-            except BaseException:
-                with suppress(duckdb.Error):
-                    connection.rollback()
-                raise
+        with self._writer.transaction():
+            deleted = self._connection.execute(
+                f"DELETE FROM lake.{rule.relation} WHERE {rule.condition(end)}"
+            ).fetchone()
         return int(deleted[0]) if deleted else 0
 
 

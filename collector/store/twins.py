@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final
 
 import duckdb
 import pyarrow as pa
 
 from collector.store.calls_update import CallsUpdate, delete_calls
-from collector.store.durability import DataFiles
 from collector.store.lake import Lake
-from collector.store.lock import writer_lock
-from collector.store.new_files import NewFiles
 from collector.store.prices import WriterPrices
 from collector.store.records import LOG_RECORDS, SPANS, count, drop_tables, hours, hours_of
 from collector.store.statements import sql
-from collector.store.traces import MARGIN, distinct_traces, joined_parts
+from collector.store.traces import MARGIN
+from collector.store.transaction import Writer
 from collector.store.windows import any_of, windows
-from semconv import columns
 from semconv.calls import RECORD_TRACE
 from semconv.planned import relation
 from semconv.resolve import Resolver
@@ -83,30 +79,18 @@ class TwinRemover:
         self._lake = lake
         self._connection = lake.connection
         self._settings = settings
-        self._files = DataFiles(lake.data_dir)
-        self._new_files = NewFiles(lake)
+        self._writer = Writer(lake)
         self._prices = WriterPrices(self._connection, settings)
         self._resolver = Resolver(self._connection, settings, self._prices.price_list)
         self._calls = CallsUpdate(self._connection, self._resolver, settings.dimensions)
 
     def remove(self, twins: pa.Table) -> int:
         """Remove the later ones of one table of `find`; how many rows. After any exception nothing is changed."""
-        connection = self._connection
-        with writer_lock(self._lake.data_dir):
-            connection.begin()
-            try:
-                removed = self._remove(twins)
-                self._files.sync_new()
-                self._new_files.commit()
-                self._prices.committed()
-            except BaseException:
-                with suppress(duckdb.Error):
-                    connection.rollback()
-                with suppress(OSError):
-                    self._new_files.discard()
-                raise
+        with self._writer.transaction():
+            removed = self._remove(twins)
+        self._prices.committed()
         self._calls.forget()
-        drop_tables(connection, "twins", "doomed", "stale_calls", "linked_traces")
+        drop_tables(self._connection, "twins", "doomed", "stale_calls", "linked_traces")
         return removed
 
     def _remove(self, found: pa.Table) -> int:
@@ -128,7 +112,7 @@ class TwinRemover:
                 sql("sql/delete_twins.sql").format(table=table, within=any_of(windows(starts), SPANS.time))
             )
         if self._build_calls():
-            self._calls.replace(self._new_files)
+            self._calls.replace(self._writer.new_files)
         return doomed
 
     def _take_calls_apart(self) -> None:
@@ -145,11 +129,4 @@ class TwinRemover:
     def _build_calls(self) -> bool:
         """Build the calls of those traces from what is left of them."""
         linked = self._connection.execute(sql("sql/linked_twins.sql")).to_arrow_table()
-        calls = self._calls
-        nothing_new = self._resolver.resolve_spans(columns.SPANS.empty_table())
-        calls.logs.take_new(None)
-        calls.stored.rows = linked
-        parts = joined_parts(nothing_new, calls.logs.new)
-        traces = distinct_traces(linked)
-        looked_at = calls.stored.look_up(traces, calls.stored.extents(traces, parts))
-        return calls.build(nothing_new, looked_at, linked=linked)
+        return self._calls.build_again(linked)
