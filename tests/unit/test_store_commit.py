@@ -149,7 +149,7 @@ def test_a_failing_batch_leaves_nothing_and_the_next_one_loads(
     def fail(*_: object, **__: object) -> None:
         raise duckdb.ConversionException("a value that cannot be")
 
-    for owner, name in ((new_files, "write"), (commit.NewFiles, "register"), (commit, "insert_load")):
+    for owner, name in ((new_files, "write"), (new_files.NewFiles, "register"), (commit, "insert_load")):
         with monkeypatch.context() as patch, pytest.raises(duckdb.ConversionException):
             patch.setattr(owner, name, fail)
             lake.load(traces(call(1, 1)))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from collector import quarantine
@@ -20,14 +22,24 @@ from collector.store.rebuild import rebuild_calls
 from semconv.request import Request
 from tests.store_support import HOUR, SECOND, Store, call, copy_of, store, traces
 
+
+def flipped(content: bytes, column: str) -> bytes:
+    """Every other bit of the pages that hold a column which each load looks at."""
+    group = pq.read_metadata(pa.BufferReader(content)).row_group(0)
+    chunk = next(
+        group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == column
+    )
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    end = start + chunk.total_compressed_size
+    return content[:start] + bytes(byte ^ 0x55 for byte in content[start:end]) + content[end:]
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _content: b"",
     "cut off": lambda content: content[: len(content) // 2],
     "zeros": lambda content: bytes(len(content)),
     "no footer": lambda content: content[:-100] + bytes(100),
-    "flipped in a page": lambda content: (
-        content[:400] + bytes(b ^ 0x55 for b in content[400:500]) + content[500:]
-    ),
+    "flipped in a page": lambda content: flipped(content, "trace_id"),
     "another file": lambda content: content[:4] + content[4:][::-1],
 }
 

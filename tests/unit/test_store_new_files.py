@@ -190,7 +190,7 @@ def test_a_commit_that_fails_removes_files_only_where_it_cannot_have_been_made(
     """The catalog's log may hold it after all, and a catalog that names files which are not there is unreadable. On a
     full disk each attempt would take more of it.
     """
-    files = lake.committer._new_files
+    files = lake.committer._writer.new_files
     files._connection = Failing(lake.lake.connection, duckdb.IOException(message))  # type: ignore[assignment]
     with pytest.raises(duckdb.IOException, match=message):
         lake.load(traces(call(1, 1)))

@@ -300,7 +300,7 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> 
         return writer_lock(data_dir)
 
     with monkeypatch.context() as patched:
-        patched.setattr("collector.store.renormalize.writer_lock", lock)
+        patched.setattr("collector.store.transaction.writer_lock", lock)
         yield
 
 
