@@ -32,6 +32,7 @@ from collector import erasure_log, quarantine, redaction_key
 from collector.data_dir import SPOOL
 from collector.spool_files import segment_path, segments
 from collector.spool_segment import sync_directory
+from collector.store import missing_records
 from collector.store.lake import CATALOG, Lake, LakeMissing
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
@@ -41,7 +42,7 @@ MANIFEST: Final = "backup.json"
 LIST: Final = "backups.jsonl"
 _DATA: Final = "data"
 _FORMAT: Final = 1
-_SINGLE: Final = (redaction_key.FILE_NAME, erasure_log.LOG, erasure_log.KEY, LIST)
+_SINGLE: Final = (redaction_key.FILE_NAME, erasure_log.LOG, erasure_log.KEY, LIST, missing_records.MARK)
 _RELATIONS: Final = (
     *("spans", "log_records", "metric_points", "contents", "calls", "prices", "price_snapshots", "loads"),
     *("runs", "findings"),

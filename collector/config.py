@@ -56,9 +56,12 @@ class CaptureConfig(Section):
 class RetentionConfig(Section):
     """For how many whole days before today records are kept; collector/store/retention.py."""
 
-    spans: Days | None = Field(default=None, description="Days that spans and their calls are kept.")
+    spans: Days | None = Field(default=None, description="Days that spans are kept, with their calls.")
     logs: Days | None = Field(
-        default=None, description="Days that log records are kept, and calls that only they reported."
+        default=None, description="Days that log records are kept, with calls that only they reported."
+    )
+    calls: Days | None = Field(
+        default=None, description="Days that calls are kept where that is longer than their records."
     )
     contents: Days | None = Field(
         default=None, description="Days that captured text is kept; never longer than spans."

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 EPILOG: Final = """\b
 Examples:
   otlp-collector maintain --dry-run
-  otlp-collector maintain --retention-spans 90 --retention-contents 7
+  otlp-collector maintain --retention-spans 90 --retention-calls 1100 --retention-contents 7
 """
 
-_RETENTION: Final = ("retention_spans", "retention_logs", "retention_contents", "retention_metrics")
+_RETENTION: Final = tuple(f"retention_{name}" for name in ("spans", "logs", "calls", "contents", "metrics"))
 
 
 @click.command(epilog=EPILOG)

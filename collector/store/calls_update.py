@@ -75,7 +75,7 @@ class CallsUpdate:
         self._touched = distinct_traces(self.logs.new)
         self._built: pa.Table | None = None
         self._has_stored = False  # whether a touched trace has stored records, and so may have stored calls
-        self.may_lack_records = False  # stored calls, as a data file of records was put aside
+        self.may_lack_records = False  # stored calls (missing_records.py)
 
     def build(self, new_spans: pa.Table, looked_at: list[Window], linked: pa.Table | None = None) -> bool:
         """Build the calls of the traces that the batch touches; False where no model call is touched.
@@ -185,6 +185,12 @@ class CallsUpdate:
 
     def _delete_outdated(self, columns: str) -> None:
         self._connection.execute(sql("sql/outdated_calls.sql").format(columns=columns))
+        if self.may_lack_records:
+            records = self._records_found.filter(
+                pc.invert(pc.equal(self._records_found.column("signal"), _LOG))
+            )
+            with relation(self._connection, "known_records", records.select([*_TRACE, "span_id"])):
+                self._connection.execute(sql("sql/keep_calls_without_records.sql"))
         delete_calls(self._connection, "outdated_calls", hours_of(self._records_found, "start_time"))
 
     def _when(self) -> str:

@@ -15,8 +15,8 @@ from functools import reduce
 import duckdb
 import pyarrow as pa
 
+from collector.store import missing_records
 from collector.store.calls_update import CallsUpdate
-from collector.store.damage import records_are_missing
 from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin, Position, insert_load
 from collector.store.partitions import split
@@ -83,7 +83,7 @@ class Committer:
                 self._prepare()
             resolved = self._resolve(extracted)
             with self._writer.transaction(dry_run=dry_run):
-                self._calls.may_lack_records = records_are_missing(self._lake.data_dir)
+                self._calls.may_lack_records = missing_records.are_possible(self._lake.data_dir)
                 self._prices.store()
                 counts = self._store(extracted, resolved, load_id)
                 row = LoadRow.of(load_id, origin, counts, started)

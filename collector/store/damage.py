@@ -17,7 +17,7 @@ from typing import Final
 import duckdb
 
 from collector import quarantine
-from collector.store.durability import sync
+from collector.store import missing_records
 from collector.store.lake import Lake, LakeError
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
@@ -25,10 +25,7 @@ from semconv.sqltext import literal
 
 # Without its version a lake does not open, and without its prices it costs nothing rightly: these come from a backup.
 _INDISPENSABLE: Final = ("schema_migrations", "prices", "price_snapshots")
-# Calls whose records were in a file that is put aside stay: they are known, and cost what they cost. This file in the
-# data directory says that there may be such, to be found when the records come again.
 _RECORDS: Final = ("spans", "log_records")
-_MARK: Final = "calls-without-records"
 _NAMED: Final = re.compile(r"[^\s'\"]+\.parquet")
 _MEMORY: Final = "256MB"
 # So long somebody who waits for an answer waits for the name of a damaged file that DuckDB does not tell.
@@ -135,16 +132,10 @@ def put_aside(lake: Lake, damage: Damage) -> quarantine.Entry | None:
             about = {"table": file.table, "path": file.path, "rows": file.rows}
             entry = quarantine.put_file(lake.data_dir, path, str(damage), about)
         if file.table in _RECORDS:
-            (lake.data_dir / _MARK).touch(mode=0o600)
-            sync(lake.data_dir)
+            missing_records.note(lake.data_dir)
         _end(lake.connection, file)
     path.unlink(missing_ok=True)
     return entry
-
-
-def records_are_missing(data_dir: Path) -> bool:
-    """Whether there may be calls whose records are not stored any more."""
-    return (data_dir / _MARK).exists()
 
 
 def without_quotes(message: str) -> str:

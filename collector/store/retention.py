@@ -1,8 +1,9 @@
 """Rows that are older than a deployment wants to keep them, deleted in short steps, the oldest first.
 
 A day is deleted as a whole once it is old enough, so that the same files are not cut into again and again. Calls go
-with the records that reported them: those of spans with the spans, those that only log records reported with the log
-records. So records that are loaded once more after that make their calls once more, and go again with them.
+with the records that reported them, those of spans with the spans, those that only log records reported with the log
+records, unless they have days of their own: then they stay for longer, as sums of money are asked for when nobody wants
+to see spans any more. Records that are loaded once more after that go again, and are counted once in any case.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from collector.store import missing_records
 from collector.store.lake import Lake
 from collector.store.statements import sql
 from collector.store.transaction import Writer
@@ -23,12 +25,16 @@ _STEP_ROWS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Rows of a relation that go once their time is before `cutoff`, naive UTC; `only`: which of them."""
+    """Rows of a relation that go once their time is before `cutoff`, naive UTC; `only`: which of them.
+
+    `leaves_calls`: those that they reported stay.
+    """
 
     relation: str
     time: str
     cutoff: dt.datetime
     only: str = "true"
+    leaves_calls: bool = False
 
     def condition(self, end: dt.datetime | None = None) -> str:
         """SQL with a literal, which prunes files. `end`: of a step that ends before the cutoff."""
@@ -36,22 +42,28 @@ class Rule:
 
 
 def rules(days: Mapping[str, int | None], timezone: str, now: dt.datetime) -> list[Rule]:
-    """The rules of a configuration: days by class (spans, logs, contents, metrics), None = for ever.
+    """The rules of a configuration: days by class (spans, logs, contents, metrics, calls), None = for ever, and of
+    calls as long as their records.
 
     Kept are so many whole days before today, as `timezone` has them. Contents, the most private of all, never outlive
     spans. Calls are last: whoever reads meanwhile finds a record without its call less surprising than the reverse.
     """
     cutoffs = {name: _cutoff(number, timezone, now) for name, number in days.items() if number is not None}
-    contents = [cutoffs[name] for name in ("contents", "spans") if name in cutoffs]
-    wanted = [
-        ("contents", "start_time", max(contents, default=None), "true"),
-        ("metric_points", "time", cutoffs.get("metrics"), "true"),
-        ("log_records", "time", cutoffs.get("logs"), "true"),
-        ("calls", "start_time", cutoffs.get("logs"), "signal = 'log'"),
-        ("spans", "start_time", cutoffs.get("spans"), "true"),
-        ("calls", "start_time", cutoffs.get("spans"), "signal = 'span'"),
-    ]
-    return [Rule(name, time, cutoff, only) for name, time, cutoff, only in wanted if cutoff is not None]
+    found = []
+    if contents := [cutoffs[name] for name in ("contents", "spans") if name in cutoffs]:
+        found.append(Rule("contents", "start_time", max(contents)))
+    if "metrics" in cutoffs:
+        found.append(Rule("metric_points", "time", cutoffs["metrics"]))
+    for name, relation, time, signal in (
+        ("logs", "log_records", "time", "log"),
+        ("spans", "spans", "start_time", "span"),
+    ):
+        if name in cutoffs:
+            of_calls = min(cutoffs[name], cutoffs.get("calls", cutoffs[name]))
+            leaves_calls = of_calls < cutoffs[name]
+            found.append(Rule(relation, time, cutoffs[name], leaves_calls=leaves_calls))
+            found.append(Rule("calls", "start_time", of_calls, f"signal = '{signal}'"))
+    return found
 
 
 class Retention:
@@ -87,6 +99,8 @@ class Retention:
         return rule.cutoff if count < _STEP_ROWS else min(rule.cutoff, last + dt.timedelta(microseconds=1))
 
     def _delete(self, rule: Rule, end: dt.datetime) -> int:
+        if rule.leaves_calls:
+            missing_records.note(self._lake.data_dir)
         with self._writer.transaction():
             deleted = self._connection.execute(
                 f"DELETE FROM lake.{rule.relation} WHERE {rule.condition(end)}"

@@ -119,6 +119,24 @@ def test_what_is_loaded_once_more_is_stored_once_and_goes_again(lake: Store) -> 
     assert lake.ask(COUNTS) == [(6, 3, 6, 3)]
 
 
+def test_calls_can_stay_for_longer_than_their_records(lake: Store) -> None:
+    """Guarantee: sums of calls are as before though their spans went; and are so when the spans come again, and when a
+    late span of such a trace comes.
+    """
+    wanted = rules(CLASSES | {"spans": 2, "calls": 4}, "UTC", now())
+    apply(lake, wanted)
+    assert lake.ask(COUNTS) == [(6, 5, 6, 3)]
+    kept = lake.ask("SELECT * FROM calls ORDER BY call_id")
+    assert lake.load(traces(span(2, 7, parent=1, at=DAY, name="late"))).spans_stored == 1
+    late = call(2, 9, parent=1, at=DAY + 2 * SECOND, response_id="late")
+    assert lake.load(traces(late)).calls_written == 1
+    again = traces(span(2, 1, at=DAY, lasts=60 * SECOND), call(2, 2, parent=1, at=DAY, attributes=PROMPT))
+    assert lake.load(again).spans_stored == 2
+    apply(lake, wanted)
+    assert lake.ask("SELECT * FROM calls WHERE span_id <> '0000000000000009' ORDER BY call_id") == kept
+    assert lake.ask(COUNTS) == [(6, 6, 6, 3)]
+
+
 def test_a_reader_goes_on_and_the_bytes_leave_the_disk(lake: Store) -> None:
     """Guarantee: who began before still reads all; once the grace is over no file has a row that was deleted."""
     with Lake.open(lake.data_dir, read_only=True) as reader:
