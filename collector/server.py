@@ -29,7 +29,7 @@ from collector.ports import Ports
 from collector.receivers.intake import Intake
 from collector.scheduler import Scheduler
 from collector.spool import Position, Spool, SpoolDamaged, free, read_records
-from collector.telemetry import Reading, Telemetry, resident_bytes
+from collector.telemetry import Reading, Telemetry, resident_bytes, resident_with_children
 from collector.watch import Watch
 
 # With the 3 s of the receivers under the 10 s that a stop may take; enough for a commit or two.
@@ -210,7 +210,7 @@ class Server:
             "spanledger_loader_state": lambda: loader.state,
             "spanledger_loader_lag_seconds": health.lag_seconds,
             "spanledger_loader_restarts": lambda: loader.restarts,
-            "spanledger_loader_memory_rss_bytes": lambda: resident_bytes(loader.pid),
+            "spanledger_loader_memory_rss_bytes": lambda: resident_with_children(loader.pid),
             "spanledger_quarantine_entries": health.quarantined,
             "spanledger_http_connections": self._ports.connections,
             "spanledger_requests_in_flight": self._ports.requests,

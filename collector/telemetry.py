@@ -117,7 +117,7 @@ GAUGES: Final = (
     Row("spanledger_lake_failed", "1 while the lake cannot be written; what is accepted waits in the spool."),
     Row("spanledger_loader_state", "The loader process.", {"state": ("starting", "running", "restarting", "stopped")}),
     Row("spanledger_loader_lag_seconds", "Age of the oldest request not loaded."),
-    Row("spanledger_loader_memory_rss_bytes", "Resident memory of the loader process."),
+    Row("spanledger_loader_memory_rss_bytes", "Resident memory of the loader and of the process that parses for it."),
     Row("spanledger_quarantine_entries", "What lies in the quarantine now: requests, and damaged spool bytes."),
     Row("spanledger_http_connections", "Open connections to the port.", {"port": ("http", "admin")}),
     Row("spanledger_requests_in_flight", "Requests being received or handled.", {"transport": TRANSPORTS}),
@@ -245,3 +245,15 @@ def resident_bytes(pid: int | None) -> float | None:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return None
+
+
+def resident_with_children(pid: int | None) -> float | None:
+    """The same of a process and the children of its first thread together."""
+    own = resident_bytes(pid)
+    if own is None:
+        return None
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return own + sum(resident_bytes(int(child)) or 0.0 for child in children)
