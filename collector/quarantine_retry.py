@@ -41,7 +41,9 @@ def retry(
         try:
             request = quarantine.entry(data_dir, name).request
             if request is None:
-                yield Retried(name, reason="bytes of the spool that are no request")
+                yield Retried(
+                    name, reason="no request but damaged bytes: of the spool, or a data file of the lake"
+                )
                 continue
             admit(request.signal, request.encoding, request.body, limits)
             row = committer.commit(extract([request], settings), _origin(request))

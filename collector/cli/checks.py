@@ -206,13 +206,13 @@ def _system_clock(subject: Subject) -> Check:
 
 
 def _quarantine(subject: Subject) -> Check:
-    requests = read_quarantine(subject.config.data_dir)
-    if not requests:
+    entries = read_quarantine(subject.config.data_dir)
+    if not entries:
         return Check("quarantine", "ok", "empty")
-    reasons = Counter(request.reason for request in requests).most_common(3)
+    reasons = Counter(entry.reason for entry in entries).most_common(3)
     listed = "; ".join(f"{count} of them: {reason}" for reason, count in reasons)
     advice = "see them with otlp-collector quarantine list, load them once more with otlp-collector quarantine retry"
-    return Check("quarantine", "warn", f"{len(requests)} requests: {listed}", advice)
+    return Check("quarantine", "warn", f"{len(entries)} entries: {listed}", advice)
 
 
 def _no_lake(subject: Subject, error: str) -> Check:

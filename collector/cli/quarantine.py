@@ -31,11 +31,11 @@ _NAMES: Final = click.argument("names", nargs=-1, metavar="[NAME]...")
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One request's file and why it is there; what cannot be read of it is None."""
+    """What was put aside and why; what cannot be read of it is None."""
 
     path: Path
     reason: str
-    kind: str | None = None  # request, or damage: bytes of the spool that are no request
+    kind: str | None = None  # request; damage: bytes of the spool; data file: of the lake
     signal: str | None = None
     bytes: int | None = None
     received_at: str | None = None

@@ -47,7 +47,7 @@ def test_what_loads_leaves_the_quarantine_and_the_rest_stays(lake: Store) -> Non
     done = ask(lake.data_dir, "retry", code=1)
     assert [one["loaded"] for one in done] == [True, True, False, False]
     assert "DecodeError" in done[2]["reason"]
-    assert done[3]["reason"] == "bytes of the spool that are no request"
+    assert done[3]["reason"] == "no request but damaged bytes: of the spool, or a data file of the lake"
     assert counts(lake) == [(2, 2, 1)]
     assert (done[0]["load"]["requests"], done[0]["load"]["spool_segment"]) == (1, None)
     assert lake.one("SELECT min(received_at) FROM spans") is not None
