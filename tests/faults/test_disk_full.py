@@ -26,7 +26,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from collector import quarantine
-from tests.faults.test_kill import Sender, loader_pid, request_body
+from tests.faults.retrying_client import Sender, request_body
+from tests.faults.test_kill import loader_pid
 from tests.faults.test_readiness import no_file_beyond, readyz
 from tests.processes import family
 from tests.support import Collector, run, start_collector, wait_until
