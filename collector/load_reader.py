@@ -59,6 +59,7 @@ class SpoolReader:
         try:
             batch = self._queue.get(timeout=seconds)
         except queue.Empty:
+            self._worker.check()
             return None
         if isinstance(batch, BaseException):
             raise batch

@@ -65,6 +65,11 @@ class Worker(Generic[Part]):
                 raise WorkerEnded(part.traceback)
         return parts
 
+    def check(self) -> None:
+        """Raises WorkerEnded where it is gone, for who has nothing to give it."""
+        if self._process.poll() is not None:
+            raise self._ended()
+
     def close(self) -> None:
         """End it, whatever it is doing; safe to call twice."""
         self._process.kill()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Final, Literal, Protocol
 
 from collector.config import Config
@@ -186,16 +187,18 @@ class Intake:
             raise NotSpooled(str(error), error.retry_after, items) from error
 
     async def _inflate(self, arrival: Arrival, pieces: Iterator[bytes]) -> bytes:
-        inflated: list[bytes] = []
-        size = 0
+        # Grows in place: pieces that were joined at the end would be there twice.
+        inflated = BytesIO()
+        size = count = 0
         while piece := await self._next(
-            pieces, inline=size < compression.PIECE_BYTES and len(inflated) < _INLINE_PIECES
+            pieces, inline=size < compression.PIECE_BYTES and count < _INLINE_PIECES
         ):
             size += len(piece)
             admission.check_size(size, arrival.encoding, self.limits)
             arrival.lease.grow(len(piece))
-            inflated.append(piece)
-        return await self.join(inflated, size)
+            inflated.write(piece)
+            count += 1
+        return inflated.getvalue()
 
     async def join(self, pieces: list[bytes], size: int) -> bytes:
         """The ``size`` bytes of ``pieces`` in one; copying many must not hold up the other requests."""

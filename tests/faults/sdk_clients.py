@@ -126,7 +126,9 @@ def clients(collector: Collector, *transports: str, tries: int = 0) -> Iterator[
         for number, transport in enumerate(transports, 1)
     ]
     # They write a line for each attempt that failed.
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("opentelemetry")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     for client in started:
         client.start()
     try:
@@ -134,6 +136,7 @@ def clients(collector: Collector, *transports: str, tries: int = 0) -> Iterator[
     finally:
         for client in started:
             client.finish()
+        logger.setLevel(level)
 
 
 def of_all(clients: Sequence[Client], which: Callable[[Client], set[str]]) -> set[str]:
