@@ -25,7 +25,8 @@ from collector.cli.render import write_json
 from collector.store.lake import Lake
 
 BIN = Path(sys.executable).parent
-READY_SECONDS = 30.0
+# A start takes 2 to 4 s; three test processes and what they start share two cores.
+READY_SECONDS = 60.0
 
 
 def free_port() -> int:
