@@ -29,11 +29,11 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from collector import erasure_log, quarantine, redaction_key
-from collector.data_dir import SPOOL
+from collector.data_dir import CATALOG, SPOOL
 from collector.spool_files import segment_path, segments
 from collector.spool_segment import sync_directory
 from collector.store import missing_records
-from collector.store.lake import CATALOG, Lake, LakeMissing
+from collector.store.lake import Lake, LakeMissing
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
 

@@ -15,6 +15,7 @@ from collector.store.lock import LockTimeout, file_lock
 
 SERVER_LOCK: Final = "server.lock"
 SPOOL: Final = "spool"
+CATALOG: Final = "catalog.sqlite"
 
 
 class CannotStart(Exception):  # noqa: N818 - the name says what is the case

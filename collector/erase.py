@@ -31,14 +31,14 @@ import orjson
 
 from collector import backup, erasure_log, redaction_key
 from collector.config import Config
-from collector.data_dir import SPOOL, CannotStart, server_lock
+from collector.data_dir import CATALOG, SPOOL, CannotStart, server_lock
 from collector.erase_quarantine import QuarantineEraser
 from collector.spool_files import cut_torn_tail, end_of_records, free, segment_path, segments
 from collector.spool_segment import SegmentWriter
 from collector.store.erase import Counts, Eraser, Subject, SubjectKind
 from collector.store.erase_catalog import scrub
 from collector.store.erase_files import FileEraser
-from collector.store.lake import CATALOG, Lake, LakeError
+from collector.store.lake import Lake, LakeError
 from collector.store.lock import writer_lock
 from collector.store.maintenance import grace_seconds
 from collector.store.migrate import open_current

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from collector.children import LoaderKeeper, Message
 from collector.config import Config
 from collector.data_dir import SPOOL, CannotStart
 from collector.health import Health
+from collector.held_catalog import hold
 from collector.log import Log
 from collector.maintainer import Maintainer
 from collector.ports import Ports
@@ -57,6 +59,7 @@ class Server:
         self._telemetry = Telemetry()
         self._spool = _open_spool(config)
         self._intake = Intake(self._spool, config, self._telemetry)
+        self._catalog: sqlite3.Connection | None = None
         for_children = config.model_dump(mode="json", exclude=NOT_FOR_CHILDREN)
         self._loader = LoaderKeeper(loader_command, for_children, self._hear)
         self._maintainer = Maintainer(config, for_children)
@@ -107,6 +110,8 @@ class Server:
         self._durable(self._spool.durable)
         await self._loader.stop(_LOADER_GRACE)
         await asyncio.gather(*self._chores)
+        if self._catalog is not None:
+            self._catalog.close()
         await self._ports.close_admin()
         self._intake.close()
         if self._watching is not None:
@@ -147,6 +152,7 @@ class Server:
         if not self._health.lake_created:
             self._health.lake_created = True
             self._do(self._watch.look())
+            self._do(self._hold_catalog())
             self._do(self._look_at_left_over())
             self._scheduler.start()
             self._maintainer.start()
@@ -186,6 +192,12 @@ class Server:
         else:
             if freed:
                 self._spool.recount()
+
+    async def _hold_catalog(self) -> None:
+        try:
+            self._catalog = await asyncio.to_thread(hold, self._config.data_dir)
+        except sqlite3.Error as error:
+            log.failed("the catalog cannot be held open: on a full disk nobody could read the lake", error)
 
     async def _look_at_left_over(self) -> None:
         """How old is what the last run accepted and did not load?"""

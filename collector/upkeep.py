@@ -18,9 +18,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from collector.config import Config
+from collector.data_dir import CATALOG
 from collector.erase import finish
 from collector.store import orphans, retention, twins
-from collector.store.lake import CATALOG, Lake, LakeMissing
+from collector.store.lake import Lake, LakeMissing
 from collector.store.lock import LOADER_LOCK, LockTimeout, file_lock
 from collector.store.maintenance import Maintenance, grace_seconds
 from collector.store.migrate import open_current

@@ -144,7 +144,8 @@ def _advance(progress: Progress, before: int, consumed: int) -> None:
 def _lake(config: Config, settings: Settings, dry_run: bool) -> Iterator[Lake]:
     """The lake of the data directory, created where there is none; a dry run then counts against an empty
     one."""
-    from collector.store.lake import CATALOG, Lake
+    from collector.data_dir import CATALOG
+    from collector.store.lake import Lake
     from collector.store.migrate import open_current
 
     data_dir = config.data_dir

@@ -97,7 +97,8 @@ def _run(config: Config, window: Window, dry_run: bool, quiet: bool) -> Outcome:
 
 def _lake(config: Config, settings: Settings, dry_run: bool) -> Lake:
     """A lake that is there already, and of this program's version unless nothing is to be written."""
-    from collector.store.lake import CATALOG, Lake
+    from collector.data_dir import CATALOG
+    from collector.store.lake import Lake
     from collector.store.migrate import open_current
 
     data_dir, threads, memory = config.data_dir, config.loader.threads, config.loader.memory_limit

@@ -203,7 +203,8 @@ def _settings(config: Config, what_if: WhatIf | None) -> Settings:
 
 def _lake(config: Config, settings: Settings, is_dry: bool) -> Lake:
     """A lake that is there already, and of this program's version where something is to be written."""
-    from collector.store.lake import CATALOG, Lake
+    from collector.data_dir import CATALOG
+    from collector.store.lake import Lake
     from collector.store.migrate import open_current
 
     if is_dry or not (config.data_dir / CATALOG).exists():

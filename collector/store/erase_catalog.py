@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from collector.store.lake import CATALOG
+from collector.data_dir import CATALOG
 from collector.store.lock import writer_lock
 
 # A reader of the catalog is done after milliseconds; one that holds it for longer is not waited for for ever.

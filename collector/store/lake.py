@@ -16,12 +16,12 @@ from typing import Final
 
 import duckdb
 
+from collector.data_dir import CATALOG
 from collector.store.durability import make_directory
 from collector.store.extensions import Setting, connect_with_extensions
 from collector.store.statements import LATEST_VERSION
 from semconv.sqltext import literal
 
-CATALOG: Final = "catalog.sqlite"
 # What DuckDB spills lands in the data directory, not in the caller's working directory; each connection has a folder
 # of its own, made where it is needed and removed at the end. In one folder DuckDB names the files of two connections
 # alike, and both read what the other wrote: queries fail, or the process crashes.

@@ -14,8 +14,9 @@ from typing import Final
 
 import duckdb
 
+from collector.data_dir import CATALOG
 from collector.store.durability import DataFiles, make_directory, sync
-from collector.store.lake import CATALOG, Lake, LakeError, check_version, lake_version
+from collector.store.lake import Lake, LakeError, check_version, lake_version
 from collector.store.lock import writer_lock
 from collector.store.prices import activate_installed
 from collector.store.statements import LATEST_VERSION, layout, migrations, sql

@@ -134,7 +134,7 @@ def test_the_retention_in_the_readme_is_valid(tmp_path: Path) -> None:
     config.write_text(yaml_of("Maintenance and retention"))
     found = load_config(config, environ={})
     assert (found.retention.spans, found.retention.contents, found.maintenance.cron) == (
-        400,
+        90,
         14,
         "30 3 * * *",
     )

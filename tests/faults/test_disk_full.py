@@ -171,6 +171,9 @@ def test_a_full_disk_refuses_reads_on_and_resumes_by_itself(server: Collector, d
         wait_until(lambda: len(sender.acknowledged) > 100)
         wait_until(lambda: ids(server, "spans"))
         server._close_lake()  # no reader of ours keeps a file open for the readers below
+        # The server does: a reader could not make these on a full disk.
+        for suffix in ("-wal", "-shm"):
+            assert server.data_dir.joinpath(f"catalog.sqlite{suffix}").exists()
         with disk.full(server):
             wait_until(lambda: readyz(server)[0] == 503, 30)
             assert 0 < refused_http(server, large_request(9001).SerializeToString()) <= 60

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from collector.data_dir import CATALOG
 from collector.store import maintenance
-from collector.store.lake import CATALOG, Lake
+from collector.store.lake import Lake
 from collector.store.maintenance import Done, Maintenance
 from tests.store_support import SECOND, Store, call, store, traces, traces_body
 from tests.support import Collector, run, running, wait_until

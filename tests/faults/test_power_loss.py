@@ -25,9 +25,10 @@ import pyarrow.parquet as pq
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from collector.data_dir import CATALOG
 from collector.spool import Position, Record, Spool, SpoolDamaged, read_records, resynchronise
 from collector.store.extensions import connect_with_extensions
-from collector.store.lake import CATALOG, Lake, attach_sql
+from collector.store.lake import Lake, attach_sql
 from tests.faults.power import Disk, File, Folder, Worst, traced
 from tests.faults.test_readiness import spans_stored
 from tests.price_support import price_file

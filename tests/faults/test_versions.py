@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.store.lake import CATALOG, Lake, lake_version
+from collector.data_dir import CATALOG
+from collector.store.lake import Lake, lake_version
 from collector.store.statements import LATEST_VERSION
 from tests.store_support import call, fingerprint, store, traces
 from tests.support import free_port, run, running

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from collector.config import Config, load_config
+from collector.data_dir import CATALOG
 from collector.erase import Erasure, erase, find, finish, forms
 from collector.store.erase import Subject, SubjectKind
-from collector.store.lake import CATALOG
 from semconv.request import Request
 from semconv.settings import Settings
 from tests.erase_support import files_with

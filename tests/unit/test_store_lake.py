@@ -13,8 +13,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from collector.data_dir import CATALOG
 from collector.store import extensions, migrate
-from collector.store.lake import CATALOG, Lake, LakeError, LakeMissing, LakeTooNew, LakeUnavailable
+from collector.store.lake import Lake, LakeError, LakeMissing, LakeTooNew, LakeUnavailable
 from collector.store.lock import LockTimeout, loader_lock, writer_lock
 from collector.store.migrate import open_current
 from collector.store.statements import LATEST_VERSION
