@@ -133,7 +133,7 @@ class SpoolConfig(Section):
 
 
 class LoaderConfig(Section):
-    max_batch_spans: Count = Field(default=10_000, description="Spans in one commit at most.")
+    max_batch_spans: Count = Field(default=15_000, description="Spans in one commit at most.")
     max_wait_seconds: float = Field(default=1.0, gt=0, le=60, description="Longest wait for a batch to fill.")
     threads: Count = Field(default=1, description="Threads of the loader's database.")
     memory_limit: MemoryLimit = Field(default="256MB", description="Memory of the loader's database.")
