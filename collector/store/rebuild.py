@@ -43,8 +43,10 @@ def _rebuild(lake: Lake, settings: Settings, window: Window) -> int:
     writer, written = Writer(lake), 0
     for step in list(_steps(lake.connection, window)):
         with writer.transaction():
+            prices.store()
             if _build(lake.connection, calls, step):
                 written += calls.replace(writer.new_files)
+        prices.committed()
         calls.forget()
     return written
 
