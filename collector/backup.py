@@ -31,8 +31,8 @@ import orjson
 from collector import erasure_log, quarantine, redaction_key
 from collector.data_dir import CATALOG, SPOOL
 from collector.spool_files import segment_path, segments
-from collector.spool_segment import sync_directory
 from collector.store import missing_records
+from collector.store.durability import append_line, sync
 from collector.store.lake import Lake, LakeMissing
 from collector.store.lock import writer_lock
 from collector.store.statements import sql
@@ -126,7 +126,7 @@ def _publish(target: Path, fill: Callable[[Path], Done]) -> Done:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    sync_directory(target.parent)
+    sync(target.parent)
     return Done(target, done.files, done.bytes, done.totals)
 
 
@@ -196,9 +196,9 @@ def _write_manifest(folder: Path) -> Done:
     draft = folder / f".{MANIFEST}"
     draft.write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
     draft.chmod(0o600)
-    _sync(draft)
+    sync(draft)
     draft.rename(folder / MANIFEST)
-    sync_directory(folder)
+    sync(folder)
     return Done(folder, len(files), sum(facts["bytes"] for facts in files.values()), totals)
 
 
@@ -228,12 +228,8 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _remember(data_dir: Path, to: Path) -> None:
-    line = orjson.dumps({"made_at": dt.datetime.now(dt.UTC).isoformat(), "path": str(to)}) + b"\n"
-    descriptor = os.open(data_dir / LIST, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "ab") as file:  # noqa: PTH123 - of a descriptor
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    entry = {"made_at": dt.datetime.now(dt.UTC).isoformat(), "path": str(to)}
+    append_line(data_dir / LIST, orjson.dumps(entry))
 
 
 # --- making a data directory of one ---------------------------------------------------------------
@@ -302,14 +298,9 @@ def _write(target: Path, source: BinaryIO, size: int | None) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _sync_tree(folder: Path) -> None:
     """Every file, and the names in every directory."""
     for where, _, names in os.walk(folder):
         for name in names:
-            _sync(Path(where) / name)
-        sync_directory(Path(where))
+            sync(Path(where) / name)
+        sync(Path(where))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hmac
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +15,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from collector import redaction_key
+from collector.store.durability import append_line
 
 LOG: Final = "erasures.jsonl"
 KEY: Final = "erasures.key"
@@ -26,13 +26,8 @@ State = Literal["begun", "deleted", "rewritten", "finished"]
 def note(data_dir: Path, state: State, kind: str, hashed: str, **facts: Any) -> None:
     """Append one line, durable on return. Raises OSError."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-    line = orjson.dumps({"at": now, "state": state, "kind": kind, "id": hashed, **facts}) + b"\n"
-    descriptor = os.open(data_dir / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, line)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    entry = {"at": now, "state": state, "kind": kind, "id": hashed, **facts}
+    append_line(data_dir / LOG, orjson.dumps(entry))
 
 
 def entries(data_dir: Path) -> Iterator[Mapping[str, Any]]:

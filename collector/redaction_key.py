@@ -15,6 +15,7 @@ from typing import Final
 
 from collector.config_section import ConfigError
 from collector.config_values import read_small
+from collector.store.durability import sync
 
 FILE_NAME: Final = "redaction.key"
 # HMAC-SHA-256 gains nothing from a key longer than its digest (RFC 2104, 3).
@@ -55,7 +56,7 @@ def make(path: Path) -> bool:
             return False
         finally:
             Path(draft).unlink()
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise ConfigError(f"{path}: the key of the redaction cannot be written: {error.strerror}") from None
     return True
@@ -78,11 +79,3 @@ def _write_draft(path: Path) -> str:
         file.flush()
         os.fsync(file.fileno())
     return draft
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -32,7 +32,8 @@ from collector.spool_files import (
     segments,
 )
 from collector.spool_format import Record, encoded_size
-from collector.spool_segment import SegmentWriter, sync_directory
+from collector.spool_segment import SegmentWriter
+from collector.store.durability import sync
 
 __all__ = [
     "Position",
@@ -119,7 +120,7 @@ class Spool:
     ) -> Spool:
         """Open or create the spool, cut a torn tail and start a new segment. Blocks; raises OSError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync_directory(directory.parent)
+        sync(directory.parent)
         torn, left_over = _cut_last(directory), end_of_records(directory)
         bound = _default_bound(directory) if max_bytes is None else max_bytes
         writer = SegmentWriter(directory, min(segment_bytes, bound // _SEGMENTS))

@@ -11,6 +11,7 @@ from typing import Final
 
 from collector.spool_files import Position, segment_path, segments
 from collector.spool_format import Record, encode_head
+from collector.store.durability import sync
 
 # IOV_MAX of Linux and macOS.
 _BUFFERS_PER_WRITE: Final = 1024
@@ -122,21 +123,12 @@ def _create(path: Path) -> int:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.fsync(fd)
-        sync_directory(path.parent)
+        sync(path.parent)
     except BaseException:
         os.close(fd)
         path.unlink(missing_ok=True)
         raise
     return fd
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in ``directory`` durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _write_all(fd: int, buffers: list[bytes], offset: int) -> int:

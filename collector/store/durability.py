@@ -37,6 +37,16 @@ def make_directory(path: Path) -> None:
         sync(folder.parent)
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file of mode 0600, which is made where there is none; durable on return. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, line + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _walk(folder: str) -> Iterator[str]:
     """Every file, and every directory with a slash at its end."""
     with os.scandir(folder) as entries:
