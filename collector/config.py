@@ -23,6 +23,7 @@ from collector.config_accounts import (
     check_matches,
     check_plans,
 )
+from collector.config_budgets import BudgetConfig, budgets_of, check_budgets
 from collector.config_prices import PriceConfig, check_overlaps
 from collector.config_section import ConfigError, Key, RuleBroken, Section, Text
 from semconv.settings import CONTENT_CLASSES, Keep, Settings
@@ -207,6 +208,7 @@ class Config(Section):
     dimensions: dict[Annotated[str, AfterValidator(values.check_dimension_name)], Dimension] = Field(
         default_factory=dict
     )
+    budgets: tuple[BudgetConfig, ...] = ()
     schedule: tuple[ScheduledRun, ...] = ()
     analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -219,6 +221,7 @@ class Config(Section):
         check_plans(self.accounts)
         check_overlaps(self.prices)
         check_matches(self.accounts, self.redaction.user_ids)
+        check_budgets(self.budgets, self.dimensions, self.redaction.user_ids)
         _check_analyzers(self)
         return self
 
@@ -238,7 +241,7 @@ class Config(Section):
 
     def analyzer_facts(self) -> dict[str, object]:
         """What analyzers can need to know of the deployment, by the names under which they ask for it."""
-        return {"account_plans": account_plans(self.accounts)}
+        return {"account_plans": account_plans(self.accounts), "budgets": budgets_of(self.budgets)}
 
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:
         """The part that parsing and meaning depend on.

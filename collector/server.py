@@ -44,6 +44,7 @@ NOT_FOR_CHILDREN: Final = {
     "grpc_endpoint",
     "http_endpoint",
     "admin_endpoint",
+    "budgets",
     "schedule",
     "analyzers",
 }
