@@ -279,7 +279,7 @@ def _check_ports(config: Config) -> None:
 def _check_exposure(config: Config) -> None:
     known = bool(config.tokens or config.tls.client_ca_file or config.insecure_no_auth)
     for name in _ENDPOINTS:
-        # Nothing but metrics is behind the admin port.
+        # Nothing but metrics and budgets is behind the admin port.
         guarded = known or (name == "admin_endpoint" and config.metrics_token is not None)
         if not (values.is_loopback(getattr(config, name)) or guarded):
             raise RuleBroken(
