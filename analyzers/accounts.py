@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, cast
+from typing import Any, Final
 
 import duckdb
 
 from analyzers import account_notes, honest
 from analyzers.account_figures import Standing, standings
 from analyzers.finding import Column, Finding, Report, Row
-from analyzers.registry import Settings, register
+from analyzers.registry import register
 from analyzers.window import Window
 from semconv.settings import AccountPlan
 
@@ -44,14 +44,14 @@ _COLUMNS: Final = (
     help="calls, tokens, spend or implied API value beside the fee and quota of each account's plan",
     needs=("account_plans",),
 )
-def accounts(connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
+def accounts(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]) -> Report:
     """One row per account, plan that was in force and pricing mode; a plan without calls has its row too.
 
     ``settings["account_plans"]``: the declared plans (semconv.settings.AccountPlan). A fee counts by time, the value
     against it is the list price of the calls, and the quota is that of the fullest billing cycle, counted from the
     cycle's start even where the window begins later. ``cheaper``: plan or API, None where the figures do not decide it.
     """
-    plans = cast("Sequence[AccountPlan]", settings.get("account_plans", ()))
+    plans: Sequence[AccountPlan] = settings.get("account_plans", ())
     found = standings(connection, window, plans)
     return Report(
         columns=_COLUMNS,

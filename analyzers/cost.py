@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
 from analyzers import honest, sql
 from analyzers.finding import Column, Report, Row
-from analyzers.registry import BadSetting, Settings, register
+from analyzers.registry import register
+from analyzers.setting import BadSetting, Setting, texts
 from analyzers.window import Window
 from semconv.sqltext import quoted
 
@@ -89,9 +90,9 @@ class _Figures(NamedTuple):
 @register(
     "cost",
     help="calls, tokens, cost, latency, error rate and cache share by any dimension",
-    settings=("by",),
+    settings=(Setting("by", "dimensions to group by, in this order", texts, [DEFAULT_BY]),),
 )
-def cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
+def cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]) -> Report:
     """One row per group and pricing mode, one total per pricing mode.
 
     ``settings["by"]``: names of dimensions, a list or comma-separated; default model. Latencies are those of
@@ -99,7 +100,7 @@ def cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: Settin
     the part of the input tokens that was reported as read from the cache. Raises BadSetting.
     """
     allowed = dimensions(connection)
-    by = _chosen(settings.get("by", DEFAULT_BY), allowed)
+    by = _checked(settings["by"], allowed)
     parameters = window.parameters() | ({"timezone": window.timezone} if "day" in by else {})
     records = connection.execute(_sql(by, allowed), parameters).fetchall()
     figures = [(record[: len(by)], _Figures(*record[len(by) :])) for record in records]
@@ -119,12 +120,7 @@ def dimensions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return {name: quoted(name) for name in configured} | DIMENSIONS
 
 
-def _chosen(by: object, dimensions: Iterable[str]) -> list[str]:
-    """``["day", "model,agent"]`` -> day, model, agent; each once."""
-    parts = [by] if isinstance(by, str) else by
-    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-        raise BadSetting("cost: `by` is a list of dimensions or a comma-separated text")
-    names = list(dict.fromkeys(name.strip() for part in parts for name in part.split(",")))
+def _checked(names: list[str], dimensions: Iterable[str]) -> list[str]:
     for name in names:
         if name not in dimensions:
             raise BadSetting(f"cost: no dimension {name!r}; allowed: {', '.join(sorted(dimensions))}")

@@ -11,7 +11,7 @@ import duckdb
 from analyzers import sql
 from analyzers.cost_notes import cost_notes
 from analyzers.finding import Column, Finding, Report
-from analyzers.registry import Settings, register
+from analyzers.registry import register
 from analyzers.unknown_models import unknown_models
 from analyzers.window import Window
 from semconv import notes
@@ -117,7 +117,7 @@ _COLUMNS: Final = (
 @register(
     "data-quality", help="what the telemetry lacks, by service and library, and what that does to the cost"
 )
-def data_quality(connection: duckdb.DuckDBPyConnection, window: Window, _settings: Settings) -> Report:
+def data_quality(connection: duckdb.DuckDBPyConnection, window: Window, _settings: dict[str, Any]) -> Report:
     """One row per service and library with its version; a finding for each thing that is missing there.
 
     A failed call without usage lacks nothing. `uncertain_share` is how far apart the two ends of the cost are, as a

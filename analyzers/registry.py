@@ -5,19 +5,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import duckdb
 
 import analyzers
 from analyzers import price_age
 from analyzers.finding import Report
+from analyzers.setting import BadSetting, Setting, Settings, chosen
 from analyzers.window import Window
 
-Settings: TypeAlias = Mapping[str, object]
-Function: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Window, Settings], Report]
+# The settings are complete and checked: each that is declared has a value, the facts it needs are there.
+Function: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Window, dict[str, Any]], Report]
 
 _registered: dict[str, Analyzer] = {}
 
@@ -27,10 +28,6 @@ class UnknownAnalyzer(LookupError):  # noqa: N818 - the name says what is the ca
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class BadSetting(ValueError):  # noqa: N818 - as above
-    """A setting that the analyzer does not have, or a value it cannot use; says what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Analyzer:
 
     name: str
     help: str
-    settings: tuple[str, ...]
+    settings: tuple[Setting, ...]
     function: Function
     needs: tuple[str, ...] = ()
     bound: Settings = field(default_factory=dict)
@@ -52,25 +49,33 @@ class Analyzer:
         """The same analyzer with what it needs out of ``facts``."""
         return replace(self, bound={name: facts[name] for name in self.needs})
 
-    def check(self, settings: Iterable[str]) -> None:
-        """Raises BadSetting for a name that this analyzer does not have."""
-        for setting in settings:
-            if setting not in self.settings:
-                allowed = ", ".join(self.settings) or "none"
-                raise BadSetting(f"analyzer {self.name} has no setting {setting!r}; allowed: {allowed}")
+    @property
+    def setting_names(self) -> tuple[str, ...]:
+        return tuple(setting.name for setting in self.settings)
+
+    def check(self, settings: Settings) -> None:
+        """Raises BadSetting for a name that this analyzer does not have, or a value that it cannot use."""
+        self._check_names(settings)
+        chosen(self.settings, settings)
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.setting_names:
+                allowed = ", ".join(self.setting_names) or "none"
+                raise BadSetting(f"analyzer {self.name} has no setting {name!r}; allowed: {allowed}")
 
     def run(self, connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
-        """The report, with a note where money in it comes from old prices. Raises BadSetting before anything is
-        read."""
-        self.check(settings)
-        report = self.function(connection, window, {**settings, **self.bound})
+        """The report, with a note where money in it comes from old prices; its candidates await frame.settle. Raises
+        BadSetting before anything is read."""
+        self._check_names(settings)
+        report = self.function(connection, window, {**chosen(self.settings, settings), **self.bound})
         if not report.has_money():
             return report
         return replace(report, notes=(*report.notes, *price_age.notes(connection)))
 
 
 def register(
-    name: str, *, help: str, settings: tuple[str, ...] = (), needs: tuple[str, ...] = ()
+    name: str, *, help: str, settings: tuple[Setting, ...] = (), needs: tuple[str, ...] = ()
 ) -> Callable[[Function], Function]:
     """Makes the decorated function the analyzer ``name``, with the settings it reads."""
 

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
 from analyzers import honest, sql
 from analyzers.fields import Field, money
 from analyzers.finding import Column, Finding, Report
-from analyzers.registry import Settings, register
+from analyzers.registry import register
 from analyzers.window import Window
 from semconv.sqltext import literal
 
@@ -56,7 +56,7 @@ class _Compared(NamedTuple):
 
 
 @register("reported-cost", help="what senders say that their calls cost, beside what the price list says")
-def reported_cost(connection: duckdb.DuckDBPyConnection, window: Window, _settings: Settings) -> Report:
+def reported_cost(connection: duckdb.DuckDBPyConnection, window: Window, _settings: dict[str, Any]) -> Report:
     """One row per service, library, model, pricing mode and what is known of our cost: measured, or estimated between
     two ends. Amounts are of calls that have both costs alone; the others are counted. A finding for each of the calls
     that differ most."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -12,10 +12,10 @@ from analyzers import honest
 from analyzers.fields import Field, Reader, money
 from analyzers.finding import Column, Report, Row
 from analyzers.month import Month, month_of, until
-from analyzers.registry import Settings, register
+from analyzers.registry import register
 from analyzers.unit_figures import STATISTICS, Unit, units
 from analyzers.unit_notes import unit_notes
-from analyzers.unit_settings import NAMES, Asked, asked
+from analyzers.unit_settings import SETTINGS, Asked, asked
 from analyzers.window import Window
 
 _SHORTEST_ID: Final = 8
@@ -29,10 +29,10 @@ _PROJECTED: Final = honest.columns("projected_{}_this_month", "{} of this month 
 @register(
     "unit-cost",
     help="what a user, session, agent, job, lead or any other unit costs, and how many more a budget allows",
-    settings=NAMES,
+    settings=SETTINGS,
     needs=("now",),
 )
-def unit_cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
+def unit_cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]) -> Report:
     """One row per unit and pricing mode, the dearest first; one total per pricing mode with what a unit costs there.
 
     ``by``: a dimension as `cost` has them, else the key of an attribute of the calls' records (call_attribute.sql says

@@ -9,7 +9,7 @@ import duckdb
 
 from analyzers import sql
 from analyzers.cost import dimensions
-from analyzers.registry import BadSetting
+from analyzers.setting import BadSetting
 from semconv.sqltext import literal
 
 _LONGEST_KEY: Final = 255

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
 ALLOWED: Final = (
     "a length of time such as 30m, 24h, 7d or 4w, or an ISO date or time such as 2026-03-01T09:00Z"
 )
+# Which of the window's days `start_time` is in, from 0. Days are those of the wall clock: of 23 or 25 hours where it is
+# put forward or back.
+DAY_OF_WINDOW: Final = """least($last_day, greatest(0, date_diff(
+    'day', $first_day, CAST(timezone($timezone, timezone('UTC', start_time)) - $into_day AS DATE)
+)))"""
 _LENGTH: Final = re.compile(r"(\d+)([mhdw])", re.ASCII)
 _UNITS: Final = {
     "m": dt.timedelta(minutes=1),
@@ -42,6 +47,43 @@ class Window:
     def parameters(self) -> dict[str, dt.datetime]:
         """``$start`` and ``$end`` for a comparison with the lake's times, which are UTC without an offset."""
         return {"start": naive_utc(self.start), "end": naive_utc(self.end)}
+
+    @property
+    def days(self) -> int:
+        """Into how many days it falls, each from the time of day at which it starts; what is less than half a day
+        at its end belongs to the last."""
+        start, end = (self.local(edge) for edge in (self.start, self.end))
+        return max(1, round((end - start) / dt.timedelta(days=1)))
+
+    def day_parameters(self) -> dict[str, object]:
+        """What DAY_OF_WINDOW needs beside ``parameters``."""
+        start = self.local(self.start)
+        return {
+            "timezone": self.timezone,
+            "first_day": start.date(),
+            "into_day": start - dt.datetime.combine(start.date(), dt.time()),
+            "last_day": self.days - 1,
+        }
+
+    def observed(self, first: dt.datetime, now: dt.datetime) -> Window:
+        """Without the whole days before ``first`` (naive, UTC), when nothing was recorded yet, and without what lies
+        after ``now``: neither was a day on which nothing happened."""
+        zone = ZoneInfo(self.timezone)
+        start = self.local(self.start)
+        before = (self.local(first.replace(tzinfo=dt.UTC)) - start) // dt.timedelta(days=1)
+        begun = (start + dt.timedelta(days=max(before, 0))).replace(tzinfo=zone).astimezone(dt.UTC)
+        end = min(self.end, now) if now > begun else self.end
+        return replace(self, start=max(begun, self.start), end=end) if begun < end else self
+
+    def at(self, start: dt.datetime, end: dt.datetime) -> Window:
+        """Between two times of the wall clock, in the same zone. Raises BadWindow."""
+        zone = ZoneInfo(self.timezone)
+        first, last = (edge.replace(tzinfo=zone).astimezone(dt.UTC) for edge in (start, end))
+        return Window(first, last, self.timezone)
+
+    def local(self, moment: dt.datetime) -> dt.datetime:
+        """What the wall clock shows, without an offset."""
+        return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
 
     def __str__(self) -> str:
         zone = ZoneInfo(self.timezone)

@@ -311,6 +311,7 @@ def _check_analyzers(config: Config) -> None:
 
 def _check_analyzer(name_key: Key, settings_key: Key, name: str, settings: Mapping[str, Any]) -> None:
     from analyzers import registry  # noqa: PLC0415 - as above
+    from analyzers.setting import BadSetting  # noqa: PLC0415 - as above
 
     try:
         analyzer = registry.get(name)
@@ -318,7 +319,7 @@ def _check_analyzer(name_key: Key, settings_key: Key, name: str, settings: Mappi
         raise RuleBroken(name_key, str(error)) from None
     try:
         analyzer.check(settings)
-    except registry.BadSetting as error:
+    except BadSetting as error:
         raise RuleBroken(settings_key, str(error)) from None
 
 

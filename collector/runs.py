@@ -11,15 +11,16 @@ import datetime as dt
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import duckdb
 
-from analyzers import registry
+from analyzers import frame, registry
 from analyzers.finding import Report
+from analyzers.setting import BadSetting
 from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, whole_days
 from collector.cli.render import json_text
 from collector.erasure_log import erased_since
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 Trigger = Literal["schedule", "catch-up", "cli"]
 Status = Literal["ok", "failed", "timeout"]
 Options = Mapping[str, Any]
+Result = TypeVar("Result")
 
 # Options of a scheduled run that choose its window; all others are settings of the analyzer.
 WINDOW_OPTIONS: Final = ("since", "days")
@@ -102,7 +104,8 @@ def execute(
     """Run the analyzer on a lake opened for reading. A failure, or the end of its time, is a Run as well."""
     started = _now()
     with deadline(lake.connection, time_limit_seconds) as expired:
-        outcome = _attempt(lambda: analyzer.run(lake.connection, window, settings), expired)
+        made = _attempt(lambda: analyzer.run(lake.connection, window, settings), expired)
+    outcome = made if isinstance(made, Outcome) else Outcome("ok", report=made)
     return Run(analyzer.name, occasion, settings, window, started, outcome)
 
 
@@ -122,17 +125,34 @@ def execute_scheduled(
     except BadWindow as problem:
         return Run(analyzer.name, occasion, options, None, started, Outcome("failed", str(problem)))
     run = execute(lake, analyzer, window, settings, time_limit_seconds, occasion)
-    return replace(run, settings=options)
+    (settled,) = settle(lake, [run], started, time_limit_seconds)
+    return replace(settled, settings=options)
 
 
-def _attempt(compute: Callable[[], Report], expired: threading.Event) -> Outcome:
+def settle(lake: Lake, done: Sequence[Run], now: dt.datetime, time_limit_seconds: float) -> list[Run]:
+    """The runs of one window with findings in the place of their candidates, judged together (analyzers.frame)."""
+    reports = {run.analyzer: run.outcome.report for run in done if run.outcome.report is not None}
+    window = next((run.window for run in done if run.window is not None), None)
+    if window is None or not reports:
+        return list(done)
+    with deadline(lake.connection, time_limit_seconds) as expired:
+        settled = _attempt(lambda: frame.settle(lake.connection, window, now, reports), expired)
+
+    def outcome(name: str) -> Outcome:
+        return settled if isinstance(settled, Outcome) else Outcome("ok", report=settled[name])
+
+    return [replace(run, outcome=outcome(run.analyzer)) if run.analyzer in reports else run for run in done]
+
+
+def _attempt(compute: Callable[[], Result], expired: threading.Event) -> Result | Outcome:
+    """What it gives, or what went wrong."""
     try:
-        return Outcome("ok", report=compute())
+        return compute()
     except duckdb.InterruptException:
         if not expired.is_set():
             raise
         return Outcome("timeout", "the run was stopped at its time limit")
-    except registry.BadSetting as problem:
+    except BadSetting as problem:
         return Outcome("failed", str(problem))
     except Exception as problem:
         # An analyzer's bug is one failed run, whatever it is.

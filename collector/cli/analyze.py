@@ -84,6 +84,7 @@ def main(
     limit = config.sql.time_limit_seconds
     with open_lake(config) as lake:
         done = [runs.execute(lake, entry, window, settings[entry.name], limit) for entry in analyzers]
+        done = runs.settle(lake, done, now, limit)
         _print(done, as_json, as_csv)
         _record(lake, [run for run in done if run.outcome.report is not None])
     _fail_with_the_first_error(done)
@@ -91,7 +92,7 @@ def main(
 
 def _print_list(as_json: bool) -> None:
     columns = ("name", "help", "settings")
-    rows = [(entry.name, entry.help, list(entry.settings)) for entry in registry.discover().values()]
+    rows = [(entry.name, entry.help, list(entry.setting_names)) for entry in registry.discover().values()]
     if as_json:
         write_json(columns, rows, sys.stdout)
     else:

@@ -54,7 +54,7 @@ def settings_of(
         value = given[name]
         if value is None or value is False or value == ():
             continue
-        reading = [entry.name for entry in analyzers if name in entry.settings]
+        reading = [entry.name for entry in analyzers if name in entry.setting_names]
         if not reading:
             raise CliError(f"{flag}: {', '.join(entry.name for entry in analyzers)} has no such setting")
         for analyzer in reading:
