@@ -104,5 +104,6 @@ def _crossed(rows: Iterable[Standing]) -> Iterator[Finding]:
                     evidence={"tokens": cycle.tokens, "quota_tokens": one.quota_tokens},
                     caveats=("tokens are input, cached or not, and output; a provider may count others",),
                     dimension=about,
+                    kind="quota",
                     action="look at what used them (otlp-analyze cost --by day,agent), or at a larger plan",
                 )

@@ -186,6 +186,7 @@ def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
                 dimension=sent_by,
                 examples=tuple(record[f"{problem.name}_examples"]),
                 action=problem.action,
+                kind=problem.name,
             )
 
 
@@ -205,6 +206,7 @@ def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[
                     evidence={"metric_tokens": said, "call_tokens": counted[0], "calls": check["calls"]},
                     caveats=(effect, "metrics at the window's ends count what is not finished or was before"),
                     dimension=about,
+                    kind=f"metrics_{way}",
                 )
 
 

@@ -126,4 +126,5 @@ def _outliers(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator
             caveats=("neither figure is the bill: it may hold discounts that no list price knows",),
             dimension=about,
             examples=(call_id,),
+            kind="outlier",
         )

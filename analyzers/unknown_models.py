@@ -46,6 +46,7 @@ def unknown_models(connection: duckdb.DuckDBPyConnection, window: Window) -> Ite
             ),
             dimension=about,
             examples=tuple(examples),
+            kind="unknown_model",
             action="renew the price list (otlp-collector prices update), or give the model's price under `prices` in"
             " the configuration",
         )
@@ -56,6 +57,7 @@ def unknown_models(connection: duckdb.DuckDBPyConnection, window: Window) -> Ite
             f"{calls} calls of {len(rest)} more models that the price list does not know",
             evidence={"calls": calls, "models": len(rest)},
             caveats=("they have no cost and are in no sum of money",),
+            kind="more_unknown_models",
         )
 
 
