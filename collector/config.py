@@ -238,7 +238,10 @@ class Config(Section):
 
     def analyzer_facts(self) -> dict[str, object]:
         """What analyzers can need to know of the deployment, by the names under which they ask for it."""
-        return {"account_plans": account_plans(self.accounts)}
+        return {
+            "account_plans": account_plans(self.accounts),
+            "price_overrides": tuple(price.override() for price in self.prices),
+        }
 
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:
         """The part that parsing and meaning depend on.
