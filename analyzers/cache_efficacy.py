@@ -47,7 +47,7 @@ def cache_efficacy(connection: duckdb.DuckDBPyConnection, window: Window, settin
     found = groups(connection, window)
     shown = found[: settings["top"] or None]
     low = [one for one in shown if _is_low(one, settings)]
-    why, claims = causes(connection, window, low)
+    why, claims = causes(connection, window, low) if low else ([], None)
     by_number: dict[int, list[Cause]] = defaultdict(list)
     for one in why:
         by_number[one.number].append(one)

@@ -98,8 +98,14 @@ def low_share(group: Group, causes: Sequence[Cause]) -> Finding:
 
 def candidates(number: int, group: Group, causes: Sequence[Cause]) -> Iterator[Candidate]:
     """What could be saved, where something is left of it. Their keys are those of cache_claims.sql."""
-    for one in causes:
-        if one.cause not in _REMEDIES or one.cause in _beside(group) or not one.high_usd or one.high_usd < 0:
+    saving = [
+        one for one in causes if one.cause in _REMEDIES and one.cause not in _beside(group) and _saves(one)
+    ]
+    unread = sum(one.high_usd or 0 for one in saving if one.cause == "unread_writes")
+    others = sum(one.high_usd or 0 for one in saving if one.cause != "unread_writes")
+    for one in saving:
+        # To write less or to read what is written: of the two, what saves more.
+        if (one.cause == "unread_writes") != (unread > others):
             continue
         remedy = _REMEDIES[one.cause]
         yield Candidate(
@@ -113,6 +119,10 @@ def candidates(number: int, group: Group, causes: Sequence[Cause]) -> Iterator[C
             {"cache_share": group.share, "missed_tokens": one.missed_tokens},
             remedy.caveats,
         )
+
+
+def _saves(cause: Cause) -> bool:
+    return cause.high_usd is not None and cause.high_usd > 0
 
 
 def _beside(group: Group) -> tuple[str, ...]:
