@@ -16,12 +16,12 @@ rates AS (
 {rates}
 ),
 
+-- No more columns than are looked at, as all of them are sorted; sessions by a number.
 flagged_calls AS (
     SELECT
-        flagged.* EXCLUDE (provider, model, agent, pricing_mode),
+        flagged.number,
         call.call_id,
-        call.tenant,
-        coalesce(call.session_id, call.trace_id, call.call_id) AS session,
+        hash(flagged.number, call.tenant, coalesce(call.session_id, call.trace_id, call.call_id)) AS session,
         call.start_time,
         call.start_time + to_microseconds((coalesce(call.duration_ns, 0) // 1000)::BIGINT) AS end_time,
         call.batch IS TRUE AS is_batch,
@@ -36,42 +36,58 @@ flagged_calls AS (
         END AS asked_seconds,
         (coalesce(call.cost_input_usd, 0) + coalesce(call.cost_cache_write_usd, 0))::DOUBLE AS unread_cost_usd,
         call.cost_cache_write_usd::DOUBLE AS write_cost_usd,
-        -- Nothing is said of a price where a call has none.
-        CASE WHEN call.cost_usd IS NOT NULL THEN rates.input_usd END AS input_usd,
-        CASE WHEN call.cost_usd IS NOT NULL THEN rates.read_usd END AS read_usd,
-        rates.write_usd,
-        CASE WHEN flagged.on_request THEN rates.hour_usd ELSE rates.write_usd END AS longer_usd
+        -- Nothing is said of a price where a call has no cost.
+        CASE WHEN call.cost_usd IS NOT NULL THEN call.price_id END AS price_id
     FROM calls AS call
     JOIN flagged
       ON flagged.provider IS NOT DISTINCT FROM call.provider
      AND flagged.model IS NOT DISTINCT FROM coalesce(call.response_model, call.request_model)
      AND flagged.agent IS NOT DISTINCT FROM call.agent_name
      AND flagged.pricing_mode = call.pricing_mode
-    LEFT JOIN rates
-      ON rates.price_id = call.price_id
-     AND call.input_tokens > CASE WHEN tier_start = 0 THEN -1 ELSE tier_start END
-     AND call.input_tokens <= tier_end
     WHERE call.start_time >= $start
       AND call.start_time < $end
       AND call.role = 'llm'
       AND call.input_tokens IS NOT NULL
 ),
 
-neighbours AS (
+in_order AS (
     SELECT
         *,
-        lag(start_time) OVER session AS before_start,
-        lag(end_time) OVER session AS before_end,
-        lag(input) OVER session AS before_input,
-        lag(read) OVER session AS before_read,
-        lag(written) OVER session AS before_written,
-        lag(tells) OVER session AS before_tells,
+        lag({{
+            'start_time': start_time,
+            'end_time': end_time,
+            'input': input,
+            'read': read,
+            'cached': read + written,
+            'tells': tells
+        }}) OVER session AS before,
         lead(start_time) OVER session AS after_start,
-        coalesce(
-            max(asked_seconds) OVER (session ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), lives_seconds
-        ) AS kept_seconds
+        max(asked_seconds) OVER (session ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS asked_before
     FROM flagged_calls
-    WINDOW session AS (PARTITION BY number, tenant, session ORDER BY start_time, call_id)
+    WINDOW session AS (PARTITION BY session ORDER BY start_time, call_id)
+),
+
+neighbours AS (
+    SELECT
+        in_order.*,
+        flagged.* EXCLUDE (number, provider, model, agent, pricing_mode),
+        before.start_time AS before_start,
+        before.end_time AS before_end,
+        before.input AS before_input,
+        before.read AS before_read,
+        before.cached AS before_cached,
+        before.tells AS before_tells,
+        coalesce(asked_before, lives_seconds) AS kept_seconds,
+        rates.input_usd,
+        rates.read_usd,
+        rates.write_usd,
+        CASE WHEN flagged.on_request THEN rates.hour_usd ELSE rates.write_usd END AS longer_usd
+    FROM in_order
+    JOIN flagged USING (number)
+    LEFT JOIN rates
+      ON rates.price_id = in_order.price_id
+     AND in_order.input > CASE WHEN tier_start = 0 THEN -1 ELSE tier_start END
+     AND in_order.input <= tier_end
 ),
 
 causes AS (
@@ -89,7 +105,7 @@ causes AS (
             WHEN start_time < before_end THEN 'parallel'
             WHEN epoch(start_time - before_start) > kept_seconds THEN 'pause'
             WHEN input < before_input THEN 'other'
-            WHEN on_request AND 2 * (before_read + before_written) < before_input THEN 'not_asked_for'
+            WHEN on_request AND 2 * before_cached < before_input THEN 'not_asked_for'
             ELSE 'changed'
         END AS cause
     FROM neighbours
@@ -111,9 +127,10 @@ weighed AS MATERIALIZED (
     FROM causes
 ),
 
-pausing AS (
-    SELECT *, bool_or(can_wait) OVER (PARTITION BY number, tenant, session) AS has_pause
+sessions_with_pauses AS (
+    SELECT DISTINCT session
     FROM weighed
+    WHERE can_wait
 ),
 
 -- What else would have to be written, for all calls of a group: it is told to the calls that gain, by their tokens.
@@ -121,13 +138,13 @@ prices_of_change AS (
     SELECT
         number,
         sum(written - CASE WHEN can_wait THEN least(missed, written) ELSE 0 END) FILTER (tells) AS longer_writes,
-        sum(written - CASE WHEN can_wait THEN least(missed, written) ELSE 0 END) FILTER (tells AND has_pause)
-            AS longer_writes_there,
+        sum(written - CASE WHEN can_wait THEN least(missed, written) ELSE 0 END) 
+            FILTER (tells AND session IN (FROM sessions_with_pauses)) AS longer_writes_there,
         sum(missed) FILTER (can_wait) AS paused_tokens,
         sum(greatest(input - read - written - CASE WHEN cause = 'not_asked_for' THEN missed ELSE 0 END, 0))
             FILTER (tells AND input >= min_tokens) AS new_writes,
         sum(missed) FILTER (cause = 'not_asked_for') AS unasked_tokens
-    FROM pausing
+    FROM weighed
     GROUP BY number
 )
 
@@ -154,5 +171,5 @@ SELECT
     END)::DECIMAL(38, 12) AS high_usd,
     (CASE WHEN is_unread THEN write_cost_usd - written * input_usd END)::DECIMAL(38, 12) AS premium_usd,
     loss_share
-FROM pausing
+FROM weighed
 JOIN prices_of_change USING (number)
