@@ -25,7 +25,7 @@ _SQL: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 # What is drawn about something, which has one or two numbers: evenly between 0 and 1, or by the normal distribution.
 _MACROS: Final = """
     CREATE OR REPLACE TEMP MACRO even(seed, about, one, two) AS
-        ((hash(hash(seed, about, one, two)) >> 11) + 0.5) / 9007199254740992;
+        ((hash(hash(seed, about, one, two)) >> 11) + 0.5e0) / 9007199254740992e0;
     CREATE OR REPLACE TEMP MACRO normal(seed, about, one, two) AS
         sqrt(-2 * ln(even(seed, about, one, two))) * cos(2 * pi() * even(seed, about || ' turned', one, two));
 """
