@@ -17,9 +17,9 @@ from analyzers.window import BadWindow, Window, parse_window
 from collector import runs
 from collector.cli import report
 from collector.cli.analyzer_options import setting_options, settings_of
+from collector.cli.lake import open_lake
 from collector.cli.options import CliError, config_options, json_option, load
 from collector.cli.render import write_json, write_table
-from collector.cli.scheduled import open_lake, run_scheduled, scheduled_options
 
 if TYPE_CHECKING:
     from collector.store.lake import Lake
@@ -50,7 +50,6 @@ DEFAULT_SINCE: Final = "7d"
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe to open in a spreadsheet.")
 @config_options("timezone", "sql_time_limit_seconds", "sql_memory_limit")
-@scheduled_options
 def main(
     names: tuple[str, ...],
     *,
@@ -72,9 +71,6 @@ def main(
         _print_list(as_json)
         return
     config = load(config_path, rest)
-    if rest["scheduled"] is not None:
-        run_scheduled(config, rest["scheduled"], rest["slot"], rest["options"], rest["trigger"])
-        return
     now = dt.datetime.now(dt.UTC)
     analyzers = [entry.bind({**config.analyzer_facts(), "now": now}) for entry in _find(names)]
     if as_csv and len(analyzers) != 1:
