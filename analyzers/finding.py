@@ -107,8 +107,8 @@ class Finding:
     """One thing worth acting on. No renderer may drop the caveats.
 
     ``finding_id`` is stable across runs (the function of that name). ``examples``: ids of calls behind it. ``p_value``:
-    how likely chance alone makes the like; None for a fact. Money in ``evidence`` is an honest.Amount. Raises
-    honest.UnnamedMoney.
+    how likely chance alone makes the like; None for a fact. Money in ``evidence`` is an honest.Amount. ``kind``: which
+    of its analyzer's findings it is. Raises honest.UnnamedMoney.
     """
 
     finding_id: str
@@ -120,6 +120,7 @@ class Finding:
     estimate: Estimate | None = None
     p_value: float | None = None
     action: str | None = None
+    kind: str | None = None
 
     def __post_init__(self) -> None:
         honest.check_texts((self.title, *self.caveats, *([self.action] if self.action else [])))
@@ -128,6 +129,7 @@ class Finding:
     def as_dict(self) -> dict[str, object]:
         return {
             "finding_id": self.finding_id,
+            "kind": self.kind,
             "title": self.title,
             "dimension": dict(self.dimension),
             "evidence": {name: honest.plain(value) for name, value in self.evidence.items()},

@@ -81,6 +81,9 @@ class Window:
         first, last = (edge.replace(tzinfo=zone).astimezone(dt.UTC) for edge in (start, end))
         return Window(first, last, self.timezone)
 
+    def as_dict(self) -> dict[str, str]:
+        return {"start": iso(self.start), "end": iso(self.end), "timezone": self.timezone}
+
     def local(self, moment: dt.datetime) -> dt.datetime:
         """What the wall clock shows, without an offset."""
         return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)

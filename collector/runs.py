@@ -21,7 +21,7 @@ import duckdb
 from analyzers import frame, registry
 from analyzers.finding import Report
 from analyzers.setting import BadSetting
-from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, whole_days
+from analyzers.window import BadWindow, Window, naive_utc, parse_length, whole_days
 from collector.cli.render import json_text
 from collector.erasure_log import erased_since
 from collector.store.deadline import deadline
@@ -88,9 +88,11 @@ class Run:
         """What ``otlp-analyze --json`` prints for this run; None where it has no report."""
         if self.outcome.report is None or self.window is None:
             return None
-        start, end = iso(self.window.start), iso(self.window.end)
-        window = {"start": start, "end": end, "timezone": self.window.timezone}
-        return {"analyzer": self.analyzer, "window": window, **self.outcome.report.as_dict()}
+        return {
+            "analyzer": self.analyzer,
+            "window": self.window.as_dict(),
+            **self.outcome.report.as_dict(),
+        }
 
 
 def execute(

@@ -45,6 +45,7 @@ NOT_FOR_CHILDREN: Final = {
     "http_endpoint",
     "admin_endpoint",
     "schedule",
+    "alerts",
     "analyzers",
 }
 
