@@ -221,7 +221,7 @@ class AlertChannels(Section):
     def names(self) -> list[str]:
         """Of every channel, in the order in which alerts are sent."""
         single = [name for name in ("stdout", "file") if getattr(self, name)]
-        return [*single, *(one.name for one in (*self.webhooks, *self.email))]
+        return [*single, *(one.name for one in self.webhooks), *(one.name for one in self.email)]
 
 
 class AlertsConfig(Section):

@@ -16,6 +16,7 @@ from analyzers.registry import Analyzer, UnknownAnalyzer
 from analyzers.window import BadWindow, Window, parse_window
 from collector import runs
 from collector.cli import report
+from collector.cli.alerts import OrAlerts
 from collector.cli.analyzer_options import setting_options, settings_of
 from collector.cli.options import CliError, config_options, json_option, load
 from collector.cli.render import write_json, write_table
@@ -31,12 +32,13 @@ Examples:
   otlp-analyze cost --by day --by billing_account --since 2026-03-01 --until 2026-04-01 --csv
   otlp-analyze unit-cost --by app.job_id --unit-budget 0.10 --budget 500 --top 10
   otlp-analyze accounts --since 2026-03-01 --until 2026-04-01 --config collector.yaml
+  otlp-analyze alerts --help
 """
 
 DEFAULT_SINCE: Final = "7d"
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OrAlerts, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--list", "list_them", is_flag=True, help="Say which analyzers there are.")
 @click.option(
