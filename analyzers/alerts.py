@@ -301,7 +301,7 @@ def of_findings(
     for finding in wanted[:MOST_EVENTS]:
         yield Event(
             rule,
-            analyzer if finding.kind is None else f"{analyzer} {finding.kind}",
+            f"{analyzer} {finding.kind}".strip(),
             {**finding.dimension, "finding_id": finding.finding_id},
             finding.title,
             window,

@@ -106,9 +106,9 @@ class Estimate:
 class Finding:
     """One thing worth acting on. No renderer may drop the caveats.
 
-    ``finding_id`` is stable across runs (the function of that name). ``examples``: ids of calls behind it. ``p_value``:
-    how likely chance alone makes the like; None for a fact. Money in ``evidence`` is an honest.Amount. ``kind``: which
-    of its analyzer's findings it is. Raises honest.UnnamedMoney.
+    ``finding_id`` is stable across runs (the function of that name), ``kind`` which of its analyzer's findings it is.
+    ``examples``: ids of calls behind it. ``p_value``: how likely chance alone makes the like; None for a fact. Money in
+    ``evidence`` is an honest.Amount. Raises honest.UnnamedMoney.
     """
 
     finding_id: str
@@ -120,7 +120,7 @@ class Finding:
     estimate: Estimate | None = None
     p_value: float | None = None
     action: str | None = None
-    kind: str | None = None
+    kind: str = ""
 
     def __post_init__(self) -> None:
         honest.check_texts((self.title, *self.caveats, *([self.action] if self.action else [])))
