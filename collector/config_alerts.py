@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,6 @@ _MAX_DIGITS: Final = 15
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # One address, as it may stand in a header: no list, no line ends.
 _ADDRESS: Final = re.compile(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+")
-_SHORTEST_EVERY: Final = dt.timedelta(seconds=10)
 _SECRET_FILE_BYTES: Final = 4096
 # What `cost --by` knows beside the configured dimensions, but for the day: every rule has days of its own.
 GROUPINGS: Final = (values.GROUPING_NAMES | {"provider", "billing_account", "plan_tier"}) - {"day"}
@@ -41,12 +39,6 @@ def _check_length(text: str) -> str:
         raise ValueError(str(error)) from None
     if not length:
         raise ValueError("it must be longer than nothing")
-    return text
-
-
-def _check_every(text: str) -> str:
-    if parse_length(_check_length(text)) < _SHORTEST_EVERY:
-        raise ValueError("alerts are looked for every 10 seconds at most")
     return text
 
 
@@ -225,9 +217,7 @@ class AlertChannels(Section):
 
 
 class AlertsConfig(Section):
-    every: Annotated[str, AfterValidator(_check_every)] = Field(
-        default="5m", description="How often a running server looks for alerts."
-    )
+    every: Length = Field(default="5m", description="How often a running server looks for alerts.")
     cool_down: Length = Field(
         default="24h", description="How long the same alert is not sent again while it holds."
     )

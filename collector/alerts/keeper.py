@@ -35,7 +35,7 @@ COMMAND: Final = (sys.executable, "-m", "collector.alerts.keeper")
 # All rules and all channels; what was not sent by then waits for the next look.
 _LOOK_SECONDS: Final = 600.0
 # What a start left unsent should not wait for long; but a start has enough to do.
-_FIRST_LOOK_SECONDS: Final = 10.0
+_FIRST_LOOK_SECONDS: Final = 5.0
 # Receiving and loading come first.
 _THREADS: Final = 1
 # What the child has no use for, secrets first of all.
