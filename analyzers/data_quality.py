@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import duckdb
 
 from analyzers import sql
+from analyzers.claims import EXAMPLES
 from analyzers.cost_notes import cost_notes
-from analyzers.finding import Column, Finding, Report
+from analyzers.finding import Column, Finding, Report, finding_id
 from analyzers.registry import register
 from analyzers.unknown_models import unknown_models
 from analyzers.window import Window
@@ -30,6 +30,14 @@ class Problem(NamedTuple):
     title: str  # of so many calls; {service} and {library} are filled in
     effect: str
     action: str
+
+    @property
+    def sql(self) -> str:
+        """How many calls have it, and the ids of some."""
+        return (
+            f"count(*) FILTER ({self.name}) AS {self.name},"
+            f" min(call_id, {EXAMPLES}) FILTER ({self.name}) AS {self.name}_examples"
+        )
 
 
 PROBLEMS: Final = (
@@ -153,6 +161,7 @@ def _calls_sql() -> str:
     streaming = " OR ".join(f"coalesce({one}, FALSE)" for one in says_so)
     return sql.read("data_quality.sql").format(
         libraries=sql.read("call_libraries.sql").format(streaming=streaming),
+        problems=",\n    ".join(problem.sql for problem in PROBLEMS),
         clock_notes=_list(_CLOCK_NOTES),
         left_out=_list(_LEFT_OUT),
     )
@@ -168,11 +177,16 @@ def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
         count = record[problem.name]
         if count:
             who = f"{library} {record['version']}".strip()
+            sent_by = {name: record[name] or None for name in ("service", "library", "version")}
             yield Finding(
-                _finding_id(problem.name, record["service"], record["library"]),
+                finding_id("data-quality", problem.name, sent_by),
                 f"{count} of {record['calls']} calls of {service} via {who} {problem.title}",
-                evidence={"calls": count, "of_calls": record["calls"], "effect": problem.effect},
-                caveats=(problem.effect, f"what to do: {problem.action}"),
+                evidence={"calls": count, "of_calls": record["calls"]},
+                caveats=(problem.effect,),
+                dimension=sent_by,
+                examples=tuple(record[f"{problem.name}_examples"]),
+                action=problem.action,
+                kind=problem.name,
             )
 
 
@@ -185,20 +199,19 @@ def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[
             counted = [check[reading] or 0 for reading in readings]
             if said is not None and all(_differ(said, one) for one in counted):
                 effect = _MISSED if said > max(counted) else _TWICE
+                about = {"tenant": check["tenant"], "service": check["service_name"], "model": check["model"]}
                 yield Finding(
-                    _finding_id(f"metrics_{way}", service, model),
+                    finding_id("data-quality", f"metrics_{way}", about),
                     f"metrics of {service} count {said} {way} tokens of {model}, its calls {counted[0]}",
                     evidence={"metric_tokens": said, "call_tokens": counted[0], "calls": check["calls"]},
                     caveats=(effect, "metrics at the window's ends count what is not finished or was before"),
+                    dimension=about,
+                    kind=f"metrics_{way}",
                 )
 
 
 def _differ(said: int, counted: int) -> bool:
     return abs(said - counted) > _TOLERANCE * max(said, counted)
-
-
-def _finding_id(*identity: str) -> str:
-    return hashlib.sha256("\x1f".join(("data-quality", *identity)).encode()).hexdigest()[:16]
 
 
 def _sampling(service: str, spans: int, kept_share: float) -> str:
