@@ -63,11 +63,11 @@ class Server:
         for_children = config.model_dump(mode="json", exclude=NOT_FOR_CHILDREN)
         self._loader = LoaderKeeper(loader_command, for_children, self._hear)
         self._maintainer = Maintainer(config, for_children)
+        self._scheduler = Scheduler(config, for_children, self._telemetry)
         self._health = Health(config.data_dir, self._spool, self._loader)
         self._ports = Ports(config, self._intake, self._health, self._telemetry)
         self._watch = Watch(self._health, self._telemetry, self._ports.set_serving)
         self._watching: asyncio.Task[None] | None = None
-        self._scheduler = Scheduler(config, self._telemetry)
         self._loaded: Position = (0, 0)
         self._chores: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()

@@ -350,8 +350,8 @@ CREATE TABLE runs (
     finished_at  TIMESTAMP,
     window_start TIMESTAMP,
     window_end   TIMESTAMP,
-    status       VARCHAR   NOT NULL, -- ok, failed, timeout
-    error        VARCHAR,
+    status       VARCHAR   NOT NULL, -- ok, failed, timeout, skipped
+    error        VARCHAR,            -- of a skipped run: why
     settings     JSON,
     result       JSON
 );

@@ -141,6 +141,14 @@ def test_the_retention_in_the_readme_is_valid(tmp_path: Path) -> None:
     )
 
 
+def test_the_schedule_in_the_readme_is_valid(tmp_path: Path) -> None:
+    """Its entries are a single analyzer, several, and all."""
+    path = tmp_path / "collector.yaml"
+    path.write_text(yaml_of("Scheduled runs"))
+    one, several, every = load_config(path, {}, {}).schedule
+    assert (one.analyzer, several.analyzers, every.analyzers) == ("cost", ("cost", "accounts"), "all")
+
+
 def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_works(tmp_path: Path) -> None:
     block = yaml_of("Configuration")
     config = tmp_path / "collector.yaml"
