@@ -27,6 +27,10 @@ schedule:
   - {{analyzer: cost, cron: "0 6 * * *"}}
   - {{analyzer: cost, cron: "0 7 * * *"}}
 analyzers: {{unit-cost: {{by: app.job_id}}}}
+alerts:
+  channels:
+    webhooks: [{{name: chat, url: "https://example.com/{TOKEN}", secret: {TOKEN}-0}}]
+    email: [{{name: mail, host: localhost, sender: a@b.c, to: [d@e.f], username: u, password: {TOKEN}-1}}]
 """
 
 
@@ -80,6 +84,7 @@ def test_each_entry_of_a_list_is_a_rule_with_its_own_line(config: Path) -> None:
 def test_tokens_stand_there_by_name_and_never_themselves(config: Path) -> None:
     found = rules("--config", config)
     assert found["tokens[0]"]["value"] == {"name": "laptop", "billing_account": "coding"}
+    assert found["alerts.channels.webhooks[0]"]["value"]["url"] == "https://example.com/****"
     for output in (policy("--config", config), policy("--config", config, "--json")):
         assert "laptop" in output.stdout
         assert TOKEN not in output.stdout
