@@ -23,6 +23,7 @@ from collector.config_accounts import (
     check_matches,
     check_plans,
 )
+from collector.config_alerts import AlertsConfig
 from collector.config_prices import PriceConfig, check_overlaps
 from collector.config_schedule import ScheduledRun, check_analyzers
 from collector.config_section import ConfigError, RuleBroken, Section, Text
@@ -201,6 +202,7 @@ class Config(Section):
         default_factory=dict
     )
     schedule: tuple[ScheduledRun, ...] = ()
+    alerts: AlertsConfig = AlertsConfig()
     analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -212,6 +214,7 @@ class Config(Section):
         check_plans(self.accounts)
         check_overlaps(self.prices)
         check_matches(self.accounts, self.redaction.user_ids)
+        self.alerts.check(self.dimensions)
         check_analyzers(self.schedule, self.analyzers)
         return self
 
@@ -231,7 +234,10 @@ class Config(Section):
 
     def analyzer_facts(self) -> dict[str, object]:
         """What analyzers can need to know of the deployment, by the names under which they ask for it."""
-        return {"account_plans": account_plans(self.accounts)}
+        return {
+            "account_plans": account_plans(self.accounts),
+            "price_overrides": tuple(price.override() for price in self.prices),
+        }
 
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:
         """The part that parsing and meaning depend on.

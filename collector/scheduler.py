@@ -200,12 +200,12 @@ def order(child_config: Mapping[str, Any], config: Config, due: Due) -> bytes:
 async def run_child(
     command: Sequence[str],
     seconds: float,
-    stdout: int,
+    stdout: int | None,
     environment: Mapping[str, str] | None = None,
     told: bytes = b"",
 ) -> tuple[int, bytes]:
-    """Run a child that dies with us; its exit code and output. `told`: what it reads on its standard input, which stays
-    open. Raises TimeoutError where time was up.
+    """Run a child that dies with us; its exit code and output, none where `stdout` is ours (None). `told`: what it
+    reads on its standard input, which stays open. Raises TimeoutError where time was up.
     """
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=stdout, env=environment)
     try:

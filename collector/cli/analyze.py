@@ -16,6 +16,7 @@ from analyzers.registry import Analyzer, UnknownAnalyzer
 from analyzers.window import BadWindow, Window, parse_window
 from collector import runs
 from collector.cli import recorded, report
+from collector.cli.alerts import OrAlerts
 from collector.cli.analyzer_options import (
     Form,
     form_of,
@@ -44,6 +45,7 @@ Examples:
   otlp-analyze data-quality --since 24h --fail-on finding
   otlp-analyze --last
   otlp-analyze --runs --since 4w
+  otlp-analyze alerts --help
 """
 
 DEFAULT_SINCE: Final = "7d"
@@ -53,7 +55,7 @@ _BUDGETS: Final = "budget"
 _EXCEEDED: Final = "exceeded"
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OrAlerts, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--list", "list_them", is_flag=True, help="Say which analyzers there are, and their settings.")
 @click.option("--last", is_flag=True, help="Print the latest recorded results; compute nothing.")

@@ -468,4 +468,4 @@ def test_names_that_a_dimension_may_not_take_are_those_that_exist() -> None:
     assert {name for (name,) in found} == config_values.RESERVED_WORDS
     assert {"call_id", "cost_usd", "notes"} <= config_values.call_columns()
     assert "load_id" not in config_values.call_columns()
-    assert set(cost.DIMENSIONS) <= config_values.GROUPING_NAMES | config_values.call_columns()
+    assert {cost.DAY, *cost.DIMENSIONS} <= config_values.GROUPING_NAMES | config_values.call_columns()
