@@ -252,6 +252,6 @@ def test_what_real_libraries_send_can_be_analyzed(name: str, captured: Lake) -> 
     ).fetchone()
     window = Window(first.replace(tzinfo=dt.UTC), (last + dt.timedelta(seconds=1)).replace(tzinfo=dt.UTC))
     report = report_of(name, captured.connection, window, window.end)
-    assert shown(report)["columns"]
+    assert report.columns or report.notes
     assert {example for finding in report.findings for example in finding.examples} <= set(calls)
     assert MODE in report.columns or not any(money(report, mode) for mode in ("subscription", "unknown"))
