@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from analyzers import honest
 from analyzers.cache_figures import Cause, Group
 from analyzers.finding import Candidate, Finding, finding_id
 from analyzers.honest import Amount
@@ -163,5 +164,13 @@ def _dimension(group: Group) -> dict[str, str | None]:
 
 
 def _who(group: Group) -> str:
-    model = f"{group.provider or '(no provider)'} {group.model or '(no model)'}"
-    return f"{group.agent} with {model}" if group.agent else f"calls without an agent to {model}"
+    return (
+        f"{honest.said(group.agent)} with {model_of(group)}"
+        if group.agent
+        else f"calls without an agent to {model_of(group)}"
+    )
+
+
+def model_of(group: Group) -> str:
+    """In a sentence."""
+    return f"{honest.said(group.provider or '(no provider)')} {honest.said(group.model or '(no model)')}"

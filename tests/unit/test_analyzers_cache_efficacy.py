@@ -388,6 +388,15 @@ def test_modes_without_a_plan_say_how_to_declare_it() -> None:
     assert any("Declare the plan" in note for note in report.notes)
 
 
+def test_names_that_read_like_amounts_are_names() -> None:
+    """Names come from the network: they are told in quotes, and no analyzer stumbles over them."""
+    named = {"agent_name": 'the "$5" bot', "provider": "p1", "request_model": "USD 7"}
+    rows = [row | named for row in daily((0, 20_000, 0, 20_000), (1, 30_000, 0, 30_000))]
+    report = run(lake(*rows))
+    assert r'the input of "the \"$5\" bot" with p1 "USD 7"' in the_fact(report).title
+    assert any(note.startswith('p1 "USD 7": how long the cache lives') for note in report.notes)
+
+
 def test_no_more_groups_than_asked_for_and_the_rest_is_said() -> None:
     rows = [cached_call(START, 200_000 + at, 0, 0, agent_name=f"agent {at}") for at in range(4)]
     report = run(lake(*rows), top=3)
