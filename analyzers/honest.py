@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -105,6 +105,13 @@ class Amount:
 
     def as_dict(self) -> dict[str, object]:
         return {"pricing_mode": self.pricing_mode, f"{_NAMES[self.pricing_mode][0]}_usd": self.usd}
+
+
+def amount(document: Mapping[str, Any]) -> Amount:
+    """What ``Amount.as_dict`` made, read from JSON."""
+    mode = document["pricing_mode"]
+    usd = document[f"{_NAMES[mode][0]}_usd"]
+    return Amount(mode, None if usd is None else Decimal(usd))
 
 
 def plain(value: object) -> object:

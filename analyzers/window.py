@@ -88,6 +88,10 @@ class Window:
         """What the wall clock shows, without an offset."""
         return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
 
+    def as_dict(self) -> dict[str, str]:
+        """As JSON has it, times in UTC."""
+        return {"start": iso(self.start), "end": iso(self.end), "timezone": self.timezone}
+
     def __str__(self) -> str:
         zone = ZoneInfo(self.timezone)
         start, end = (f"{edge.astimezone(zone):%Y-%m-%d %H:%M}" for edge in (self.start, self.end))
@@ -113,6 +117,12 @@ def parse_length(text: str) -> dt.timedelta:
         return int(match[1]) * _UNITS[match[2]]
     except OverflowError:
         raise BadWindow(f"{text!r} is longer than the calendar") from None
+
+
+def format_length(length: dt.timedelta) -> str:
+    """What ``parse_length`` reads, in the largest unit that leaves no rest."""
+    unit = next((name for name in ("d", "h") if not length % _UNITS[name]), "m")
+    return f"{length // _UNITS[unit]}{unit}"
 
 
 def parse_moment(text: str, before: dt.datetime, timezone: str) -> dt.datetime:

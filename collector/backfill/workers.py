@@ -11,6 +11,7 @@ from typing import Final
 
 from collector.backfill.extraction import Group, Job, read_group
 from collector.backfill.parts import Chunk
+from collector.limited import step_back
 from collector.worker import Worker
 
 # A worker takes a second to start: what is read in less is extracted here.
@@ -62,6 +63,7 @@ class Workers:
         """Each in turn."""
         if len(self._started) < self._count:
             self._started.append(Worker(read_group))
+            step_back(self._started[-1].pid)  # live data goes first
             return self._started[-1]
         self._started.append(self._started.pop(0))
         return self._started[-1]

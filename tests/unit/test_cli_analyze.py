@@ -212,7 +212,9 @@ def test_the_list_needs_no_lake(tmp_path: Path):
     (cost,) = (
         entry for entry in json.loads(analyze(tmp_path, "--list", "--json").stdout) if entry["name"] == "cost"
     )
-    assert cost["settings"] == ["by"]
+    assert cost["settings"] == [
+        {"name": "by", "default": ["model"], "help": "dimensions to group by, in this order"}
+    ]
     assert "cache share" in cost["help"]
 
 

@@ -17,6 +17,7 @@ import pytest
 from analyzers import honest, registry
 from analyzers.finding import Report
 from analyzers.window import Window
+from collector.cli.markdown import print_markdown
 from collector.cli.report import print_csv, print_json, print_table
 from collector.store.lake import Lake
 from semconv.settings import AccountPlan, Fee
@@ -71,6 +72,10 @@ def report_of(name: str, calls: duckdb.DuckDBPyConnection) -> Report:
     return registry.get(name).bind(FACTS).run(calls, MARCH, {})
 
 
+def result_of(name: str, report: Report) -> dict[str, Any]:
+    return {"analyzer": name, "window": MARCH.as_dict(), **report.as_dict()}
+
+
 def sums_of_modes() -> Iterator[str]:
     """Every amount that can only come of adding two or more modes."""
     for size in (2, 3, 4):
@@ -84,9 +89,11 @@ def test_no_analyzer_adds_two_modes_in_any_form_of_its_output(
 ) -> None:
     report = report_of(name, calls)
     printed = io.StringIO()
-    print_table(name, MARCH, report, printed)
-    print_csv(report, printed)
-    print_json([{"analyzer": name, **report.as_dict()}])
+    result = result_of(name, report)
+    print_table(result, printed)
+    print_csv(result, printed)
+    print_markdown([result], printed)
+    print_json([result])
     captured = capsys.readouterr()
     output = printed.getvalue() + captured.out + captured.err
     for forbidden in sums_of_modes():
@@ -117,7 +124,7 @@ def test_amounts_of_two_modes_never_share_a_table(calls: duckdb.DuckDBPyConnecti
     """Each part of what people read has the amount of its own mode, under its own heading, and no other amount."""
     for name in ("cost", "accounts"):
         printed = io.StringIO()
-        print_table(name, MARCH, report_of(name, calls), printed)
+        print_table(result_of(name, report_of(name, calls)), printed)
         tables = printed.getvalue().split("\npricing mode ")[1:]
         assert [table.split("\n")[0] for table in tables] == list(honest.MODES)
         for mode, table in zip(honest.MODES, tables, strict=True):
