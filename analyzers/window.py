@@ -81,9 +81,6 @@ class Window:
         first, last = (edge.replace(tzinfo=zone).astimezone(dt.UTC) for edge in (start, end))
         return Window(first, last, self.timezone)
 
-    def as_dict(self) -> dict[str, str]:
-        return {"start": iso(self.start), "end": iso(self.end), "timezone": self.timezone}
-
     def local(self, moment: dt.datetime) -> dt.datetime:
         """What the wall clock shows, without an offset."""
         return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
@@ -146,8 +143,9 @@ def whole_days(count: int, before: dt.datetime, timezone: str) -> Window:
     """The last ``count`` calendar days of ``timezone`` that were over at ``before``."""
     zone = ZoneInfo(timezone)
     last = before.astimezone(zone).date()
-    return Window(_midnight(last - dt.timedelta(days=count), zone), _midnight(last, zone), timezone)
+    return Window(midnight(last - dt.timedelta(days=count), zone), midnight(last, zone), timezone)
 
 
-def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+def midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+    """When the day begins there, in UTC."""
     return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
