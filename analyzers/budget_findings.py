@@ -53,6 +53,7 @@ def _finding(one: Standing, kind: str, examples: tuple[str, ...]) -> Finding:
         examples,
         p_value=one.will_exceed if kind == "will_exceed" else None,
         action=_ACTIONS[one.budget.action],
+        kind=kind,
     )
 
 
