@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from analyzers import alerts, honest
-from analyzers.alerts import CacheShare, DailySpend, ErrorRate, Event, Rule, UnitCost, of_findings
+from analyzers.alerts import CacheShare, DailySpend, ErrorRate, Event, Rule, UnitCost, of_finding
 from analyzers.finding import Finding, finding_id
 from analyzers.setting import BadSetting
 from analyzers.window import Window
@@ -258,14 +258,18 @@ def finding(kind: str, **dimension: str) -> Finding:
     return Finding(finding_id("budget", kind, dimension), "spend is out", dimension=dimension, kind=kind)
 
 
-def test_findings_of_the_wanted_kinds_become_events_with_their_caveats() -> None:
-    found = [finding("exceeded", budget="a"), finding("warning", budget="a"), finding("exceeded", budget="b")]
+def test_a_finding_becomes_an_event_with_all_it_says() -> None:
+    """Guarantee: another kind, or another dimension, is another event; the same one has the same key."""
     window = Window(NOW - HOUR, NOW)
-    events = list(of_findings("rule", "budget", found, window, ("exceeded",), once=True))
-    assert [event.about["budget"] for event in events] == ["a", "b"]
-    assert {event.kind for event in events} == {"budget exceeded"}
-    both = list(of_findings("rule", "budget", found, window))
-    assert len({event.key for event in both}) == 3
+    found = [finding("exceeded", budget="a"), finding("warning", budget="a"), finding("exceeded", budget="b")]
+    events = [of_finding("rule", "budget", one, window) for one in found]
+    assert [(event.kind, event.about["budget"], event.once) for event in events] == [
+        ("budget exceeded", "a", True),
+        ("budget warning", "a", True),
+        ("budget exceeded", "b", True),
+    ]
+    assert len({event.key for event in events}) == 3
+    assert of_finding("rule", "budget", found[0], Window(NOW, NOW + HOUR)).key == events[0].key
 
 
 def test_an_event_cannot_hold_money_without_its_name() -> None:
