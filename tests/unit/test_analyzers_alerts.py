@@ -5,18 +5,22 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 import pytest
 
-from analyzers import alerts, honest
+from analyzers import alerts, honest, registry
 from analyzers.alerts import CacheShare, DailySpend, ErrorRate, Event, Rule, UnitCost, of_finding
 from analyzers.finding import Finding, finding_id
 from analyzers.setting import BadSetting
 from analyzers.window import Window
+from collector.store.lake import Lake
 from tests.calls_table import call, calls_table, insert_calls
+from tests.renormalize_support import captures
+from tests.store_support import store
 
 NOW = dt.datetime(2026, 3, 10, 18, 0, tzinfo=dt.UTC)
 WEEK = dt.timedelta(days=7)
@@ -249,6 +253,28 @@ def test_plans_that_nobody_declared_are_told_where_rules_look_at_spend() -> None
     assert "calls without a declared plan: 1" in said
     assert "Declare the plan" in said
     assert alerts.notes(undeclared, RULES[3:], NOW, "UTC") == ()
+
+
+def test_the_figures_of_the_corpus_are_those_of_the_cost_report(tmp_path: Path) -> None:
+    """Scenario: what real libraries sent, loaded as it came; nobody declared a plan, so nothing of it is spend."""
+    with store(tmp_path / "data") as opened:
+        opened.load(*captures("otel-genai-openai", "openinference-anthropic", "js-openinference"))
+    with Lake.open(tmp_path / "data", read_only=True) as lake:
+        first, last = lake.connection.execute(
+            "SELECT min(start_time), max(start_time) FROM calls"
+        ).fetchall()[0]
+        now = last.replace(tzinfo=dt.UTC) + HOUR
+        over = now - first.replace(tzinfo=dt.UTC)
+        report = registry.get("cost").run(lake.connection, Window(now - over, now), {})
+        totals = report.as_dict()["totals"]
+        (errors,) = ErrorRate("errors", Decimal(0), over).events(lake.connection, now, "UTC")
+        assert errors.evidence["calls"] == sum(row["calls"] for row in totals)
+        failed = sum(row["calls"] * row["error_rate"] for row in totals)
+        assert errors.evidence["failed_calls"] == round(failed) > 0
+        (cache,) = CacheShare("cache", Decimal(1), over).events(lake.connection, now, "UTC")
+        assert cache.evidence["cache_read_tokens"] == sum(row["cache_read_tokens"] or 0 for row in totals)
+        assert list(DailySpend("spend", Decimal(0)).events(lake.connection, now, "UTC")) == []
+        assert alerts.notes(lake.connection, RULES, now, "UTC")
 
 
 # --- findings
