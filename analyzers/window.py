@@ -172,8 +172,9 @@ def whole_days(count: int, before: dt.datetime, timezone: str) -> Window:
     """The last ``count`` calendar days of ``timezone`` that were over at ``before``."""
     zone = ZoneInfo(timezone)
     last = before.astimezone(zone).date()
-    return Window(_midnight(last - dt.timedelta(days=count), zone), _midnight(last, zone), timezone)
+    return Window(midnight(last - dt.timedelta(days=count), zone), midnight(last, zone), timezone)
 
 
-def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+def midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+    """When the day begins there, in UTC."""
     return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
