@@ -217,12 +217,8 @@ class Config(Section):
         check_overlaps(self.prices)
         check_matches(self.accounts, self.redaction.user_ids)
         self.alerts.check(self.dimensions)
-<<<<<<< HEAD
-        check_analyzers(self.schedule, self.analyzers)
-=======
         check_budgets(self.budgets, self.dimensions, self.redaction.user_ids)
-        _check_analyzers(self)
->>>>>>> B
+        check_analyzers(self.schedule, self.analyzers)
         return self
 
     def bearers(self) -> dict[str, Secret]:
@@ -241,14 +237,11 @@ class Config(Section):
 
     def analyzer_facts(self) -> dict[str, object]:
         """What analyzers can need to know of the deployment, by the names under which they ask for it."""
-<<<<<<< HEAD
         return {
             "account_plans": account_plans(self.accounts),
             "price_overrides": tuple(price.override() for price in self.prices),
+            "budgets": budgets_of(self.budgets),
         }
-=======
-        return {"account_plans": account_plans(self.accounts), "budgets": budgets_of(self.budgets)}
->>>>>>> B
 
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:
         """The part that parsing and meaning depend on.
