@@ -41,7 +41,7 @@ def budget(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict
     Findings: what is exceeded, what is nearly used up, and what will be exceeded at the pace of the days before.
     """
     budgets: Sequence[Budget] = settings["budgets"]
-    there = {*DIMENSIONS, *dimensions(connection)}
+    there = {*DIMENSIONS, *dimensions(connection, window)}
     counted = [one for one in budgets if there.issuperset(one.dimensions)]
     over = until(window, settings["now"])
     found = standings(connection, counted, settings["account_plans"], over.end, window.timezone)
