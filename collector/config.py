@@ -216,8 +216,8 @@ class Config(Section):
         check_plans(self.accounts)
         check_overlaps(self.prices)
         check_matches(self.accounts, self.redaction.user_ids)
-        check_budgets(self.budgets, self.dimensions, self.redaction.user_ids)
         self.alerts.check(self.dimensions)
+        check_budgets(self.budgets, self.dimensions, self.redaction.user_ids)
         check_analyzers(self.schedule, self.analyzers)
         return self
 
@@ -239,8 +239,8 @@ class Config(Section):
         """What analyzers can need to know of the deployment, by the names under which they ask for it."""
         return {
             "account_plans": account_plans(self.accounts),
-            "budgets": budgets_of(self.budgets),
             "price_overrides": tuple(price.override() for price in self.prices),
+            "budgets": budgets_of(self.budgets),
         }
 
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:

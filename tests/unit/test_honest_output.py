@@ -20,6 +20,7 @@ from analyzers.finding import Report
 from analyzers.window import Window
 from collector.cli.markdown import print_markdown
 from collector.cli.report import print_csv, print_json, print_table
+from collector.config import Config
 from collector.store.lake import Lake
 from semconv.settings import AccountPlan, Fee
 from tests.calls_table import call, calls_table, lake_with_calls
@@ -34,6 +35,7 @@ AMOUNTS = {
 }
 TIERS = {"api": "api", "subscription": "pro", "unknown": "unknown", "local": "local"}
 FACTS = {
+    **Config().analyzer_facts(),
     "account_plans": (AccountPlan("acme", "pro", fee_per_month=Fee(Decimal(16))),),
     "budgets": (Budget("acme", usd=Decimal(1), scope={"billing_account": "acme"}),),
     "price_overrides": (),
