@@ -18,7 +18,7 @@ from analyzers.finding import Column, Report
 from analyzers.registry import register
 from analyzers.setting import BadSetting, Setting
 from analyzers.statistics import difference
-from analyzers.window import DAY_OF_WINDOW, BadWindow, Window, parse_moment
+from analyzers.window import BadWindow, Window, parse_moment
 
 SPECS: Final = ("previous", "last-week", "last-month", "last-7d", "last-30d", "A:B")
 _LENGTHS: Final = {"last-7d": 7, "last-30d": 30}
@@ -158,7 +158,7 @@ def _side(connection: duckdb.DuckDBPyConnection, window: Window) -> _Side:
             cells.setdefault(mode, {})[tuple(key)] = Cell(calls, tokens, cost)
     days: dict[str, list[float]] = {}
     for mode, day, cost in connection.execute(
-        sql.read("compare_days.sql").format(day=DAY_OF_WINDOW), window.parameters() | window.day_parameters()
+        sql.read("compare_days.sql").format(day=window.day_sql()), window.parameters()
     ).fetchall():
         days.setdefault(mode, [0.0] * window.days)[day] = float(cost)
     return _Side(window, cells, days, left_out)

@@ -262,13 +262,19 @@ def _problem(detail: ErrorDetails, path: KeyPath) -> str:
     return f"{_shown(detail['input'], path)} is not allowed; {allowed}"
 
 
-# Where somebody may have put a token, be it one level too high; what else belongs there is no secret.
-_SECRET: Final = frozenset({"tokens", "metrics_token"})
-_NO_SECRET: Final = frozenset({"name", "tenant", "billing_account"})
+# Where somebody may have put a secret, be it one level too high; what else belongs there is none.
+_SECRET: Final = (("tokens",), ("metrics_token",), ("alerts", "channels"))
+_NO_SECRET: Final = frozenset(
+    {
+        *("name", "tenant", "billing_account"),
+        *("stdout", "file", "allow_http", "timeout_seconds"),
+        *("host", "port", "encryption", "sender", "to", "username"),
+    }
+)
 
 
 def _shown(value: Any, path: KeyPath) -> str:
-    if path and path[0] in _SECRET and path[-1] not in _NO_SECRET:
+    if any(path[: len(secret)] == secret for secret in _SECRET) and path[-1] not in _NO_SECRET:
         return "the value"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
