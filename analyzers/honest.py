@@ -72,6 +72,9 @@ COLUMNS: Final = columns()
 # What was agreed on for a plan, however much is used: in its own currency, and in dollars where the rate is known.
 FEE: Final[Column] = _Money("fee_usd", "fee, USD", "usd", None)
 FEE_AMOUNT: Final[Column] = _Money("fee_amount", "fee", "amount", None)
+# What may be spent, and how much of that is left; below 0 where it is overspent.
+BUDGET: Final[Column] = _Money("budget_usd", "budget, USD", "usd", None)
+BUDGET_LEFT: Final[Column] = _Money("budget_left_usd", "left of the budget, USD", "usd", None)
 VALUE_LESS_FEE: Final[Column] = _Money(
     "implied_api_value_less_fee_usd", "implied API value less fee, USD", "usd", "subscription"
 )

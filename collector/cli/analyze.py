@@ -16,6 +16,7 @@ from analyzers.registry import Analyzer, UnknownAnalyzer
 from analyzers.window import BadWindow, Window, parse_window
 from collector import runs
 from collector.cli import recorded, report
+from collector.cli.alerts import OrAlerts
 from collector.cli.analyzer_options import (
     Form,
     form_of,
@@ -24,10 +25,10 @@ from collector.cli.analyzer_options import (
     setting_options,
     settings_of,
 )
+from collector.cli.lake import open_lake
 from collector.cli.markdown import print_markdown
 from collector.cli.options import CliError, InputRejectedError, config_options, load
 from collector.cli.render import plain, printable, write_json, write_table
-from collector.cli.scheduled import open_lake, run_scheduled, scheduled_options
 
 if TYPE_CHECKING:
     from collector.config import Config
@@ -44,6 +45,7 @@ Examples:
   otlp-analyze data-quality --since 24h --fail-on finding
   otlp-analyze --last
   otlp-analyze --runs --since 4w
+  otlp-analyze alerts --help
 """
 
 DEFAULT_SINCE: Final = "7d"
@@ -53,7 +55,7 @@ _BUDGETS: Final = "budget"
 _EXCEEDED: Final = "exceeded"
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OrAlerts, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--list", "list_them", is_flag=True, help="Say which analyzers there are, and their settings.")
 @click.option("--last", is_flag=True, help="Print the latest recorded results; compute nothing.")
@@ -72,7 +74,6 @@ _EXCEEDED: Final = "exceeded"
     help="Exit 1 where a budget is exceeded, or where there is any finding.",
 )
 @config_options("timezone", "sql_time_limit_seconds", "sql_memory_limit")
-@scheduled_options
 def main(names: tuple[str, ...], *, list_them: bool, config_path: Path | None, **rest: Any) -> None:
     """Compute figures and findings from the calls in the lake; without NAME, all analyzers.
 
@@ -85,9 +86,7 @@ def main(names: tuple[str, ...], *, list_them: bool, config_path: Path | None, *
         _print_list(form)
         return
     config = load(config_path, rest)
-    if rest["scheduled"] is not None:
-        run_scheduled(config, rest["scheduled"], rest["slot"], rest["options"], rest["trigger"])
-    elif rest["last"] or rest["list_runs"]:
+    if rest["last"] or rest["list_runs"]:
         _show_recorded(config, names, form, rest)
     else:
         _analyze(config, names, form, rest)

@@ -38,7 +38,7 @@ def writer_lock(data_dir: Path, timeout_seconds: float | None = None) -> Iterato
     """The one lock for everything that writes to the lake: hold it per transaction, BEGIN after it.
 
     Who commits one transaction after the other would have it again before anybody who waits is awake: the kernel hands
-    it to the first that asks. So whoever waits keeps the others from asking; a timeout counts for each of the two waits.
+    it to the first that asks. So whoever waits keeps the others from asking. A timeout counts for both waits alike.
     """
     with ExitStack() as next_in_line, ExitStack() as holding:
         next_in_line.enter_context(file_lock(data_dir / NEXT_WRITER_LOCK, timeout_seconds))

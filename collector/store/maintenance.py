@@ -22,8 +22,8 @@ _TINY_BYTES: Final = 1_000_000
 # The tables' target_file_size (missing_options.sql).
 _SMALL_BYTES: Final = 16_000_000
 _SMALL_BYTES_OF: Final = {"calls": 4_000_000}
-# Files of more rows are large, however few bytes they take; a merge writes no more. It takes 14 µs a row of spans, and the
-# lock is held meanwhile: text that is the same in all rows took 465,000 of them to fill 16 MB, and more than 35 s.
+# Files of more rows are large, however few bytes they take; a merge writes no more. It takes 14 µs a row of spans, and
+# the lock is held meanwhile: text that is the same in all rows took 465,000 of them to fill 16 MB, and more than 35 s.
 _LARGE_ROWS: Final = 120_000
 # Below these numbers a merge rewrites more than it saves.
 _WORTH_MERGING_TINY: Final = 10

@@ -94,7 +94,8 @@ def test_a_name_that_reads_like_an_amount_stands_in_quotes_and_is_none() -> None
         '"$5 bot"',
         r'"a \"2 USD\" one"',
     ]
-    title = " and ".join(map(honest.said, ("calls", "$5 bot", 'a "2 USD" one')))
+    quoting = honest.said('a "2 USD" one')
+    title = f"calls of {honest.said('$5 bot')} and {quoting}"
     Finding("id", title)
     with pytest.raises(UnnamedMoney, match="without a name"):
         Finding("id", f"{title}: 3 USD")
