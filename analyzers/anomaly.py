@@ -24,7 +24,7 @@ from analyzers.window import DAY_OF_WINDOW, Window, naive_utc
 _SETTINGS: Final = (
     Setting("history", "days before the first that is judged", count, 56),
     Setting("least_history", "days that there must be, history and judged ones together", count, 21),
-    Setting("least_days", "of these, days on which a model or a user must have cost something", count, 10),
+    Setting("least_days", "of these, days on which a model or a user must have cost something", count, 14),
     Setting("least_sessions", "sessions that an agent must have had in these", count, 30),
     Setting("least_usd", "USD that something costs, and costs more than usual", usd, Decimal(1)),
 )
@@ -73,10 +73,7 @@ class _Period:
     window: Window
     end: dt.datetime
     first: int
-
-    @property
-    def known(self) -> int:
-        return self.first if self.first >= _LONG_HISTORY else self.window.days
+    known: int
 
     def parameters(self, *names: str) -> dict[str, object]:
         """Of DAY_OF_WINDOW, and these of its own."""
@@ -164,7 +161,9 @@ def _period(
             f"judged beside {settings['least_history']} days or more"
         )
     midnights = (dt.datetime.combine(day, dt.time()) for day in (since, last + dt.timedelta(days=1)))
-    return _Period(window.at(*midnights), window.end, (first - since).days)
+    history = (first - since).days
+    known = history if history >= _LONG_HISTORY else (last - since).days + 1
+    return _Period(window.at(*midnights), window.end, history, known)
 
 
 # --- days

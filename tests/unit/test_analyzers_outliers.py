@@ -20,7 +20,7 @@ def test_weekdays_and_growth_are_usual():
 
 def test_a_day_is_judged_by_the_others_alone():
     """One day ten times the others, of which a twentieth more would be one deviation: ln(10) / 0.05."""
-    costs = {day: 0.0 for day in range(28)} | {10: math.log(10)}
+    costs = dict.fromkeys(range(28), 0.0) | {10: math.log(10)}
     found = distances(costs)
     assert found[10].expected == pytest.approx(0)
     assert found[10].score == pytest.approx(math.log(10) / 0.05)
