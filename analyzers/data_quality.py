@@ -172,11 +172,12 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
-    service, library = record["service"] or "(no name)", record["library"] or "(no library)"
+    service = honest.said(record["service"] or "(no name)")
+    library = honest.said(record["library"] or "(no library)")
     for problem in PROBLEMS:
         count = record[problem.name]
         if count:
-            who = f"{library} {record['version']}".strip()
+            who = f"{library} {honest.said(record['version'])}".strip()
             sent_by = {name: record[name] or None for name in ("service", "library", "version")}
             yield Finding(
                 finding_id("data-quality", problem.name, sent_by),
@@ -193,7 +194,8 @@ def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
 def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
     """Where token metrics and `calls` disagree. Metrics are never a source of figures."""
     for check in _rows(connection, sql.read("metrics_check.sql"), window):
-        service, model = check["service_name"] or "(no name)", check["model"] or "(no model)"
+        service = honest.said(check["service_name"] or "(no name)")
+        model = honest.said(check["model"] or "(no model)")
         for way, readings in _READINGS.items():
             said = check[f"metric_{way}_tokens"]
             counted = [check[reading] or 0 for reading in readings]
@@ -217,6 +219,6 @@ def _differ(said: int, counted: int) -> bool:
 
 def _sampling(service: str, spans: int, kept_share: float) -> str:
     return (
-        f"sampled: this is not the bill. {spans} spans of {service or '(no name)'} stand for more: at least one kept"
-        f" only {kept_share:.1%} of its like"
+        f"sampled: this is not the bill. {spans} spans of {honest.said(service or '(no name)')} stand for more: at"
+        f" least one kept only {kept_share:.1%} of its like"
     )
