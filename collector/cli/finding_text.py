@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from analyzers import honest
+from analyzers.finding import Basis
 
 # As ``finding.Finding.as_dict`` has it, or `runs` kept it.
 Document: TypeAlias = Mapping[str, Any]
@@ -17,11 +18,9 @@ def grouped(findings: Sequence[Document]) -> Iterator[tuple[str, list[Document]]
     if facts:
         yield "what is the case", facts
     estimates = [finding for finding in findings if finding.get("estimate")]
-    for basis in dict.fromkeys(finding["estimate"]["basis"] for finding in estimates):
-        yield (
-            f"what could be saved: {basis}",
-            [finding for finding in estimates if finding["estimate"]["basis"] == basis],
-        )
+    for basis in get_args(Basis):
+        if same := [finding for finding in estimates if finding["estimate"]["basis"] == basis]:
+            yield f"what could be saved: {basis}", same
 
 
 def details(finding: Document) -> Iterator[tuple[str, str]]:

@@ -119,6 +119,7 @@ def test_every_option_in_the_readme_exists() -> None:
                 "maintain",
                 "generate-load",
                 "validate",
+                "policy",
             )
         ]
         + [(COMMANDS[0], "prices", name) for name in ("update", "show", "list")]

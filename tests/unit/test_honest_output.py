@@ -15,10 +15,12 @@ import duckdb
 import pytest
 
 from analyzers import honest, registry
+from analyzers.budget_terms import Budget
 from analyzers.finding import Report
 from analyzers.window import Window
 from collector.cli.markdown import print_markdown
 from collector.cli.report import print_csv, print_json, print_table
+from collector.config import Config
 from collector.store.lake import Lake
 from semconv.settings import AccountPlan, Fee
 from tests.calls_table import call, calls_table, lake_with_calls
@@ -33,11 +35,13 @@ AMOUNTS = {
 }
 TIERS = {"api": "api", "subscription": "pro", "unknown": "unknown", "local": "local"}
 FACTS = {
+    **Config().analyzer_facts(),
     "account_plans": (AccountPlan("acme", "pro", fee_per_month=Fee(Decimal(16))),),
+    "budgets": (Budget("acme", usd=Decimal(1), scope={"billing_account": "acme"}),),
     "now": dt.datetime(2026, 4, 1, tzinfo=dt.UTC),
 }
 # What a name of money can begin with or hold, in JSON and CSV.
-KINDS = re.compile("spend|implied_api_value|list_price|local_cost|fee|reported")
+KINDS = re.compile("spend|implied_api_value|list_price|local_cost|fee|reported|budget")
 
 
 def one_of_each_mode(**further: Any) -> list[dict[str, Any]]:
