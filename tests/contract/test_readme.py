@@ -195,7 +195,7 @@ def test_the_alerts_of_the_readme_are_valid(tmp_path: Path) -> None:
     config.write_text(yaml_of("Alerts"))
     secrets = {"HOOK_SECRET": "a secret of a webhook".replace(" ", "-"), "SMTP_PASSWORD": "x"}
     found = load_config(config, environ=secrets).alerts
-    assert found.channels.names() == ["stdout", "file", "chat", "ops"]
+    assert found.channels.names() == ["stdout", "file", "bridge", "ops"]
     assert {kind for kind, _, _ in found.rules.by_kind()} == type(found.rules).model_fields.keys()
 
 
