@@ -119,7 +119,11 @@ def amount(document: Mapping[str, Any]) -> Amount:
 
 def plain(value: object) -> object:
     """A value of a finding's evidence as JSON has it."""
-    return value.as_dict() if isinstance(value, Amount) else value
+    if isinstance(value, Amount):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 # --- what a report may not be
@@ -146,10 +150,13 @@ def check_texts(texts: Iterable[str]) -> None:
 
 
 def check_evidence(evidence: Mapping[str, object]) -> None:
-    """Raises UnnamedMoney for a bare Decimal."""
+    """Raises UnnamedMoney for a bare Decimal, however deep."""
     for name, value in evidence.items():
-        if isinstance(value, Decimal):
-            raise UnnamedMoney(f"money in evidence is an honest.Amount: {name!r}")
+        for inner in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(inner, Decimal):
+                raise UnnamedMoney(f"money in evidence is an honest.Amount: {name!r}")
+            if isinstance(inner, Mapping):
+                check_evidence(inner)
 
 
 def check_rows(shown: Sequence[Column], rows: Sequence[Row], notes: Iterable[str]) -> None:

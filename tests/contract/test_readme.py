@@ -131,6 +131,18 @@ def test_every_option_in_the_readme_exists() -> None:
         assert option in helps, option
 
 
+def test_the_budgets_in_the_readme_are_valid(tmp_path: Path) -> None:
+    config = tmp_path / "spanledger.yaml"
+    config.write_text(yaml_of("Budgets"))
+    found = [entry.budget() for entry in load_config(config, environ={}).budgets]
+    assert [(one.unit, one.period, one.action) for one in found] == [
+        ("usd", "month", "warn"),
+        ("usd", "day", "fail"),
+        ("tokens", "week", "skip"),
+        ("tokens", "cycle", "warn"),
+    ]
+
+
 def test_the_retention_in_the_readme_is_valid(tmp_path: Path) -> None:
     config = tmp_path / "spanledger.yaml"
     config.write_text(yaml_of("Maintenance and retention"))

@@ -68,7 +68,13 @@ def wasteful(*_: Any) -> Report:
     fact = Finding(
         "fact-1",
         "a <b>fact</b> of @everyone | \x1b[31m",
-        {"so_much": Amount("api", Decimal("1234.5")), "calls": 7000, "none_known": None},
+        {
+            "so_much": Amount("api", Decimal("1234.5")),
+            "calls": 7000,
+            "none_known": None,
+            "cache_share": 0.25,
+            "models": [{"model": "m", "share": 0.5, "cost": Amount("api", Decimal(2))}],
+        },
         ("it is only made up",),
         examples=("call-1", "call-2"),
         kind="exceeded",
@@ -112,7 +118,10 @@ def test_a_finding_is_printed_whole_with_modes_apart_and_facts_first(data_dir: P
     text = analyze(data_dir, "waste", *MARCH).stdout
     fact, spend, implied = text.split("\nwhat ")[1:]
     assert fact.startswith("is the case\n")
-    assert "evidence: so much spend: 1,234.500000 USD; calls 7,000; none known unknown" in fact
+    assert (
+        "evidence: so much spend: 1,234.500000 USD; calls 7,000; none known unknown; cache share 25.0%;"
+        " models (model m, share 50.0%, cost spend: 2.000000 USD)\n"
+    ) in fact
     assert "note: it is only made up" in fact
     assert "calls: call-1, call-2" in fact
     assert "\x1b" not in text
