@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, Final, NamedTuple
@@ -287,30 +287,20 @@ class ErrorRate(_FiguresRule):
         )
 
 
-def of_findings(
-    rule: str,
-    analyzer: str,
-    findings: Iterable[Finding],
-    window: Window,
-    kinds: Collection[str] | None = None,
-    *,
-    once: bool = False,
-) -> Iterator[Event]:
-    """The findings of these kinds (None: all) as events of a rule, in their order, at most MOST_EVENTS."""
-    wanted = [one for one in findings if kinds is None or one.kind in kinds]
-    for finding in wanted[:MOST_EVENTS]:
-        yield Event(
-            rule,
-            f"{analyzer} {finding.kind}".strip(),
-            {**finding.dimension, "finding_id": finding.finding_id},
-            finding.title,
-            window,
-            once,
-            finding.evidence,
-            finding.caveats,
-            finding.examples,
-            finding.action,
-        )
+def of_finding(rule: str, analyzer: str, finding: Finding, window: Window) -> Event:
+    """A finding about a stretch of time, which its dimension names, as an event of a rule."""
+    return Event(
+        rule,
+        f"{analyzer} {finding.kind}".strip(),
+        {**finding.dimension, "finding_id": finding.finding_id},
+        finding.title,
+        window,
+        once=True,
+        evidence=finding.evidence,
+        caveats=finding.caveats,
+        examples=finding.examples,
+        action=finding.action,
+    )
 
 
 def _expression(connection: duckdb.DuckDBPyConnection, window: Window, each: str | None) -> str:

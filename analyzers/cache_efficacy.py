@@ -12,7 +12,7 @@ import duckdb
 
 from analyzers import honest
 from analyzers.cache_figures import Cause, Group, causes, groups
-from analyzers.cache_findings import candidates, low_share
+from analyzers.cache_findings import candidates, low_share, model_of
 from analyzers.fields import Field, money
 from analyzers.finding import Column, Report
 from analyzers.registry import register
@@ -125,9 +125,7 @@ def _sum(found: Iterable[Group], read: Callable[[Group], int]) -> int:
 
 
 def _named(found: Iterable[Group], text: str) -> Iterator[str]:
-    names = list(
-        dict.fromkeys(f"{one.provider or '(no provider)'} {one.model or '(no model)'}" for one in found)
-    )
+    names = list(dict.fromkeys(map(model_of, found)))
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield f"{', '.join(names[:_NAMED])}{more}: {text}"

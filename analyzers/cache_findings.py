@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from analyzers import honest
 from analyzers.cache_figures import Cause, Group
 from analyzers.finding import Candidate, Finding, finding_id
 from analyzers.honest import Amount
 
 ANALYZER: Final = "cache-efficacy"
 _EXAMPLES: Final = 5
+_DIGITS: Final = 4  # of shares
 # In a sentence: "most: …".
 _WORDS: Final = {
     "untold": "calls do not mention their cache",
@@ -75,7 +77,7 @@ _REMEDIES: Final = {
 def low_share(group: Group, causes: Sequence[Cause]) -> Finding:
     """The fact that little of the input of `group` came from the cache, with each cause's part."""
     told = [one for one in causes if one.cause not in ("served", *_beside(group))]
-    most = max(told, key=lambda one: (one.tokens, one.cause == "unread_writes", one.cause), default=None)
+    most = max(told, key=_weight, default=None)
     because = f"; most: {_WORDS[most.cause]}" if most else ""
     return Finding(
         finding_id(ANALYZER, "low-share", _dimension(group), group.pricing_mode),
@@ -86,13 +88,14 @@ def low_share(group: Group, causes: Sequence[Cause]) -> Finding:
             "input_tokens": group.telling_input,
             "cache_read_tokens": group.cache_read_tokens,
             "cache_write_tokens": group.cache_write_tokens,
-            "cache_share": group.share,
+            "cache_share": round(group.share or 0, _DIGITS),
             "saved_by_cache": Amount(group.pricing_mode, group.saved_usd),
             **dict(_parts(group, causes)),
         },
         caveats=tuple(_caveats(group)),
         dimension=_dimension(group),
         examples=tuple(_examples(most)) if most else (),
+        kind="low-share",
     )
 
 
@@ -116,9 +119,15 @@ def candidates(number: int, group: Group, causes: Sequence[Cause]) -> Iterator[C
             remedy.title.format(who=_who(group)),
             remedy.method,
             remedy.action,
-            {"cache_share": group.share, "missed_tokens": one.missed_tokens},
+            {"cache_share": round(group.share or 0, _DIGITS), "missed_tokens": one.missed_tokens},
             remedy.caveats,
         )
+
+
+def _weight(cause: Cause) -> tuple[int, bool, bool, str]:
+    """Of causes with as much input that comes first of which more can be done."""
+    unread = cause.cause == "unread_writes"
+    return cause.tokens, cause.cause in _REMEDIES and not unread, unread, cause.cause
 
 
 def _saves(cause: Cause) -> bool:
@@ -136,7 +145,7 @@ def _parts(group: Group, causes: Sequence[Cause]) -> Iterator[tuple[str, object]
     whole = sum(one.tokens for one in causes if one.cause != "unread_writes")
     for one in causes:
         yield f"{one.cause}_calls", one.calls
-        yield f"{one.cause}_share", one.tokens / whole if whole else None
+        yield f"{one.cause}_share", round(one.tokens / whole, _DIGITS) if whole else None
         if one.lost_usd:
             yield f"{one.cause}_cost", Amount(group.pricing_mode, one.lost_usd)
 
@@ -156,5 +165,13 @@ def _dimension(group: Group) -> dict[str, str | None]:
 
 
 def _who(group: Group) -> str:
-    model = f"{group.provider or '(no provider)'} {group.model or '(no model)'}"
-    return f"{group.agent} with {model}" if group.agent else f"calls without an agent to {model}"
+    return (
+        f"{honest.said(group.agent)} with {model_of(group)}"
+        if group.agent
+        else f"calls without an agent to {model_of(group)}"
+    )
+
+
+def model_of(group: Group) -> str:
+    """In a sentence."""
+    return f"{honest.said(group.provider or '(no provider)')} {honest.said(group.model or '(no model)')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -18,7 +19,7 @@ from analyzers.finding import Column, Report
 from analyzers.registry import register
 from analyzers.setting import BadSetting, Setting
 from analyzers.statistics import difference
-from analyzers.window import BadWindow, Window, parse_moment
+from analyzers.window import BadWindow, Window, naive_utc, parse_moment
 
 SPECS: Final = ("previous", "last-week", "last-month", "last-7d", "last-30d", "A:B")
 _LENGTHS: Final = {"last-7d": 7, "last-30d": 30}
@@ -143,8 +144,17 @@ def _spec(name: str, value: object) -> str:
 def compare_windows(
     connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]
 ) -> Report:
-    """``settings["baseline"]``: as the function of that name reads it."""
-    return compare(connection, baseline(settings["baseline"], window), window)
+    """``settings["baseline"]``: as the function of that name reads it. Days before the lake's first call are left out:
+    nobody knows what they cost."""
+    asked = baseline(settings["baseline"], window)
+    ((first,),) = connection.execute("SELECT min(start_time) FROM calls").fetchall()
+    if first is None or naive_utc(asked.end) <= first:
+        return Report((), (), notes=(f"nothing is recorded from {asked}: there is nothing to compare with",))
+    known = asked.observed(first, asked.end)
+    report = compare(connection, known, window)
+    if known == asked:
+        return report
+    return replace(report, notes=(f"nothing is recorded from before {known}", *report.notes))
 
 
 def _side(connection: duckdb.DuckDBPyConnection, window: Window) -> _Side:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import duckdb
 
-from analyzers import sql
+from analyzers import honest, sql
 from analyzers.claims import EXAMPLES
 from analyzers.cost_notes import cost_notes
 from analyzers.finding import Column, Finding, Report, finding_id
@@ -172,15 +172,16 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
-    service, library = record["service"] or "(no name)", record["library"] or "(no library)"
+    service = honest.said(record["service"] or "(no name)")
+    library = honest.said(record["library"] or "(no library)")
     for problem in PROBLEMS:
         count = record[problem.name]
         if count:
-            who = f"{library} {record['version']}".strip()
+            who = f"{library} {honest.said(record['version'])}".strip()
             sent_by = {name: record[name] or None for name in ("service", "library", "version")}
             yield Finding(
                 finding_id("data-quality", problem.name, sent_by),
-                f"{count} of {record['calls']} calls of {service} via {who} {problem.title}",
+                f"{count} of {record['calls']} calls of {honest.said(service)} via {honest.said(who)} {problem.title}",
                 evidence={"calls": count, "of_calls": record["calls"]},
                 caveats=(problem.effect,),
                 dimension=sent_by,
@@ -193,7 +194,8 @@ def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
 def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
     """Where token metrics and `calls` disagree. Metrics are never a source of figures."""
     for check in _rows(connection, sql.read("metrics_check.sql"), window):
-        service, model = check["service_name"] or "(no name)", check["model"] or "(no model)"
+        service = honest.said(check["service_name"] or "(no name)")
+        model = honest.said(check["model"] or "(no model)")
         for way, readings in _READINGS.items():
             said = check[f"metric_{way}_tokens"]
             counted = [check[reading] or 0 for reading in readings]
@@ -202,7 +204,8 @@ def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[
                 about = {"tenant": check["tenant"], "service": check["service_name"], "model": check["model"]}
                 yield Finding(
                     finding_id("data-quality", f"metrics_{way}", about),
-                    f"metrics of {service} count {said} {way} tokens of {model}, its calls {counted[0]}",
+                    f"metrics of {honest.said(service)} count {said} {way} tokens of {honest.said(model)}, its calls"
+                    f" {counted[0]}",
                     evidence={"metric_tokens": said, "call_tokens": counted[0], "calls": check["calls"]},
                     caveats=(effect, "metrics at the window's ends count what is not finished or was before"),
                     dimension=about,
@@ -216,6 +219,6 @@ def _differ(said: int, counted: int) -> bool:
 
 def _sampling(service: str, spans: int, kept_share: float) -> str:
     return (
-        f"sampled: this is not the bill. {spans} spans of {service or '(no name)'} stand for more: at least one kept"
-        f" only {kept_share:.1%} of its like"
+        f"sampled: this is not the bill. {spans} spans of {honest.said(service or '(no name)')} stand for more: at"
+        f" least one kept only {kept_share:.1%} of its like"
     )

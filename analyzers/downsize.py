@@ -96,8 +96,12 @@ class _Saving(NamedTuple):
     @property
     def who(self) -> str:
         if self.agent is not None:
-            return f"agent {self.agent}"
-        return f"calls of {self.service} without an agent" if self.service else "calls without an agent"
+            return f"agent {honest.said(self.agent)}"
+        return (
+            f"calls of {honest.said(self.service)} without an agent"
+            if self.service
+            else "calls without an agent"
+        )
 
 
 @register(
@@ -200,7 +204,7 @@ def _left_out(steps: Sequence[tuple[tuple[Any, ...], Step | NoStep]]) -> Iterato
             if found == reason and calls:
                 models[response_model or request_model or "no model"] += calls
         if models:
-            shown = ", ".join(name for name, _ in models.most_common(_MODELS_SHOWN))
+            shown = ", ".join(honest.said(name) for name, _ in models.most_common(_MODELS_SHOWN))
             more = f" and {len(models) - _MODELS_SHOWN} more" if len(models) > _MODELS_SHOWN else ""
             yield f"{models.total()} calls are left out, {words}: {shown}{more}"
     if unknown := sum(model[-1] for model, _ in steps):
@@ -242,7 +246,7 @@ def _candidate(saving: _Saving) -> Candidate:
         kind=saving.kind,
         dimension={**saving.whose, "provider": saving.provider, "model": saving.model},
         pricing_mode=saving.pricing_mode,
-        title=f"{saving.who}: {words.title} {saving.model}; {saving.cheaper} costs less",
+        title=f"{saving.who}: {words.title} {honest.said(saving.model)}; {saving.cheaper} costs less",
         method=words.method,
         action=(
             f"try {saving.cheaper} on a sample of these calls and judge its answers by your own measure; then switch "

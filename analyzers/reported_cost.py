@@ -115,7 +115,8 @@ def _outliers(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator
         about = {"service": service, "model": model, "call_id": call_id}
         yield Finding(
             finding_id("reported-cost", "outlier", about, mode),
-            f"call {call_id} of {service or '(no name)'}, {model or '(no model)'}: {reported:.6f} USD reported by the"
+            f"call {call_id} of {honest.said(service or '(no name)')}, {honest.said(model or '(no model)')}:"
+            f" {reported:.6f} USD reported by the"
             f" sender, {honest.label(mode)} {cost:.6f} USD",
             evidence={
                 "reported_by_the_sender": honest.Amount(mode, reported),

@@ -9,7 +9,7 @@ from typing import Final
 
 import duckdb
 
-from analyzers import sql
+from analyzers import honest, sql
 from analyzers.claims import EXAMPLES
 from analyzers.finding import Finding, finding_id
 from analyzers.window import Window
@@ -33,7 +33,8 @@ def unknown_models(connection: duckdb.DuckDBPyConnection, window: Window) -> Ite
         about = {"provider": provider, "model": model}
         yield Finding(
             finding_id("data-quality", "unknown_model", about),
-            f"{calls} calls of {model} at {provider or '(no provider)'}, a model that the price list does not know",
+            f"{calls} calls of {honest.said(model)} at {honest.said(provider or '(no provider)')}, a model that the"
+            " price list does not know",
             evidence={
                 "calls": calls,
                 "input_tokens": input_tokens,

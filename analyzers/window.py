@@ -14,6 +14,9 @@ ALLOWED: Final = (
 )
 # Clocks are put forward or back at longer distances (Morocco's, for Ramadan, at about a month).
 _CLOCK_LOOK: Final = dt.timedelta(days=7)
+DAY_OF_WINDOW: Final = """least($last_day, greatest(0, date_diff(
+    'day', $first_day, CAST(timezone($timezone, timezone('UTC', start_time)) - $into_day AS DATE)
+)))"""
 _LENGTH: Final = re.compile(r"(\d+)([mhdw])", re.ASCII)
 _UNITS: Final = {
     "m": dt.timedelta(minutes=1),
@@ -52,6 +55,16 @@ class Window:
         at its end belongs to the last."""
         start, end = (self.local(edge) for edge in (self.start, self.end))
         return max(1, round((end - start) / dt.timedelta(days=1)))
+
+    def day_parameters(self) -> dict[str, object]:
+        """What DAY_OF_WINDOW needs beside ``parameters``."""
+        start = self.local(self.start)
+        return {
+            "timezone": self.timezone,
+            "first_day": start.date(),
+            "into_day": start - dt.datetime.combine(start.date(), dt.time()),
+            "last_day": self.days - 1,
+        }
 
     def local_time_sql(self) -> str:
         """What the wall clock showed at ``start_time``, for a call of the window. DuckDB's own conversion takes 0.8 µs
@@ -172,8 +185,9 @@ def whole_days(count: int, before: dt.datetime, timezone: str) -> Window:
     """The last ``count`` calendar days of ``timezone`` that were over at ``before``."""
     zone = ZoneInfo(timezone)
     last = before.astimezone(zone).date()
-    return Window(_midnight(last - dt.timedelta(days=count), zone), _midnight(last, zone), timezone)
+    return Window(midnight(last - dt.timedelta(days=count), zone), midnight(last, zone), timezone)
 
 
-def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+def midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+    """When the day begins there, in UTC."""
     return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)

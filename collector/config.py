@@ -24,6 +24,7 @@ from collector.config_accounts import (
     check_plans,
 )
 from collector.config_alerts import AlertsConfig
+from collector.config_budgets import BudgetConfig, budgets_of, check_budgets
 from collector.config_prices import PriceConfig, check_overlaps
 from collector.config_schedule import ScheduledRun, check_analyzers
 from collector.config_section import ConfigError, RuleBroken, Section, Text
@@ -201,6 +202,7 @@ class Config(Section):
     dimensions: dict[Annotated[str, AfterValidator(values.check_dimension_name)], Dimension] = Field(
         default_factory=dict
     )
+    budgets: tuple[BudgetConfig, ...] = ()
     schedule: tuple[ScheduledRun, ...] = ()
     alerts: AlertsConfig = AlertsConfig()
     analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -215,6 +217,7 @@ class Config(Section):
         check_overlaps(self.prices)
         check_matches(self.accounts, self.redaction.user_ids)
         self.alerts.check(self.dimensions)
+        check_budgets(self.budgets, self.dimensions, self.redaction.user_ids)
         check_analyzers(self.schedule, self.analyzers)
         return self
 
@@ -237,6 +240,7 @@ class Config(Section):
         return {
             "account_plans": account_plans(self.accounts),
             "price_overrides": tuple(price.override() for price in self.prices),
+            "budgets": budgets_of(self.budgets),
         }
 
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:
@@ -275,7 +279,7 @@ def _check_ports(config: Config) -> None:
 def _check_exposure(config: Config) -> None:
     known = bool(config.tokens or config.tls.client_ca_file or config.insecure_no_auth)
     for name in _ENDPOINTS:
-        # Nothing but metrics is behind the admin port.
+        # Nothing but metrics and budgets is behind the admin port.
         guarded = known or (name == "admin_endpoint" and config.metrics_token is not None)
         if not (values.is_loopback(getattr(config, name)) or guarded):
             raise RuleBroken(

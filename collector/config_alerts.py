@@ -118,10 +118,9 @@ class ErrorRateRule(AlertRule):
 
 
 class AnomalyRule(AlertRule):
-    """Findings of the anomaly analyzer."""
+    """Findings of the anomaly analyzer: each once. ``window``: whose days are judged, by the weeks before it."""
 
-    window: Length = "30d"
-    cool_down: Length | None = None
+    window: Length = "2d"
 
 
 class AlertRules(Section):

@@ -21,6 +21,7 @@ import click
 
 from collector.alerts.keeper import AlertKeeper
 from collector.banner import banner
+from collector.budgets.desk import Desk
 from collector.children import LoaderKeeper, Message
 from collector.config import Config
 from collector.data_dir import SPOOL, CannotStart
@@ -67,7 +68,8 @@ class Server:
         self._maintainer = Maintainer(config, for_children)
         self._scheduler = Scheduler(config, for_children, self._telemetry)
         self._health = Health(config.data_dir, self._spool, self._loader)
-        self._ports = Ports(config, self._intake, self._health, self._telemetry)
+        self._desk = Desk(config)
+        self._ports = Ports(config, self._intake, self._health, self._telemetry, self._desk)
         self._watch = Watch(self._health, self._telemetry, self._ports.set_serving)
         self._watching: asyncio.Task[None] | None = None
         self._alerts = AlertKeeper(config)
@@ -117,6 +119,7 @@ class Server:
         if self._catalog is not None:
             self._catalog.close()
         await self._ports.close_admin()
+        await self._desk.stop()
         self._intake.close()
         if self._watching is not None:
             self._watching.cancel()
@@ -161,6 +164,7 @@ class Server:
             self._scheduler.start()
             self._alerts.start()
             self._maintainer.start()
+            self._desk.start()
 
     def _load_committed(self, row: Message) -> None:
         self._lake_is_well()

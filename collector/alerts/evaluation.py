@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = Log("alerts")
 
-# Budgets look at periods of their own, which end after now.
+# Of any length: a budget's period is the one in which it ends.
 _BUDGET_WINDOW: Final = dt.timedelta(days=1)
 
 
@@ -64,38 +64,47 @@ class _Look:
         self._config = config
         self._connection = connection
         self._now = now
-        self._findings: dict[tuple[str, dt.timedelta], tuple[Finding, ...]] = {}
+        self._findings: dict[tuple[str, Window], tuple[Finding, ...]] = {}
 
     def events(self, rule: AlertRule) -> list[Event]:
         if isinstance(rule, rules.BudgetRule):
-            return list(self._of_budgets(rule))
+            return self._of_budgets(rule)
         if isinstance(rule, rules.AnomalyRule):
-            length = parse_length(rule.window)
-            return list(
-                alerts.of_findings(rule.name, "anomaly", self._found("anomaly", length), self._window(length))
-            )
+            window = self._window(parse_length(rule.window))
+            found = self._found("anomaly", window)
+            return [
+                alerts.of_finding(rule.name, "anomaly", one, window) for one in found[: alerts.MOST_EVENTS]
+            ]
         threshold = _threshold(rule)
         assert threshold is not None  # noqa: S101 - of all other rules
         return list(threshold.events(self._connection, self._now, self._config.timezone))
 
-    def _of_budgets(self, rule: rules.BudgetRule) -> Iterator[Event]:
-        found = self._found("budget", _BUDGET_WINDOW)
-        wanted = [one for one in found if rule.budgets is None or one.dimension.get("budget") in rule.budgets]
-        return alerts.of_findings(
-            rule.name, "budget", wanted, self._window(_BUDGET_WINDOW), rule.events, once=True
-        )
+    def _of_budgets(self, rule: rules.BudgetRule) -> list[Event]:
+        """Budgets look at periods of their own; the findings say when those began."""
+        wanted = [
+            one
+            for one in self._found("budget", self._window(_BUDGET_WINDOW))
+            if one.kind in rule.events and (rule.budgets is None or one.dimension["budget"] in rule.budgets)
+        ]
+        return [
+            alerts.of_finding(rule.name, "budget", one, self._since(str(one.evidence["period_start"])))
+            for one in wanted[: alerts.MOST_EVENTS]
+        ]
 
-    def _found(self, name: str, length: dt.timedelta) -> tuple[Finding, ...]:
-        if (name, length) not in self._findings:
-            config, window = self._config, self._window(length)
+    def _found(self, name: str, window: Window) -> tuple[Finding, ...]:
+        if (name, window) not in self._findings:
+            config = self._config
             analyzer = registry.get(name).bind({**config.analyzer_facts(), "now": self._now})
             report = analyzer.run(self._connection, window, config.analyzers.get(name, {}))
             settled = frame.settle(self._connection, window, self._now, {name: report})
-            self._findings[name, length] = settled[name].findings
-        return self._findings[name, length]
+            self._findings[name, window] = settled[name].findings
+        return self._findings[name, window]
 
     def _window(self, length: dt.timedelta) -> Window:
         return Window(self._now - length, self._now, self._config.timezone)
+
+    def _since(self, moment: str) -> Window:
+        return Window(dt.datetime.fromisoformat(moment), self._now, self._config.timezone)
 
 
 def _threshold(rule: AlertRule) -> alerts.Rule | None:

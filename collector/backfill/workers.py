@@ -18,7 +18,7 @@ from collector.worker import Worker
 _OWN_GROUPS: Final = 3
 _MOST_WORKERS: Final = 4
 # Groups under way for each worker: enough to last while a commit keeps this process busy.
-_AHEAD: Final = 4
+_AHEAD: Final = 3
 
 
 class Workers:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from decimal import Decimal
+from typing import Any, TypeAlias, get_args
 
 from analyzers import honest
+from analyzers.finding import Basis
 
 # As ``finding.Finding.as_dict`` has it, or `runs` kept it.
 Document: TypeAlias = Mapping[str, Any]
@@ -17,11 +19,9 @@ def grouped(findings: Sequence[Document]) -> Iterator[tuple[str, list[Document]]
     if facts:
         yield "what is the case", facts
     estimates = [finding for finding in findings if finding.get("estimate")]
-    for basis in dict.fromkeys(finding["estimate"]["basis"] for finding in estimates):
-        yield (
-            f"what could be saved: {basis}",
-            [finding for finding in estimates if finding["estimate"]["basis"] == basis],
-        )
+    for basis in get_args(Basis):
+        if same := [finding for finding in estimates if finding["estimate"]["basis"] == basis]:
+            yield f"what could be saved: {basis}", same
 
 
 def details(finding: Document) -> Iterator[tuple[str, str]]:
@@ -31,7 +31,7 @@ def details(finding: Document) -> Iterator[tuple[str, str]]:
     if estimate := finding.get("estimate"):
         yield from _estimate(estimate)
     if evidence := finding["evidence"]:
-        yield "evidence", "; ".join(f"{_words(name)} {_value(value)}" for name, value in evidence.items())
+        yield "evidence", "; ".join(_named(name, value) for name, value in evidence.items())
     if (p_value := finding.get("p_value")) is not None:
         yield "chance", f"p = {float(p_value):.4f} that chance alone makes the like"
     if examples := finding.get("examples"):
@@ -76,17 +76,25 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def _named(name: str, value: Any) -> str:
+    """With its name before it; shares in percent."""
+    is_share = name.endswith("share") and isinstance(value, float | Decimal)
+    return f"{_words(name)} {f'{float(value):.1%}' if is_share else _value(value)}"
+
+
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return (
-            str(honest.amount(value))
-            if "pricing_mode" in value
-            else ", ".join(f"{_words(name)} {_value(one)}" for name, one in value.items())
-        )
+        if "pricing_mode" in value:
+            return str(honest.amount(value))
+        return f"({', '.join(_named(name, inner) for name, inner in value.items())})"
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value)) or "none"
-    if value is None:
-        return "unknown"
+    return "unknown" if value is None else _scalar(value)
+
+
+def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{float(value):,.4g}" if isinstance(value, float | Decimal) else str(value)

@@ -97,6 +97,13 @@ def run_look(config: Config, now: dt.datetime = NOW) -> tuple[Found, list[Sent]]
     return found, send_new(lake, channels, judged, before.values(), now)
 
 
+def add_calls(data_dir: Path, *calls: dict[str, Any]) -> None:
+    with Lake.open(data_dir) as lake, writer_lock(data_dir):
+        lake.connection.begin()
+        insert_calls(lake.connection, "lake.calls", calls)
+        lake.connection.commit()
+
+
 def asked(data_dir: Path, statement: str) -> list[tuple[Any, ...]]:
     return opened(data_dir).connection.execute(statement).fetchall()
 
@@ -146,10 +153,7 @@ def test_each_value_rests_by_itself(data_dir: Path, receiver: Hook) -> None:
     rules = {"daily_spend": [{"name": "spend", "above_usd": 5, "each": "agent"}]}
     config = config_of(data_dir, rules, receiver)
     run_look(config)
-    with Lake.open(data_dir) as lake, writer_lock(data_dir):
-        lake.connection.begin()
-        insert_calls(lake.connection, "lake.calls", [call(cost_usd=Decimal(8), agent_name="c")])
-        lake.connection.commit()
+    add_calls(data_dir, call(cost_usd=Decimal(8), agent_name="c"))
     run_look(config, NOW + HOUR)
     agents = [json.loads(body)["data"]["about"]["agent"] for _, body in receiver.requests]
     assert agents == ["b", "a", "c"]
@@ -178,6 +182,55 @@ def test_more_than_is_sent_at_once_comes_with_the_next_looks(
         run_look(config)
         counts.append(len(receiver.requests))
     assert counts == [1, 2, 2]
+
+
+# --- findings
+
+
+def test_a_budget_is_told_once_in_each_of_its_periods(data_dir: Path, receiver: Hook) -> None:
+    """Scenario: 13 USD on the day of two budgets of 5 and 15 USD, and again the day after. Guarantee: `events` and
+    `budgets` choose, and a new day is a new alert.
+    """
+    rules = {
+        "budget": [
+            {"name": "gone", "events": ["exceeded"]},
+            {"name": "near", "events": ["warning"], "budgets": ["large"]},
+        ]
+    }
+    values = config_of(data_dir, rules, receiver).model_dump(mode="json")
+    values["budgets"] = [
+        {"name": "small", "usd": 5, "period": "day"},
+        {"name": "large", "usd": 15, "period": "day"},
+    ]
+    config = Config.model_validate(values)
+    for hours in (0, 1):
+        assert run_look(config, NOW + hours * HOUR)[0].failed == {}
+    told = [json.loads(body)["data"] for _, body in receiver.requests]
+    assert [(one["rule"], one["kind"], one["about"]["budget"]) for one in told] == [
+        ("gone", "budget exceeded", "small"),
+        ("near", "budget warning", "large"),
+    ]
+    assert told[0]["window"]["start"] == "2026-03-10T00:00:00Z"
+    add_calls(data_dir, call(cost_usd=Decimal(6), start_time=NOW.replace(day=11, hour=9, tzinfo=None)))
+    run_look(config, NOW + 24 * HOUR)
+    assert [json.loads(body)["data"]["about"]["period_start"] for _, body in receiver.requests[2:]] == [
+        "2026-03-11"
+    ]
+
+
+def test_an_anomaly_is_told_once(tmp_path: Path, receiver: Hook) -> None:
+    """Scenario: five weeks of about 10 USD a day, and a day of 500."""
+    days = [dt.datetime(2026, 2, 1, 12) + dt.timedelta(days=day) for day in range(37)]
+    quiet = [call(cost_usd=Decimal(10 + at % 3), start_time=day) for at, day in enumerate(days)]
+    data_dir = lake_with_calls(tmp_path / "data", *quiet, call(cost_usd=Decimal(500)))
+    config = config_of(data_dir, {"anomaly": [{"name": "unusual"}]}, receiver)
+    for hours in (0, 5, 26):
+        assert run_look(config, NOW + hours * HOUR)[0].failed == {}
+    told = [json.loads(body)["data"] for _, body in receiver.requests]
+    assert ("anomaly day", {"day": "2026-03-10"}) in [
+        (one["kind"], {"day": one["about"]["day"]}) for one in told
+    ]
+    assert len({one["about"]["finding_id"] for one in told}) == len(told)
 
 
 # --- what fails

@@ -5,18 +5,22 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 import pytest
 
-from analyzers import alerts, honest
-from analyzers.alerts import CacheShare, DailySpend, ErrorRate, Event, Rule, UnitCost, of_findings
+from analyzers import alerts, honest, registry
+from analyzers.alerts import CacheShare, DailySpend, ErrorRate, Event, Rule, UnitCost, of_finding
 from analyzers.finding import Finding, finding_id
 from analyzers.setting import BadSetting
 from analyzers.window import Window
+from collector.store.lake import Lake
 from tests.calls_table import call, calls_table, insert_calls
+from tests.renormalize_support import captures
+from tests.store_support import store
 
 NOW = dt.datetime(2026, 3, 10, 18, 0, tzinfo=dt.UTC)
 WEEK = dt.timedelta(days=7)
@@ -251,6 +255,28 @@ def test_plans_that_nobody_declared_are_told_where_rules_look_at_spend() -> None
     assert alerts.notes(undeclared, RULES[3:], NOW, "UTC") == ()
 
 
+def test_the_figures_of_the_corpus_are_those_of_the_cost_report(tmp_path: Path) -> None:
+    """Scenario: what real libraries sent, loaded as it came; nobody declared a plan, so nothing of it is spend."""
+    with store(tmp_path / "data") as opened:
+        opened.load(*captures("otel-genai-openai", "openinference-anthropic", "js-openinference"))
+    with Lake.open(tmp_path / "data", read_only=True) as lake:
+        first, last = lake.connection.execute(
+            "SELECT min(start_time), max(start_time) FROM calls"
+        ).fetchall()[0]
+        now = last.replace(tzinfo=dt.UTC) + HOUR
+        over = now - first.replace(tzinfo=dt.UTC)
+        report = registry.get("cost").run(lake.connection, Window(now - over, now), {})
+        totals = report.as_dict()["totals"]
+        (errors,) = ErrorRate("errors", Decimal(0), over).events(lake.connection, now, "UTC")
+        assert errors.evidence["calls"] == sum(row["calls"] for row in totals)
+        failed = sum(row["calls"] * row["error_rate"] for row in totals)
+        assert errors.evidence["failed_calls"] == round(failed) > 0
+        (cache,) = CacheShare("cache", Decimal(1), over).events(lake.connection, now, "UTC")
+        assert cache.evidence["cache_read_tokens"] == sum(row["cache_read_tokens"] or 0 for row in totals)
+        assert list(DailySpend("spend", Decimal(0)).events(lake.connection, now, "UTC")) == []
+        assert alerts.notes(lake.connection, RULES, now, "UTC")
+
+
 # --- findings
 
 
@@ -258,14 +284,18 @@ def finding(kind: str, **dimension: str) -> Finding:
     return Finding(finding_id("budget", kind, dimension), "spend is out", dimension=dimension, kind=kind)
 
 
-def test_findings_of_the_wanted_kinds_become_events_with_their_caveats() -> None:
-    found = [finding("exceeded", budget="a"), finding("warning", budget="a"), finding("exceeded", budget="b")]
+def test_a_finding_becomes_an_event_with_all_it_says() -> None:
+    """Guarantee: another kind, or another dimension, is another event; the same one has the same key."""
     window = Window(NOW - HOUR, NOW)
-    events = list(of_findings("rule", "budget", found, window, ("exceeded",), once=True))
-    assert [event.about["budget"] for event in events] == ["a", "b"]
-    assert {event.kind for event in events} == {"budget exceeded"}
-    both = list(of_findings("rule", "budget", found, window))
-    assert len({event.key for event in both}) == 3
+    found = [finding("exceeded", budget="a"), finding("warning", budget="a"), finding("exceeded", budget="b")]
+    events = [of_finding("rule", "budget", one, window) for one in found]
+    assert [(event.kind, event.about["budget"], event.once) for event in events] == [
+        ("budget exceeded", "a", True),
+        ("budget warning", "a", True),
+        ("budget exceeded", "b", True),
+    ]
+    assert len({event.key for event in events}) == 3
+    assert of_finding("rule", "budget", found[0], Window(NOW, NOW + HOUR)).key == events[0].key
 
 
 def test_an_event_cannot_hold_money_without_its_name() -> None:

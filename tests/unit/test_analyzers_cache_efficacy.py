@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,13 +15,23 @@ from analyzers.cache_rules import rule_of
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
+from collector.store.lake import Lake
+from semconv.request import Request
 from tests.cached_calls import cached_call, insert_prices
 from tests.calls_table import call, calls_table
+from tests.store_support import store
 
 START = dt.datetime(2026, 3, 1)
 DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 WINDOW = Window(START.replace(tzinfo=dt.UTC), (START + 10 * DAY).replace(tzinfo=dt.UTC))
+EVER = Window(dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
+LATE = int(dt.datetime(2029, 1, 1, tzinfo=dt.UTC).timestamp()) * 10**9
+CORPUS = Path(__file__).parents[1] / "corpus"
+CAUSES = (
+    *("untold", "served", "rules_unknown", "below_minimum", "first"),
+    *("parallel", "pause", "not_asked_for", "changed", "other"),
+)
 Row = dict[str, Any]
 
 
@@ -154,7 +165,7 @@ def test_each_call_has_one_cause(cause: str, second: tuple[int, int, int, int]) 
     fact = the_fact(run(lake(*daily((0, 40_000, 0, 30_000), second)), max_share=1))
     assert fact.evidence["first_calls"] == fact.evidence[f"{cause}_calls"] == 10
     tokens = second[1]
-    assert fact.evidence[f"{cause}_share"] == pytest.approx(tokens / (40_000 + tokens))
+    assert fact.evidence[f"{cause}_share"] == round(tokens / (40_000 + tokens), 4)
 
 
 def test_calls_in_batches_and_after_a_call_that_is_silent_have_no_cause() -> None:
@@ -219,9 +230,11 @@ def test_pauses_longer_than_the_cache_lives() -> None:
     """Each day 20,000 tokens are written for 5 minutes and after 20 minutes again: kept for an hour they would have
     been read. Saved: 20,000 x (6.25 - 0.5) = 0.115; the first write costs 20,000 x (10 - 6.25) = 0.075 more, and there
     are no others: 0.04 USD a day at both ends."""
-    found = the_saving(run(lake(*daily((0, 20_000, 0, 20_000), (20, 20_000, 0, 20_000)))))
+    report = run(lake(*daily((0, 20_000, 0, 20_000), (20, 20_000, 0, 20_000))))
+    found = the_saving(report)
     assert found.title.startswith("pauses between calls of planner")
     assert (found.estimate.low, found.estimate.high) == (usd("0.4"), usd("0.4"))
+    assert the_fact(report).title.endswith("most: pauses between calls are longer than the cache lives")
 
 
 def test_an_hours_cache_is_charged_to_sessions_without_pauses_at_the_low_end() -> None:
@@ -375,6 +388,15 @@ def test_modes_without_a_plan_say_how_to_declare_it() -> None:
     assert any("Declare the plan" in note for note in report.notes)
 
 
+def test_names_that_read_like_amounts_are_names() -> None:
+    """Names come from the network: they are told in quotes, and no analyzer stumbles over them."""
+    named = {"agent_name": 'the "$5" bot', "provider": "p1", "request_model": "USD 7"}
+    rows = [row | named for row in daily((0, 20_000, 0, 20_000), (1, 30_000, 0, 30_000))]
+    report = run(lake(*rows))
+    assert r'the input of "the \"$5\" bot" with p1 "USD 7"' in the_fact(report).title
+    assert any(note.startswith('p1 "USD 7": how long the cache lives') for note in report.notes)
+
+
 def test_no_more_groups_than_asked_for_and_the_rest_is_said() -> None:
     rows = [cached_call(START, 200_000 + at, 0, 0, agent_name=f"agent {at}") for at in range(4)]
     report = run(lake(*rows), top=3)
@@ -382,6 +404,31 @@ def test_no_more_groups_than_asked_for_and_the_rest_is_said() -> None:
     assert len(report.findings) == 3
     assert report.notes[0] == "1 groups with less input are not shown"
     assert len(run(lake(*rows), top=0).rows) == 4
+
+
+def test_captures_of_real_libraries(tmp_path: Path) -> None:
+    """A lake of all captured traces: each model call is in a row, and in one cause where its group is flagged; where a
+    cache was read, real prices say that something was saved."""
+    captures = sorted(CORPUS.glob("*/*.pb"))
+    with store(tmp_path / "data") as made:
+        made.load(
+            *(
+                Request("traces", "protobuf", path.read_bytes(), received_at=LATE)
+                for path in captures
+                if ".logs." not in path.name and ".metrics." not in path.name
+            )
+        )
+        calls = made.one("SELECT count(*) FROM lake.calls WHERE role = 'llm'")
+    with Lake.open(tmp_path / "data", read_only=True) as read:
+        read.connection.execute("USE lake")
+        report = run(read.connection, EVER, min_input_tokens=1, max_share=1, top=0)
+    rows = report.as_dict()["rows"]
+    assert sum(row["calls"] for row in rows) == calls > 100
+    assert all(row["cache_share"] is None or 0 <= row["cache_share"] <= 1 for row in rows)
+    assert any((row["list_price_saved_by_cache_usd"] or 0) > 0 for row in rows)
+    for found in report.findings:
+        causes = [found.evidence[f"{cause}_share"] for cause in CAUSES if f"{cause}_share" in found.evidence]
+        assert sum(causes) == pytest.approx(1, abs=0.001)
 
 
 @pytest.mark.parametrize(

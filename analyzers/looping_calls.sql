@@ -1,0 +1,163 @@
+-- Calls that asked for the same tool again and again: `$loop_same` of the last `$loop_of` tool calls of a session (or
+-- trace) and agent are the same. One row per call all of whose tool calls repeat an earlier one of such a loop, and one
+-- per call that is only suspected of it (`arguments` NULL): the names repeat, and nobody recorded with what arguments.
+--
+-- The same means the same name, and of the arguments what is known: 'equal', where their text was captured; 'length',
+-- where all that was taken from both tool calls, arguments and results, has the same lengths; 'failed', where no more is
+-- known than that both failed.
+WITH window_calls AS (
+    SELECT
+        call_id, tenant, trace_id, session_id,
+        coalesce(session_id, trace_id) AS thread,
+        agent_name AS agent,
+        coalesce(request_model, response_model) AS model,
+        pricing_mode, start_time, cost_usd,
+        input_tokens + coalesce(output_tokens, 0) AS tokens
+    FROM calls
+    WHERE start_time >= $start AND start_time < $end
+),
+
+trace_sessions AS (
+    SELECT tenant, trace_id, CASE WHEN min(session_id) = max(session_id) THEN min(session_id) END AS session_id
+    FROM window_calls
+    WHERE trace_id IS NOT NULL
+    GROUP BY tenant, trace_id
+),
+
+captured AS (
+    SELECT tenant, trace_id, span_id, md5(string_agg(key || chr(31) || content, chr(30) ORDER BY key, content)) AS text
+    FROM contents
+    WHERE start_time >= $start AND start_time < $end AND kind IN ('tool_inputs', 'prompts')
+    GROUP BY tenant, trace_id, span_id
+),
+
+tools AS (
+    SELECT
+        spans.tenant,
+        coalesce(spans.session_id, trace_sessions.session_id, spans.trace_id) AS thread,
+        spans.agent_name AS own_agent,
+        spans.trace_id,
+        spans.span_id,
+        spans.start_time,
+        spans.tool_name,
+        CASE
+            WHEN captured.text IS NOT NULL THEN 'equal'
+            WHEN lengths IS NOT NULL THEN 'length'
+            WHEN spans.status_code = 'ERROR' THEN 'failed'
+        END AS arguments,
+        coalesce(captured.text, lengths) AS argument_text
+    FROM (
+        SELECT
+            tenant, session_id, agent_name, trace_id, span_id, start_time, tool_name, status_code,
+            -- Only of arguments: the schema of a tool is always as long.
+            CASE WHEN regexp_matches(evidence ->> '$.gated', '"[^"]*(arg|input|param|prompt)[^"]*":')
+                THEN evidence ->> '$.gated' END AS lengths
+        FROM spans
+        WHERE role = 'tool' AND tool_name IS NOT NULL AND start_time >= $start AND start_time < $end
+    ) AS spans
+    LEFT JOIN trace_sessions USING (tenant, trace_id)
+    LEFT JOIN captured USING (tenant, trace_id, span_id)
+),
+
+-- Under its own agent and under none: tool spans need not say whose they are.
+asking AS (
+    SELECT *
+    FROM (
+        SELECT call_id, tenant, thread, agent, start_time, unnest([coalesce(agent, ''), '']) AS of_agent
+        FROM window_calls
+        SEMI JOIN tools USING (tenant, thread)
+    )
+    QUALIFY row_number() OVER (PARTITION BY tenant, thread, of_agent, start_time ORDER BY call_id) = 1
+),
+
+agents AS (
+    SELECT DISTINCT tenant, thread, of_agent
+    FROM asking
+),
+
+-- Whose tool call it is: the latest call before it.
+asked AS (
+    SELECT
+        tools.*,
+        asking.call_id,
+        row_number() OVER (
+            PARTITION BY tools.tenant, tools.thread, asking.agent ORDER BY tools.start_time, tools.trace_id, tools.span_id
+        ) AS position,
+        asking.agent
+    FROM (
+        SELECT tools.*, coalesce(agents.of_agent, '') AS of_agent
+        FROM tools
+        LEFT JOIN agents
+          ON agents.tenant = tools.tenant AND agents.thread = tools.thread AND agents.of_agent = tools.own_agent
+    ) AS tools
+    ASOF JOIN asking
+      ON asking.tenant = tools.tenant
+     AND asking.thread = tools.thread
+     AND asking.of_agent = tools.of_agent
+     AND asking.start_time <= tools.start_time
+),
+
+seen AS (
+    SELECT
+        *,
+        coalesce(lag(position, $loop_same - 1) OVER alike > position - $loop_of, FALSE) AS is_seen
+    FROM asked
+    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+),
+
+looping AS (
+    SELECT
+        *,
+        coalesce(lag(is_seen) OVER alike, FALSE) AND is_seen AS was_seen,
+        bool_or(is_seen) OVER (
+            PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text
+            ORDER BY position ROWS BETWEEN CURRENT ROW AND $loop_same - 1 FOLLOWING
+        ) AS is_in_loop
+    FROM seen
+    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+),
+
+repeating AS (
+    SELECT
+        *,
+        is_in_loop AND coalesce(lag(is_in_loop) OVER alike, FALSE) AS is_repeat
+    FROM looping
+    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+),
+
+-- A call that also asked for something new did something.
+by_call AS (
+    SELECT
+        call_id,
+        any_value(thread) AS thread,
+        min(tool_name) AS tool,
+        count(*) AS tool_calls,
+        bool_and(was_seen) AS was_seen,
+        -- What is known least of.
+        CASE
+            WHEN bool_or(arguments IS NULL) THEN NULL
+            WHEN bool_or(arguments = 'failed') THEN 'failed'
+            WHEN bool_or(arguments = 'length') THEN 'length'
+            ELSE 'equal'
+        END AS arguments
+    FROM repeating
+    GROUP BY call_id
+    HAVING bool_and(is_repeat)
+)
+
+SELECT
+    to_json(['loop', window_calls.agent, by_call.tool, window_calls.pricing_mode])::VARCHAR AS candidate,
+    window_calls.call_id,
+    window_calls.agent,
+    window_calls.model,
+    window_calls.pricing_mode,
+    window_calls.cost_usd,
+    window_calls.tokens,
+    by_call.thread,
+    by_call.tool,
+    by_call.tool_calls,
+    by_call.arguments,
+    -- A loop can be cut once it is seen, and only equal arguments make it sure.
+    by_call.was_seen AND coalesce(by_call.arguments = 'equal', FALSE) AS is_sure
+FROM by_call
+JOIN window_calls USING (call_id)
