@@ -59,15 +59,15 @@ tools AS (
     LEFT JOIN captured USING (tenant, trace_id, span_id)
 ),
 
--- Under its own agent and under none: tool spans need not say whose they are.
+-- Under its own agent and under none: tool spans need not say whose they are. Of several that begin at once, one.
 asking AS (
-    SELECT *
+    SELECT tenant, thread, of_agent, start_time, min(call_id) AS call_id, arg_min(agent, call_id) AS agent
     FROM (
         SELECT call_id, tenant, thread, agent, start_time, unnest([coalesce(agent, ''), '']) AS of_agent
         FROM window_calls
         SEMI JOIN tools USING (tenant, thread)
     )
-    QUALIFY row_number() OVER (PARTITION BY tenant, thread, of_agent, start_time ORDER BY call_id) = 1
+    GROUP BY tenant, thread, of_agent, start_time
 ),
 
 agents AS (
@@ -75,15 +75,13 @@ agents AS (
     FROM asking
 ),
 
--- Whose tool call it is: the latest call before it.
-asked AS (
+-- Whose tool call it is: the latest call before it. `place`: where tool calls follow each other; `same`: what is the same.
+asked AS MATERIALIZED (
     SELECT
-        tools.*,
+        tools.thread, tools.tool_name, tools.arguments, tools.start_time, tools.trace_id, tools.span_id,
         asking.call_id,
-        row_number() OVER (
-            PARTITION BY tools.tenant, tools.thread, asking.agent ORDER BY tools.start_time, tools.trace_id, tools.span_id
-        ) AS position,
-        asking.agent
+        hash(tools.tenant, tools.thread, asking.agent) AS place,
+        hash(tools.tool_name, tools.arguments, tools.argument_text) AS same
     FROM (
         SELECT tools.*, coalesce(agents.of_agent, '') AS of_agent
         FROM tools
@@ -97,12 +95,27 @@ asked AS (
      AND asking.start_time <= tools.start_time
 ),
 
+-- Most never come often enough, which a sum tells sooner than an order.
+often AS (
+    SELECT place, same
+    FROM asked
+    GROUP BY place, same
+    HAVING count(*) >= $loop_same
+),
+
+positions AS (
+    SELECT *, row_number() OVER (PARTITION BY place ORDER BY start_time, trace_id, span_id) AS position
+    FROM asked
+    SEMI JOIN often USING (place)
+),
+
 seen AS (
     SELECT
         *,
         coalesce(lag(position, $loop_same - 1) OVER alike > position - $loop_of, FALSE) AS is_seen
-    FROM asked
-    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+    FROM positions
+    SEMI JOIN often USING (place, same)
+    WINDOW alike AS (PARTITION BY place, same ORDER BY position)
 ),
 
 looping AS (
@@ -110,19 +123,16 @@ looping AS (
         *,
         coalesce(lag(is_seen) OVER alike, FALSE) AND is_seen AS was_seen,
         bool_or(is_seen) OVER (
-            PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text
-            ORDER BY position ROWS BETWEEN CURRENT ROW AND $loop_same - 1 FOLLOWING
+            PARTITION BY place, same ORDER BY position ROWS BETWEEN CURRENT ROW AND $loop_same - 1 FOLLOWING
         ) AS is_in_loop
     FROM seen
-    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+    WINDOW alike AS (PARTITION BY place, same ORDER BY position)
 ),
 
 repeating AS (
-    SELECT
-        *,
-        is_in_loop AND coalesce(lag(is_in_loop) OVER alike, FALSE) AS is_repeat
+    SELECT *, is_in_loop AND coalesce(lag(is_in_loop) OVER alike, FALSE) AS is_repeat
     FROM looping
-    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+    WINDOW alike AS (PARTITION BY place, same ORDER BY position)
 ),
 
 -- A call that also asked for something new did something.
@@ -141,8 +151,9 @@ by_call AS (
             ELSE 'equal'
         END AS arguments
     FROM repeating
+    WHERE is_repeat
     GROUP BY call_id
-    HAVING bool_and(is_repeat)
+    HAVING count(*) = (SELECT count(*) FROM asked WHERE asked.call_id = repeating.call_id)
 )
 
 SELECT
