@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import duckdb
 
 from analyzers import account_notes, honest
 from analyzers.account_figures import Standing, standings
-from analyzers.finding import Column, Finding, Report, Row
+from analyzers.finding import Column, Finding, Report, Row, finding_id
 from analyzers.registry import register
 from analyzers.window import Window
 from semconv.settings import AccountPlan
@@ -93,11 +92,18 @@ def _crossed(rows: Iterable[Standing]) -> Iterator[Finding]:
     for one in rows:
         for cycle in one.cycles:
             if one.quota_tokens is not None and cycle.tokens > one.quota_tokens:
-                identity = "\x1f".join(("accounts", "quota", str(one.account), str(cycle.first_day)))
+                about = {
+                    "billing_account": one.account,
+                    "plan_tier": one.plan_tier,
+                    "cycle_from": cycle.first_day.isoformat(),
+                }
                 yield Finding(
-                    hashlib.sha256(identity.encode()).hexdigest()[:16],
-                    f"{one.account} used {cycle.tokens / one.quota_tokens:.0%} of the quota of its plan"
-                    f" {one.plan_tier} in the billing cycle from {cycle.first_day}",
+                    finding_id("accounts", "quota", about, one.pricing_mode),
+                    f"{honest.said(one.account or '(no account)')} used {cycle.tokens / one.quota_tokens:.0%} of"
+                    f" the quota of its plan {one.plan_tier} in the billing cycle from {cycle.first_day}",
                     evidence={"tokens": cycle.tokens, "quota_tokens": one.quota_tokens},
                     caveats=("tokens are input, cached or not, and output; a provider may count others",),
+                    dimension=about,
+                    kind="quota",
+                    action="look at what used them (otlp-analyze cost --by day,agent), or at a larger plan",
                 )

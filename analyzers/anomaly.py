@@ -287,6 +287,7 @@ def _finding(one: _Judged, split: Split, period: _Period) -> Finding:
         split.examples,
         p_value=one.chance,
         action=_ACTIONS[largest],
+        kind=one.kind,
     )
 
 

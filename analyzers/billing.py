@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -12,7 +11,8 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from analyzers import honest
-from analyzers.window import Window
+from analyzers.cycle import cycle_of, next_cycle
+from analyzers.window import Window, midnight
 from semconv.settings import AccountPlan
 
 _ALWAYS: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
@@ -79,32 +79,9 @@ def _cycles(plan: AccountPlan, start: dt.datetime, end: dt.datetime, window: Win
     first, last = max(start, window.start), min(end, window.end)
     if first >= last:
         return
-    days = [_cycle_of(first.astimezone(zone).date(), plan.cycle_start_day)]
-    while _midnight(days[-1], zone) < last:
-        days.append(_next_cycle(days[-1], plan.cycle_start_day))
+    days = [cycle_of(first.astimezone(zone).date(), plan.cycle_start_day)]
+    while midnight(days[-1], zone) < last:
+        days.append(next_cycle(days[-1], plan.cycle_start_day))
     for day, next_day in pairwise(days):
-        begins, ends = _midnight(day, zone), _midnight(next_day, zone)
+        begins, ends = midnight(day, zone), midnight(next_day, zone)
         yield Period(plan, day, max(begins, start), min(ends, end), ends - begins)
-
-
-def _cycle_of(day: dt.date, start_day: int) -> dt.date:
-    """The first day of the cycle that the day is in."""
-    this_month = _on(day.year, day.month, start_day)
-    if day >= this_month:
-        return this_month
-    before = day.replace(day=1) - dt.timedelta(days=1)
-    return _on(before.year, before.month, start_day)
-
-
-def _next_cycle(day: dt.date, start_day: int) -> dt.date:
-    after = day.replace(day=1) + dt.timedelta(days=31)
-    return _on(after.year, after.month, start_day)
-
-
-def _on(year: int, month: int, day: int) -> dt.date:
-    """That day of the month, or its last."""
-    return dt.date(year, month, min(day, calendar.monthrange(year, month)[1]))
-
-
-def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)

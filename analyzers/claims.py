@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from analyzers import sql
 from analyzers.finding import CLAIMS, Candidate, Report, finding_id
-from analyzers.window import DAY_OF_WINDOW, Window
+from analyzers.window import Window
 from semconv.planned import relation
 
 EXAMPLES: Final = 5
@@ -74,7 +74,7 @@ def claimed(
         relation(connection, "claiming", pa.table([names, modes], schema=_CLAIMING)),
     ):
         rows = connection.execute(
-            sql.read("claims.sql").format(day=DAY_OF_WINDOW), window.parameters() | window.day_parameters()
+            sql.read("claims.sql").format(day=window.day_sql()), window.parameters()
         ).fetchall()
     given: dict[str, list[_Day]] = {}
     for name, *figures in rows:

@@ -1,6 +1,6 @@
 -- Each call goes to one candidate: to that which would save most with all that it claims, tokens where no money is known;
 -- names break ties, so that neither the order of loading nor that of the analyzers matters. No call gives more than it
--- cost or had tokens. One row per candidate and day of the window, counted from 0 (DAY_OF_WINDOW in window.py).
+-- cost or had tokens. One row per candidate and day of the window, counted from 0 (day_sql in window.py).
 WITH priced AS (
     SELECT
         claim.candidate,

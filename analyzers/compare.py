@@ -5,9 +5,10 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
@@ -15,12 +16,16 @@ from analyzers import honest, sql
 from analyzers.change import Cell, Cells, Change, Key, decompose
 from analyzers.fields import Field, Reader, money
 from analyzers.finding import Column, Report
+from analyzers.registry import register
+from analyzers.setting import BadSetting, Setting
 from analyzers.statistics import difference
-from analyzers.window import DAY_OF_WINDOW, BadWindow, Window, parse_moment
+from analyzers.window import BadWindow, Window, naive_utc, parse_moment
 
 SPECS: Final = ("previous", "last-week", "last-month", "last-7d", "last-30d", "A:B")
 _LENGTHS: Final = {"last-7d": 7, "last-30d": 30}
 _MOST_KINDS: Final = 20
+# Whether something names a window at all does not depend on what it is compared with.
+_ANY_WINDOW: Final = Window(dt.datetime(2026, 3, 1, tzinfo=dt.UTC), dt.datetime(2026, 3, 2, tzinfo=dt.UTC))
 # What is told from noise where one window is compared with one other.
 SURE: Final = 0.05
 
@@ -117,7 +122,39 @@ def compare(connection: duckdb.DuckDBPyConnection, before: Window, after: Window
         rows=tuple(tuple(read(row) for _, read in fields) for row in rows),
         totals=tuple(tuple(read(row) for _, read in fields) for row in totals),
         notes=tuple(_notes(connection, old, new, totals)),
+        baseline=before,
     )
+
+
+def _spec(name: str, value: object) -> str:
+    if isinstance(value, str):
+        try:
+            baseline(value, _ANY_WINDOW)
+        except BadWindow as error:
+            raise BadSetting(f"`{name}`: {error}") from None
+        return value
+    raise BadSetting(f"`{name}` is one of {', '.join(SPECS)}, not {value!r}")
+
+
+@register(
+    "compare",
+    help="what changed since another window: by volume, mix and price, and whether days differ as much anyway",
+    settings=(Setting("baseline", f"what to compare with: {', '.join(SPECS)}", _spec, SPECS[0]),),
+)
+def compare_windows(
+    connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]
+) -> Report:
+    """``settings["baseline"]``: as the function of that name reads it. Days before the lake's first call are left out:
+    nobody knows what they cost."""
+    asked = baseline(settings["baseline"], window)
+    ((first,),) = connection.execute("SELECT min(start_time) FROM calls").fetchall()
+    if first is None or naive_utc(asked.end) <= first:
+        return Report((), (), notes=(f"nothing is recorded from {asked}: there is nothing to compare with",))
+    known = asked.observed(first, asked.end)
+    report = compare(connection, known, window)
+    if known == asked:
+        return report
+    return replace(report, notes=(f"nothing is recorded from before {known}", *report.notes))
 
 
 def _side(connection: duckdb.DuckDBPyConnection, window: Window) -> _Side:
@@ -131,7 +168,7 @@ def _side(connection: duckdb.DuckDBPyConnection, window: Window) -> _Side:
             cells.setdefault(mode, {})[tuple(key)] = Cell(calls, tokens, cost)
     days: dict[str, list[float]] = {}
     for mode, day, cost in connection.execute(
-        sql.read("compare_days.sql").format(day=DAY_OF_WINDOW), window.parameters() | window.day_parameters()
+        sql.read("compare_days.sql").format(day=window.day_sql()), window.parameters()
     ).fetchall():
         days.setdefault(mode, [0.0] * window.days)[day] = float(cost)
     return _Side(window, cells, days, left_out)
@@ -201,7 +238,24 @@ def _notes(
     if left_out := old.calls_left_out + new.calls_left_out:
         yield f"{left_out} calls without a known cost or usage are in neither window's sums"
     for total in totals:
+        yield _explained(total)
         yield f"{honest.label(total.pricing_mode)}: {_verdict(total.p_value)}"
+
+
+def _explained(total: _Row) -> str:
+    change = total.change
+    told = ", ".join(
+        f"{amount:+,.6f} {reason}"
+        for reason, amount in (
+            ("by the number of calls", change.volume),
+            ("by other kinds of call", change.mix),
+            ("by what a call of the same kind costs", change.price),
+        )
+    )
+    return (
+        f"{honest.label(total.pricing_mode)}: {change.difference:+,.6f} USD, which is {told} (of that"
+        f" {change.size:+,.6f} by its tokens, {change.rate:+,.6f} by what a token costs)"
+    )
 
 
 def _verdict(p_value: float | None) -> str:

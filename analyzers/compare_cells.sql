@@ -10,7 +10,16 @@ SELECT
     coalesce(sum(cost_usd) FILTER (WHERE is_known), 0) AS cost_usd,
     count(*) FILTER (WHERE NOT is_known) AS calls_left_out
 FROM (
-    SELECT *, cost_usd IS NOT NULL AND input_tokens IS NOT NULL AS is_known
+    SELECT
+        pricing_mode,
+        provider,
+        response_model,
+        request_model,
+        agent_name,
+        input_tokens,
+        output_tokens,
+        cost_usd,
+        cost_usd IS NOT NULL AND input_tokens IS NOT NULL AS is_known
     FROM calls
     WHERE start_time >= $start AND start_time < $end
 )

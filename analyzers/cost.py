@@ -15,9 +15,8 @@ from analyzers.setting import BadSetting, Setting, texts
 from analyzers.window import Window
 from semconv.sqltext import quoted
 
-# What calls can be grouped by besides the configured dimensions.
+# What calls can be grouped by besides days and the configured dimensions.
 DIMENSIONS: Final = {
-    "day": "CAST(timezone($timezone, timezone('UTC', start_time)) AS DATE)",
     "model": "coalesce(response_model, request_model)",
     "provider": "provider",
     "service": "service_name",
@@ -31,6 +30,7 @@ DIMENSIONS: Final = {
 # The last column of `calls` in collector/store/schema.sql; configured dimensions follow it.
 _LAST_FIXED_COLUMN: Final = "notes"
 DEFAULT_BY: Final = "model"
+DAY: Final = "day"
 
 _TOKENS: Final = (
     Column("input_tokens", "input tokens", "count"),
@@ -99,10 +99,9 @@ def cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[s
     successful calls, interpolated between neighbours; the error rate is that of all calls; the cache share is
     the part of the input tokens that was reported as read from the cache. Raises BadSetting.
     """
-    allowed = dimensions(connection)
+    allowed = dimensions(connection, window)
     by = _checked(settings["by"], allowed)
-    parameters = window.parameters() | ({"timezone": window.timezone} if "day" in by else {})
-    records = connection.execute(_sql(by, allowed), parameters).fetchall()
+    records = connection.execute(_sql(by, allowed), window.parameters()).fetchall()
     figures = [(record[: len(by)], _Figures(*record[len(by) :])) for record in records]
     totals = [figure for _, figure in figures if figure.is_total]
     return Report(
@@ -113,11 +112,16 @@ def cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[s
     )
 
 
-def dimensions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Name -> SQL expression. What is configured is read off the lake: no configuration is needed."""
+def dimensions(connection: duckdb.DuckDBPyConnection, window: Window) -> dict[str, str]:
+    """Name -> SQL expression over the window's calls. What is configured is read off the lake: no configuration is
+    needed."""
     columns = [name for name, *_ in connection.execute("DESCRIBE calls").fetchall()]
     configured = columns[columns.index(_LAST_FIXED_COLUMN) + 1 :]
-    return {name: quoted(name) for name in configured} | DIMENSIONS
+    return (
+        {name: quoted(name) for name in configured}
+        | DIMENSIONS
+        | {DAY: f"CAST({window.local_time_sql()} AS DATE)"}
+    )
 
 
 def _checked(names: list[str], dimensions: Iterable[str]) -> list[str]:
@@ -132,13 +136,14 @@ def _sql(by: list[str], dimensions: dict[str, str]) -> str:
     return sql.read("cost.sql").format(
         keys=", ".join(f"{dimensions[name]} AS {key}" for name, key in zip(by, keys, strict=True)),
         key_names=", ".join(keys),
+        no_keys=", ".join(f"NULL AS {key}" for key in keys),
         order=", ".join(_order(by, keys)),
     )
 
 
 def _order(by: list[str], keys: list[str]) -> list[str]:
     """Days run forward; within them, or without days, the dearest comes first."""
-    chronological = keys[: by.index("day") + 1] if "day" in by else []
+    chronological = keys[: by.index(DAY) + 1] if DAY in by else []
     modes = ", ".join(f"'{mode}'" for mode in honest.MODES)
     return [
         "is_total",
@@ -151,7 +156,7 @@ def _order(by: list[str], keys: list[str]) -> list[str]:
 
 
 def _columns(by: list[str]) -> tuple[Column, ...]:
-    keys = (Column(name, name.replace("_", " "), "date" if name == "day" else "text") for name in by)
+    keys = (Column(name, name.replace("_", " "), "date" if name == DAY else "text") for name in by)
     return (*keys, honest.MODE, Column("calls", "calls", "count"), *_TOKENS, *honest.COLUMNS, *_QUALITY)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import duckdb
 
-from analyzers import sql
+from analyzers import honest, sql
+from analyzers.claims import EXAMPLES
 from analyzers.cost_notes import cost_notes
-from analyzers.finding import Column, Finding, Report
+from analyzers.finding import Column, Finding, Report, finding_id
 from analyzers.registry import register
 from analyzers.unknown_models import unknown_models
 from analyzers.window import Window
@@ -30,6 +30,14 @@ class Problem(NamedTuple):
     title: str  # of so many calls; {service} and {library} are filled in
     effect: str
     action: str
+
+    @property
+    def sql(self) -> str:
+        """How many calls have it, and the ids of some."""
+        return (
+            f"count(*) FILTER ({self.name}) AS {self.name},"
+            f" min(call_id, {EXAMPLES}) FILTER ({self.name}) AS {self.name}_examples"
+        )
 
 
 PROBLEMS: Final = (
@@ -153,6 +161,7 @@ def _calls_sql() -> str:
     streaming = " OR ".join(f"coalesce({one}, FALSE)" for one in says_so)
     return sql.read("data_quality.sql").format(
         libraries=sql.read("call_libraries.sql").format(streaming=streaming),
+        problems=",\n    ".join(problem.sql for problem in PROBLEMS),
         clock_notes=_list(_CLOCK_NOTES),
         left_out=_list(_LEFT_OUT),
     )
@@ -163,33 +172,44 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
-    service, library = record["service"] or "(no name)", record["library"] or "(no library)"
+    service = honest.said(record["service"] or "(no name)")
+    library = honest.said(record["library"] or "(no library)")
     for problem in PROBLEMS:
         count = record[problem.name]
         if count:
-            who = f"{library} {record['version']}".strip()
+            who = f"{library} {honest.said(record['version'])}".strip()
+            sent_by = {name: record[name] or None for name in ("service", "library", "version")}
             yield Finding(
-                _finding_id(problem.name, record["service"], record["library"]),
-                f"{count} of {record['calls']} calls of {service} via {who} {problem.title}",
-                evidence={"calls": count, "of_calls": record["calls"], "effect": problem.effect},
-                caveats=(problem.effect, f"what to do: {problem.action}"),
+                finding_id("data-quality", problem.name, sent_by),
+                f"{count} of {record['calls']} calls of {honest.said(service)} via {honest.said(who)} {problem.title}",
+                evidence={"calls": count, "of_calls": record["calls"]},
+                caveats=(problem.effect,),
+                dimension=sent_by,
+                examples=tuple(record[f"{problem.name}_examples"]),
+                action=problem.action,
+                kind=problem.name,
             )
 
 
 def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
     """Where token metrics and `calls` disagree. Metrics are never a source of figures."""
     for check in _rows(connection, sql.read("metrics_check.sql"), window):
-        service, model = check["service_name"] or "(no name)", check["model"] or "(no model)"
+        service = honest.said(check["service_name"] or "(no name)")
+        model = honest.said(check["model"] or "(no model)")
         for way, readings in _READINGS.items():
             said = check[f"metric_{way}_tokens"]
             counted = [check[reading] or 0 for reading in readings]
             if said is not None and all(_differ(said, one) for one in counted):
                 effect = _MISSED if said > max(counted) else _TWICE
+                about = {"tenant": check["tenant"], "service": check["service_name"], "model": check["model"]}
                 yield Finding(
-                    _finding_id(f"metrics_{way}", service, model),
-                    f"metrics of {service} count {said} {way} tokens of {model}, its calls {counted[0]}",
+                    finding_id("data-quality", f"metrics_{way}", about),
+                    f"metrics of {honest.said(service)} count {said} {way} tokens of {honest.said(model)}, its calls"
+                    f" {counted[0]}",
                     evidence={"metric_tokens": said, "call_tokens": counted[0], "calls": check["calls"]},
                     caveats=(effect, "metrics at the window's ends count what is not finished or was before"),
+                    dimension=about,
+                    kind=f"metrics_{way}",
                 )
 
 
@@ -197,12 +217,8 @@ def _differ(said: int, counted: int) -> bool:
     return abs(said - counted) > _TOLERANCE * max(said, counted)
 
 
-def _finding_id(*identity: str) -> str:
-    return hashlib.sha256("\x1f".join(("data-quality", *identity)).encode()).hexdigest()[:16]
-
-
 def _sampling(service: str, spans: int, kept_share: float) -> str:
     return (
-        f"sampled: this is not the bill. {spans} spans of {service or '(no name)'} stand for more: at least one kept"
-        f" only {kept_share:.1%} of its like"
+        f"sampled: this is not the bill. {spans} spans of {honest.said(service or '(no name)')} stand for more: at"
+        f" least one kept only {kept_share:.1%} of its like"
     )

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from analyzers import honest
 from analyzers.column import Column, Kind, Row
+from analyzers.window import Window
 
 __all__ = ["CLAIMS", "Candidate", "Column", "Estimate", "Finding", "Kind", "Report", "Row", "finding_id"]
 
@@ -106,9 +107,9 @@ class Estimate:
 class Finding:
     """One thing worth acting on. No renderer may drop the caveats.
 
-    ``finding_id`` is stable across runs (the function of that name). ``examples``: ids of calls behind it. ``p_value``:
-    how likely chance alone makes the like; None for a fact. Money in ``evidence`` is an honest.Amount. Raises
-    honest.UnnamedMoney.
+    ``finding_id`` is stable across runs (the function of that name), ``kind`` which of its analyzer's findings it is.
+    ``examples``: ids of calls behind it. ``p_value``: how likely chance alone makes the like; None for a fact. Money in
+    ``evidence`` is an honest.Amount. Raises honest.UnnamedMoney.
     """
 
     finding_id: str
@@ -120,6 +121,7 @@ class Finding:
     estimate: Estimate | None = None
     p_value: float | None = None
     action: str | None = None
+    kind: str = ""
 
     def __post_init__(self) -> None:
         honest.check_texts((self.title, *self.caveats, *([self.action] if self.action else [])))
@@ -128,6 +130,7 @@ class Finding:
     def as_dict(self) -> dict[str, object]:
         return {
             "finding_id": self.finding_id,
+            "kind": self.kind,
             "title": self.title,
             "dimension": dict(self.dimension),
             "evidence": {name: honest.plain(value) for name, value in self.evidence.items()},
@@ -144,8 +147,8 @@ class Report:
     """``rows`` and ``totals`` follow ``columns``; totals stand apart so that nobody adds them to the rows.
 
     Money is Decimal, tokens and counts int, ratios 0 to 1; None is unknown. ``notes`` qualify the figures and
-    belong beside them wherever they are shown. ``candidates`` and ``claims`` (CLAIMS) await frame.settle. Raises
-    honest.UnnamedMoney for money that honest.py did not name.
+    belong beside them wherever they are shown. ``candidates`` and ``claims`` (CLAIMS) await frame.settle. ``baseline``:
+    the window that this one is compared with, if any. Raises honest.UnnamedMoney for money that honest.py did not name.
     """
 
     columns: tuple[Column, ...]
@@ -155,6 +158,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     claims: pa.Table | None = None
+    baseline: Window | None = None
 
     def __post_init__(self) -> None:
         honest.check_texts(self.notes)
@@ -170,6 +174,7 @@ class Report:
     def as_dict(self) -> dict[str, object]:
         """The shape of ``--json`` and of ``runs.result``: rows as objects, column name -> value."""
         return {
+            **({"baseline": self.baseline.as_dict()} if self.baseline else {}),
             "columns": [{"name": c.name, "label": c.label, "kind": c.kind} for c in self.columns],
             "rows": self._named(self.rows),
             "totals": self._named(self.totals),

@@ -83,6 +83,7 @@ def _finding(claim: Claim, window: Window, used: int | None) -> Finding:
         _estimate(claim, window, (low, high, tokens), used),
         deciding.p_value,
         candidate.action,
+        candidate.kind,
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -72,6 +72,9 @@ COLUMNS: Final = columns()
 # What was agreed on for a plan, however much is used: in its own currency, and in dollars where the rate is known.
 FEE: Final[Column] = _Money("fee_usd", "fee, USD", "usd", None)
 FEE_AMOUNT: Final[Column] = _Money("fee_amount", "fee", "amount", None)
+# What may be spent, and how much of that is left; below 0 where it is overspent.
+BUDGET: Final[Column] = _Money("budget_usd", "budget, USD", "usd", None)
+BUDGET_LEFT: Final[Column] = _Money("budget_left_usd", "left of the budget, USD", "usd", None)
 VALUE_LESS_FEE: Final[Column] = _Money(
     "implied_api_value_less_fee_usd", "implied API value less fee, USD", "usd", "subscription"
 )
@@ -107,9 +110,20 @@ class Amount:
         return {"pricing_mode": self.pricing_mode, f"{_NAMES[self.pricing_mode][0]}_usd": self.usd}
 
 
+def amount(document: Mapping[str, Any]) -> Amount:
+    """What ``Amount.as_dict`` made, read from JSON."""
+    mode = document["pricing_mode"]
+    usd = document[f"{_NAMES[mode][0]}_usd"]
+    return Amount(mode, None if usd is None else Decimal(usd))
+
+
 def plain(value: object) -> object:
     """A value of a finding's evidence as JSON has it."""
-    return value.as_dict() if isinstance(value, Amount) else value
+    if isinstance(value, Amount):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 # --- what a report may not be
@@ -118,21 +132,31 @@ _USD_IN_TEXT: Final = re.compile(r"\d\s*USD\b|\$\s*\d")
 # What else is known to be money by what it is called, whatever the plan.
 _OTHER_NAMES: Final = ("fee", "reported by the sender", "budget")
 _NAMED: Final = (*(words for _, words in _NAMES.values()), *_OTHER_NAMES)
+# What telemetry calls something stands in quotes where it could be taken for an amount.
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _DECLARE: Final = "Declare the plan in the configuration"
 
 
+def said(name: str) -> str:
+    """A name that came with the telemetry, to stand in a sentence: whoever calls an agent "$5 bot" breaks nothing."""
+    return json.dumps(name) if "$" in name or "USD" in name else name
+
+
 def check_texts(texts: Iterable[str]) -> None:
-    """Raises UnnamedMoney for dollars in a sentence that does not say what they are."""
+    """Raises UnnamedMoney for dollars in a sentence that does not say what they are; names in quotes are none."""
     for text in texts:
-        if _USD_IN_TEXT.search(text) and not any(name in text for name in _NAMED):
+        if _USD_IN_TEXT.search(_QUOTED.sub("", text)) and not any(name in text for name in _NAMED):
             raise UnnamedMoney(f"dollars without a name, use honest.Amount: {text!r}")
 
 
 def check_evidence(evidence: Mapping[str, object]) -> None:
-    """Raises UnnamedMoney for a bare Decimal."""
+    """Raises UnnamedMoney for a bare Decimal, however deep."""
     for name, value in evidence.items():
-        if isinstance(value, Decimal):
-            raise UnnamedMoney(f"money in evidence is an honest.Amount: {name!r}")
+        for inner in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(inner, Decimal):
+                raise UnnamedMoney(f"money in evidence is an honest.Amount: {name!r}")
+            if isinstance(inner, Mapping):
+                check_evidence(inner)
 
 
 def check_rows(shown: Sequence[Column], rows: Sequence[Row], notes: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from operator import attrgetter
@@ -12,7 +11,7 @@ import duckdb
 
 from analyzers import honest, sql
 from analyzers.fields import Field, money
-from analyzers.finding import Column, Finding, Report
+from analyzers.finding import Column, Finding, Report, finding_id
 from analyzers.registry import register
 from analyzers.window import Window
 from semconv.sqltext import literal
@@ -113,15 +112,20 @@ def _outliers(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator
     statement = sql.read("reported_outliers.sql").format(window_calls=sql.read("reported_calls.sql"))
     found = connection.execute(statement, {**window.parameters(), "outliers": _OUTLIERS}).fetchall()
     for call_id, service, model, mode, ours, reported, cost, cost_note in found:
+        about = {"service": service, "model": model, "call_id": call_id}
         yield Finding(
-            hashlib.sha256(f"reported-cost\x1f{call_id}".encode()).hexdigest()[:16],
-            f"call {call_id} of {service or '(no name)'}, {model or '(no model)'}: {reported:.6f} USD reported by the"
+            finding_id("reported-cost", "outlier", about, mode),
+            f"call {call_id} of {honest.said(service or '(no name)')}, {honest.said(model or '(no model)')}:"
+            f" {reported:.6f} USD reported by the"
             f" sender, {honest.label(mode)} {cost:.6f} USD",
             evidence={
-                "call_id": call_id,
                 "reported_by_the_sender": honest.Amount(mode, reported),
                 "ours": honest.Amount(mode, cost),
                 "ours_is": ours,
                 "cost_note": cost_note,
             },
+            caveats=("neither figure is the bill: it may hold discounts that no list price knows",),
+            dimension=about,
+            examples=(call_id,),
+            kind="outlier",
         )

@@ -126,8 +126,8 @@ def _loops(connection: duckdb.DuckDBPyConnection) -> Iterator[Candidate]:
             "loop",
             {"agent": agent, "tool": tool},
             mode,
-            f"{_named(agent, 'no named agent')} asked for the same call of tool {tool} again in {calls} calls of "
-            f"{sessions} sessions",
+            f"{_named(agent, 'no named agent')} asked for the same call of tool {honest.said(tool)} again in {calls} "
+            f"calls of {sessions} sessions",
             _LOOP_METHOD,
             "end a session, or tell the model, when the same tool call comes again and again",
             {
@@ -141,7 +141,7 @@ def _loops(connection: duckdb.DuckDBPyConnection) -> Iterator[Candidate]:
 
 
 def _named(name: str | None, otherwise: str) -> str:
-    return otherwise if name is None else name
+    return otherwise if name is None else honest.said(name)
 
 
 def _fields(modes: Sequence[str]) -> Iterator[Field]:

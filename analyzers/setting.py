@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
-from analyzers.window import BadWindow, parse_length
+from analyzers.window import BadWindow, format_length, parse_length
 
 Settings: TypeAlias = Mapping[str, object]
 # Takes the name and what was given, gives the value, or raises BadSetting.
@@ -38,6 +38,11 @@ def chosen(declared: Iterable[Setting], given: Settings) -> dict[str, Any]:
         one.name: one.default if given.get(one.name) is None else one.read(one.name, given[one.name])
         for one in declared
     }
+
+
+def written(value: object) -> object:
+    """A value as it would be given: a length of time as 90m or 7d, all else as it is."""
+    return format_length(value) if isinstance(value, dt.timedelta) else value
 
 
 def count(name: str, value: object) -> int:

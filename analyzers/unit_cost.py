@@ -44,7 +44,7 @@ def unit_cost(connection: duckdb.DuckDBPyConnection, window: Window, settings: d
     A unit with calls in several pricing modes has a row in each. Statistics are of the units with any known cost,
     latencies of successful calls. ``now`` is the clock's time, for windows that end later.
     """
-    chosen = asked(connection, settings)
+    chosen = asked(connection, window, settings)
     found = units(connection, window, chosen)
     totals = [one for one in found if one.is_total]
     over = until(window, settings.get("now"))

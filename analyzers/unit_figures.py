@@ -83,14 +83,7 @@ class Unit(NamedTuple):
 
 def units(connection: duckdb.DuckDBPyConnection, window: Window, asked: Asked) -> list[Unit]:
     """The rows in the report's order, totals last."""
-    expressions = (asked.by.expression, asked.success.expression if asked.success else "")
-    parameters: dict[str, object] = {
-        **window.parameters(),
-        "top": asked.top,
-        "unit_budget": asked.unit_budget,
-    }
-    if any("$timezone" in expression for expression in expressions):
-        parameters["timezone"] = window.timezone
+    parameters = {**window.parameters(), "top": asked.top, "unit_budget": asked.unit_budget}
     return [Unit(*record) for record in connection.execute(_sql(asked), parameters).fetchall()]
 
 

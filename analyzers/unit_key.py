@@ -10,6 +10,7 @@ import duckdb
 from analyzers import sql
 from analyzers.cost import dimensions
 from analyzers.setting import BadSetting
+from analyzers.window import Window
 from semconv.sqltext import literal
 
 _LONGEST_KEY: Final = 255
@@ -23,9 +24,9 @@ class UnitKey(NamedTuple):
     join: str = ""
 
 
-def unit_key(connection: duckdb.DuckDBPyConnection, name: str) -> UnitKey:
+def unit_key(connection: duckdb.DuckDBPyConnection, window: Window, name: str) -> UnitKey:
     """A dimension of `cost` by that name, else the attribute. Raises BadSetting."""
-    columns = dimensions(connection)
+    columns = dimensions(connection, window)
     return UnitKey(name, columns[name]) if name in columns else attribute(name, "unit_of_call")
 
 

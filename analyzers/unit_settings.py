@@ -11,6 +11,7 @@ import duckdb
 from analyzers import setting
 from analyzers.setting import BadSetting, Setting
 from analyzers.unit_key import UnitKey, attribute, unit_key
+from analyzers.window import Window
 
 _DEFAULT_BY: Final = "session"
 _DEFAULT_TOP: Final = 20
@@ -53,11 +54,11 @@ SETTINGS: Final = (
 )
 
 
-def asked(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, Any]) -> Asked:
+def asked(connection: duckdb.DuckDBPyConnection, window: Window, settings: Mapping[str, Any]) -> Asked:
     """Raises BadSetting for a key that none can be."""
     key, is_given, value = settings["success_attr"].partition("=")
     return Asked(
-        by=unit_key(connection, settings["by"]),
+        by=unit_key(connection, window, settings["by"]),
         success=attribute(key, "success_of_call") if key or is_given else None,
         success_value=value if is_given else None,
         unit_budget=settings["unit_budget"],

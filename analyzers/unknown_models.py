@@ -4,14 +4,14 @@ priced by a name that is only similar."""
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import duckdb
 
-from analyzers import sql
-from analyzers.finding import Finding
+from analyzers import honest, sql
+from analyzers.claims import EXAMPLES
+from analyzers.finding import Finding, finding_id
 from analyzers.window import Window
 from semconv.prices.finder import source_id
 
@@ -25,16 +25,17 @@ Priced = tuple[str, str]  # provider and model as the price list names them
 
 def unknown_models(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
     """One finding per provider and model, those with most calls first; a last one counts what is left out."""
-    found = connection.execute(sql.read("unknown_models.sql"), window.parameters()).fetchall()
+    parameters = {**window.parameters(), "examples": EXAMPLES}
+    found = connection.execute(sql.read("unknown_models.sql"), parameters).fetchall()
     known = connection.execute("SELECT DISTINCT provider, model FROM prices").fetchall() if found else []
-    for provider, model, calls, input_tokens, output_tokens in found[:_MODELS_SHOWN]:
+    for provider, model, calls, input_tokens, output_tokens, examples in found[:_MODELS_SHOWN]:
         names = nearest(provider, model, known)
+        about = {"provider": provider, "model": model}
         yield Finding(
-            _finding_id(provider or "", model),
-            f"{calls} calls of {model} at {provider or '(no provider)'}, a model that the price list does not know",
+            finding_id("data-quality", "unknown_model", about),
+            f"{calls} calls of {honest.said(model)} at {honest.said(provider or '(no provider)')}, a model that the"
+            " price list does not know",
             evidence={
-                "provider": provider,
-                "model": model,
                 "calls": calls,
                 "input_tokens": input_tokens,
                 "output_tokens": output_tokens,
@@ -43,16 +44,21 @@ def unknown_models(connection: duckdb.DuckDBPyConnection, window: Window) -> Ite
             caveats=(
                 "they have no cost and are in no sum of money",
                 f"nearest known names: {', '.join(names) or 'none'}",
-                "what to do: renew the price list (otlp-collector prices update), or give the model's price under"
-                " `prices` in the configuration",
             ),
+            dimension=about,
+            examples=tuple(examples),
+            kind="unknown_model",
+            action="renew the price list (otlp-collector prices update), or give the model's price under `prices` in"
+            " the configuration",
         )
     if rest := found[_MODELS_SHOWN:]:
         calls = sum(row[2] for row in rest)
         yield Finding(
-            _finding_id("", ""),
+            finding_id("data-quality", "more_unknown_models", {}),
             f"{calls} calls of {len(rest)} more models that the price list does not know",
             evidence={"calls": calls, "models": len(rest)},
+            caveats=("they have no cost and are in no sum of money",),
+            kind="more_unknown_models",
         )
 
 
@@ -67,8 +73,3 @@ def nearest(provider: str | None, model: str, known: Sequence[Priced]) -> list[s
         close = difflib.get_close_matches(wanted, sorted(spelled), n=_NAMES_SHOWN, cutoff=_SIMILAR)
         names.extend(spelled[name] for name in close)
     return names[:_NAMES_SHOWN]
-
-
-def _finding_id(provider: str, model: str) -> str:
-    identity = "\x1f".join(("data-quality", "unknown_model", provider, model))
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]

@@ -4,7 +4,8 @@ SELECT
     coalesce(response_model, request_model) AS model,
     count(*) AS calls,
     sum(input_tokens)::BIGINT AS input_tokens,
-    sum(output_tokens)::BIGINT AS output_tokens
+    sum(output_tokens)::BIGINT AS output_tokens,
+    min(call_id, $examples) AS examples
 FROM calls
 WHERE start_time >= $start AND start_time < $end AND cost_note = 'unknown_model'
 GROUP BY ALL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -11,8 +12,8 @@ from zoneinfo import ZoneInfo
 ALLOWED: Final = (
     "a length of time such as 30m, 24h, 7d or 4w, or an ISO date or time such as 2026-03-01T09:00Z"
 )
-# Which of the window's days `start_time` is in, from 0. Days are those of the wall clock: of 23 or 25 hours where it is
-# put forward or back.
+# Clocks are put forward or back at longer distances (Morocco's, for Ramadan, at about a month).
+_CLOCK_LOOK: Final = dt.timedelta(days=7)
 DAY_OF_WINDOW: Final = """least($last_day, greatest(0, date_diff(
     'day', $first_day, CAST(timezone($timezone, timezone('UTC', start_time)) - $into_day AS DATE)
 )))"""
@@ -65,6 +66,43 @@ class Window:
             "last_day": self.days - 1,
         }
 
+    def local_time_sql(self) -> str:
+        """What the wall clock showed at ``start_time``, for a call of the window. DuckDB's own conversion takes 0.8 µs
+        a row, some 30 times as long."""
+        parts = []
+        offset = self._offset(self.start)
+        for change in self._clock_changes():
+            parts.append(f"WHEN start_time < TIMESTAMP '{naive_utc(change)}' THEN {_moved(offset)}")
+            offset = self._offset(change)
+        return f"CASE {' '.join(parts)} ELSE {_moved(offset)} END" if parts else _moved(offset)
+
+    def day_sql(self) -> str:
+        """Which of the window's days ``start_time`` is in, from 0. Days are those of the wall clock: of 23 or 25 hours
+        where it is put forward or back."""
+        start = self.local(self.start)
+        into_day = start - dt.datetime.combine(start.date(), dt.time())
+        day = f"CAST({self.local_time_sql()} - INTERVAL '{into_day.total_seconds()} seconds' AS DATE)"
+        return f"least({self.days - 1}, greatest(0, date_diff('day', DATE '{start.date()}', {day})))"
+
+    def _offset(self, moment: dt.datetime) -> dt.timedelta:
+        return moment.astimezone(ZoneInfo(self.timezone)).utcoffset() or dt.timedelta(0)
+
+    def _clock_changes(self) -> Iterator[dt.datetime]:
+        """The moments of the window at which its zone's offset changes, to the second."""
+        at = self.start
+        while at < self.end:
+            after = min(at + _CLOCK_LOOK, self.end)
+            if self._offset(at) != self._offset(after):
+                yield self._first_with_other_offset(at, after)
+            at = after
+
+    def _first_with_other_offset(self, before: dt.datetime, after: dt.datetime) -> dt.datetime:
+        offset = self._offset(before)
+        while (length := after - before) > dt.timedelta(seconds=1):
+            middle = before + length / 2
+            before, after = (middle, after) if self._offset(middle) == offset else (before, middle)
+        return after.replace(microsecond=0)
+
     def observed(self, first: dt.datetime, now: dt.datetime) -> Window:
         """Without the whole days before ``first`` (naive, UTC), when nothing was recorded yet, and without what lies
         after ``now``: neither was a day on which nothing happened."""
@@ -85,10 +123,18 @@ class Window:
         """What the wall clock shows, without an offset."""
         return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
 
+    def as_dict(self) -> dict[str, str]:
+        """As JSON has it, times in UTC."""
+        return {"start": iso(self.start), "end": iso(self.end), "timezone": self.timezone}
+
     def __str__(self) -> str:
         zone = ZoneInfo(self.timezone)
         start, end = (f"{edge.astimezone(zone):%Y-%m-%d %H:%M}" for edge in (self.start, self.end))
         return f"{start} to {end} ({self.timezone})"
+
+
+def _moved(offset: dt.timedelta) -> str:
+    return f"start_time + INTERVAL '{offset.total_seconds()} seconds'" if offset else "start_time"
 
 
 def naive_utc(moment: dt.datetime) -> dt.datetime:
@@ -112,6 +158,12 @@ def parse_length(text: str) -> dt.timedelta:
         raise BadWindow(f"{text!r} is longer than the calendar") from None
 
 
+def format_length(length: dt.timedelta) -> str:
+    """What ``parse_length`` reads, in the largest unit that leaves no rest."""
+    unit = next((name for name in ("d", "h") if not length % _UNITS[name]), "m")
+    return f"{length // _UNITS[unit]}{unit}"
+
+
 def parse_moment(text: str, before: dt.datetime, timezone: str) -> dt.datetime:
     """A length of time counts back from ``before``; a time without offset is local. Raises BadWindow."""
     try:
@@ -133,8 +185,9 @@ def whole_days(count: int, before: dt.datetime, timezone: str) -> Window:
     """The last ``count`` calendar days of ``timezone`` that were over at ``before``."""
     zone = ZoneInfo(timezone)
     last = before.astimezone(zone).date()
-    return Window(_midnight(last - dt.timedelta(days=count), zone), _midnight(last, zone), timezone)
+    return Window(midnight(last - dt.timedelta(days=count), zone), midnight(last, zone), timezone)
 
 
-def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+def midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+    """When the day begins there, in UTC."""
     return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)

@@ -17,6 +17,7 @@ from collector.config_access import Token
 from collector.config_section import ConfigError
 from collector.log import Log
 from collector.receivers.auth import Authenticator, Principal
+from collector.receivers.status import Unauthenticated
 from collector.tls import Certificates
 
 # How long a token that was taken away still opens, and a new one does not.
@@ -42,6 +43,14 @@ class Access:
         """Who may read metrics: with a metrics_token that alone opens, else any token of senders; everybody
         where there are none. Raises Unauthenticated."""
         (self._metrics if self._metrics.required else self._senders).authenticate(authorization)
+
+    def asker(self, authorization: str | None) -> Principal:
+        """Who asks about budgets: a sender, or who may read metrics; anybody where there are no tokens. Raises
+        Unauthenticated."""
+        if self._senders.required:
+            with contextlib.suppress(Unauthenticated):
+                return self._senders.authenticate(authorization)
+        return (self._metrics if self._metrics.required else self._senders).authenticate(authorization)
 
     def start(self) -> None:
         self._watching = asyncio.create_task(self._watch())

@@ -45,7 +45,7 @@ _FORMAT: Final = 1
 _SINGLE: Final = (redaction_key.FILE_NAME, erasure_log.LOG, erasure_log.KEY, LIST, missing_records.MARK)
 _RELATIONS: Final = (
     *("spans", "log_records", "metric_points", "contents", "calls", "prices", "price_snapshots", "loads"),
-    *("runs", "findings"),
+    *("runs", "findings", "alerts"),
 )
 _CHUNK: Final = 1 << 20
 # link() does not work: another file system, or one that has no links.

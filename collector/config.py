@@ -23,8 +23,11 @@ from collector.config_accounts import (
     check_matches,
     check_plans,
 )
+from collector.config_alerts import AlertsConfig
+from collector.config_budgets import BudgetConfig, budgets_of, check_budgets
 from collector.config_prices import PriceConfig, check_overlaps
-from collector.config_section import ConfigError, Key, RuleBroken, Section, Text
+from collector.config_schedule import ScheduledRun, check_analyzers
+from collector.config_section import ConfigError, RuleBroken, Section, Text
 from semconv.settings import CONTENT_CLASSES, Keep, Settings
 
 __all__ = ["Config", "ConfigError", "LimitsConfig", "ScheduledRun", "default_data_dir", "load_config"]
@@ -157,14 +160,6 @@ class Dimension(Section):
     attribute: Text
 
 
-class ScheduledRun(Section):
-    """One analyzer at the times of a cron expression, read in the configured time zone."""
-
-    analyzer: Text
-    cron: Annotated[str, AfterValidator(values.check_cron)]
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
 def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """``$XDG_DATA_HOME/spanledger``, else ``~/.local/share/spanledger`` (XDG Base Directory)."""
     base = environ.get("XDG_DATA_HOME", "")
@@ -207,7 +202,9 @@ class Config(Section):
     dimensions: dict[Annotated[str, AfterValidator(values.check_dimension_name)], Dimension] = Field(
         default_factory=dict
     )
+    budgets: tuple[BudgetConfig, ...] = ()
     schedule: tuple[ScheduledRun, ...] = ()
+    alerts: AlertsConfig = AlertsConfig()
     analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -219,7 +216,9 @@ class Config(Section):
         check_plans(self.accounts)
         check_overlaps(self.prices)
         check_matches(self.accounts, self.redaction.user_ids)
-        _check_analyzers(self)
+        self.alerts.check(self.dimensions)
+        check_budgets(self.budgets, self.dimensions, self.redaction.user_ids)
+        check_analyzers(self.schedule, self.analyzers)
         return self
 
     def bearers(self) -> dict[str, Secret]:
@@ -238,7 +237,11 @@ class Config(Section):
 
     def analyzer_facts(self) -> dict[str, object]:
         """What analyzers can need to know of the deployment, by the names under which they ask for it."""
-        return {"account_plans": account_plans(self.accounts)}
+        return {
+            "account_plans": account_plans(self.accounts),
+            "price_overrides": tuple(price.override() for price in self.prices),
+            "budgets": budgets_of(self.budgets),
+        }
 
     def semconv_settings(self, spare_key: bytes = b"") -> Settings:
         """The part that parsing and meaning depend on.
@@ -276,7 +279,7 @@ def _check_ports(config: Config) -> None:
 def _check_exposure(config: Config) -> None:
     known = bool(config.tokens or config.tls.client_ca_file or config.insecure_no_auth)
     for name in _ENDPOINTS:
-        # Nothing but metrics is behind the admin port.
+        # Nothing but metrics and budgets is behind the admin port.
         guarded = known or (name == "admin_endpoint" and config.metrics_token is not None)
         if not (values.is_loopback(getattr(config, name)) or guarded):
             raise RuleBroken(
@@ -294,33 +297,6 @@ def _check_names(config: Config) -> None:
                 ("tokens", index, "name"), f"{token.name!r} is there already; give each token its own"
             )
         tokens.add(token.name)
-
-
-def _check_analyzers(config: Config) -> None:
-    if not (config.schedule or config.analyzers):
-        return
-    from collector.runs import WINDOW_OPTIONS  # noqa: PLC0415 - only a config that names analyzers pays for it
-
-    for name, settings in config.analyzers.items():
-        _check_analyzer(("analyzers", name), ("analyzers", name), name, settings)
-    for index, run in enumerate(config.schedule):
-        key = ("schedule", index)
-        settings = {option: value for option, value in run.options.items() if option not in WINDOW_OPTIONS}
-        _check_analyzer((*key, "analyzer"), (*key, "options"), run.analyzer, settings)
-
-
-def _check_analyzer(name_key: Key, settings_key: Key, name: str, settings: Mapping[str, Any]) -> None:
-    from analyzers import registry  # noqa: PLC0415 - as above
-    from analyzers.setting import BadSetting  # noqa: PLC0415 - as above
-
-    try:
-        analyzer = registry.get(name)
-    except registry.UnknownAnalyzer as error:
-        raise RuleBroken(name_key, str(error)) from None
-    try:
-        analyzer.check(settings)
-    except BadSetting as error:
-        raise RuleBroken(settings_key, str(error)) from None
 
 
 def load_config(

@@ -16,3 +16,7 @@ def check_files(config: Config) -> None:
     config.secrets()
     Certificates(config.tls)
     config.semconv_settings(_SPARE_KEY)
+    for webhook in config.alerts.channels.webhooks:
+        webhook.key()
+    for email in config.alerts.channels.email:
+        email.login()

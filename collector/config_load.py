@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from collector.config_file import ConfigFileError, Document, KeyPath, read
 from collector.config_section import ConfigError, RuleBroken
 
 PREFIX: Final = "SPANLEDGER_"
+# Of a value, by its path: file:line, "environment variable X", "option --x", or "default".
+Origins = Callable[[KeyPath], str]
 # Variables with our prefix that are not options of the configuration.
 _OTHER_VARIABLES: Final = frozenset({"SPANLEDGER_CONFIG"})
 # Above this likeness (difflib's ratio) a variable is a misspelt option. Below it is somebody else's:
@@ -77,6 +79,13 @@ def _is_structured(annotation: Any) -> bool:
 
 def load(path: Path | str | None, overrides: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """See ``collector.config.load_config``."""
+    return load_with_origins(path, overrides, environ)[0]
+
+
+def load_with_origins(
+    path: Path | str | None, overrides: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[Config, Origins]:
+    """The effective configuration, and of each of its values where it was set."""
     chosen = path or environ.get("SPANLEDGER_CONFIG")
     try:
         document = read(Path(chosen), environ) if chosen else None
@@ -86,7 +95,7 @@ def load(path: Path | str | None, overrides: Mapping[str, Any], environ: Mapping
     sources.add_environment(environ)
     sources.add_flags(overrides)
     try:
-        return Config.model_validate(sources.values)
+        return Config.model_validate(sources.values), sources.origin
     except ValidationError as error:
         raise ConfigError(sources.explain(error)) from None
 
@@ -132,6 +141,11 @@ class _Sources:
         section[path[-1]] = value
         self._origins[path] = origin
 
+    def origin(self, path: KeyPath) -> str:
+        if origin := self._origins.get(path):
+            return origin
+        return self._document.where(path) if self._document and path in self._document.lines else "default"
+
     def explain(self, error: ValidationError) -> str:
         # A misspelt key first: a key that is missing is often the same mistake seen from the other side.
         details = sorted(
@@ -150,7 +164,7 @@ class _Sources:
             path = cause.key
         if detail["type"] == "extra_forbidden":
             return f"{self._where(path)}: {_unknown_key(path)}"
-        key = f"{_dotted(path)}: " if path else ""
+        key = f"{dotted(path)}: " if path else ""
         return f"{self._where(path)}: {key}{_problem(detail, path)}"
 
     def _where(self, path: KeyPath) -> str:
@@ -190,7 +204,8 @@ def _real_path(loc: tuple[int | str, ...], values: Any) -> KeyPath:
     return tuple(path)
 
 
-def _dotted(path: KeyPath) -> str:
+def dotted(path: KeyPath) -> str:
+    """``limits.max_spans``, ``tokens[0].name``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
 
@@ -199,7 +214,7 @@ def _unknown_key(path: KeyPath) -> str:
     allowed = list(_model_at(path[:-1]).model_fields)
     close = difflib.get_close_matches(str(path[-1]), allowed, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    return f"{_dotted(path)}: there is no such key; {hint}Allowed here: {', '.join(allowed)}"
+    return f"{dotted(path)}: there is no such key; {hint}Allowed here: {', '.join(allowed)}"
 
 
 def _model_at(path: KeyPath) -> type[BaseModel]:
@@ -262,13 +277,19 @@ def _problem(detail: ErrorDetails, path: KeyPath) -> str:
     return f"{_shown(detail['input'], path)} is not allowed; {allowed}"
 
 
-# Where somebody may have put a token, be it one level too high; what else belongs there is no secret.
-_SECRET: Final = frozenset({"tokens", "metrics_token"})
-_NO_SECRET: Final = frozenset({"name", "tenant", "billing_account"})
+# Where somebody may have put a secret, be it one level too high; what else belongs there is none.
+_SECRET: Final = (("tokens",), ("metrics_token",), ("alerts", "channels"))
+_NO_SECRET: Final = frozenset(
+    {
+        *("name", "tenant", "billing_account"),
+        *("stdout", "file", "allow_http", "timeout_seconds"),
+        *("host", "port", "encryption", "sender", "to", "username"),
+    }
+)
 
 
 def _shown(value: Any, path: KeyPath) -> str:
-    if path and path[0] in _SECRET and path[-1] not in _NO_SECRET:
+    if any(path[: len(secret)] == secret for secret in _SECRET) and path[-1] not in _NO_SECRET:
         return "the value"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

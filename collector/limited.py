@@ -1,14 +1,11 @@
-"""Runs one of our modules as a child that is limited in memory, yields the processor, dies with its parent.
-
-``python -m collector.limited BYTES MODULE ARGUMENT…``; standard input is a pipe that the parent holds open.
-"""
+"""What a child is that works beside the server: limited in memory, yielding the processor, dying with its parent."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
-import runpy
 import signal
 import sys
 import threading
@@ -33,16 +30,17 @@ def _end_at_eof() -> None:
     os._exit(1)
 
 
-def main() -> None:
-    memory, module, *arguments = sys.argv[1:]
+def step_back(number: int) -> None:
+    """Let others go first, as ``be_limited`` does: a process by its pid, or on Linux one thread by its native id."""
+    with contextlib.suppress(OSError):  # a process that has ended; elsewhere threads cannot be told apart
+        os.setpriority(os.PRIO_PROCESS, number, NICENESS)
+
+
+def be_limited(memory_bytes: int) -> None:
+    """Call it when what the parent told is read: standard input stays open for as long as the parent lives."""
     end_with_parent()
+    os.umask(0o077)
+    os.nice(NICENESS)
     # A Ctrl-C in the parent's terminal reaches us too; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-    os.nice(NICENESS)
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main()
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))

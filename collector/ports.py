@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from collector.access import Access
 from collector.admin.app import start_admin
+from collector.budgets.desk import Desk
 from collector.config import Config, ConfigError
 from collector.config_values import split_endpoint
 from collector.data_dir import CannotStart
@@ -26,11 +27,14 @@ RECEIVERS_GRACE: Final = 3.0
 class Ports:
     """OTLP/gRPC, OTLP/HTTP and admin."""
 
-    def __init__(self, config: Config, intake: Intake, health: Health, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: Config, intake: Intake, health: Health, telemetry: Telemetry, desk: Desk
+    ) -> None:
         self._config = config
         self._intake = intake
         self._health = health
         self._telemetry = telemetry
+        self._desk = desk
         self._access: Access | None = None
         self._admin: GuardedServer | None = None
         self._grpc: GrpcServer | None = None
@@ -55,7 +59,7 @@ class Ports:
     async def _open(self, config: Config, access: Access) -> None:
         # What asks for health has no certificate; what asks the admin port for more is asked for one there.
         tls = access.certificates.server_context(client_certificates="optional")
-        self._admin = await start_admin(self._health, self._telemetry, config, access.authorize, tls)
+        self._admin = await start_admin(self._health, self._telemetry, config, access, self._desk, tls)
         tls = access.certificates.server_context(client_certificates="required")
         http = self._http = await start_http(self._intake, config.http_endpoint, config, RECEIVERS_GRACE, tls)
         self._closers.append(http.close)

@@ -21,7 +21,7 @@ import duckdb
 from analyzers import frame, registry
 from analyzers.finding import Report
 from analyzers.setting import BadSetting
-from analyzers.window import BadWindow, Window, iso, naive_utc, parse_length, whole_days
+from analyzers.window import BadWindow, Window, naive_utc, parse_length, whole_days
 from collector.cli.render import json_text
 from collector.erasure_log import erased_since
 from collector.store.deadline import deadline
@@ -32,12 +32,10 @@ from collector.store.lock import LockTimeout, writer_lock
 log = logging.getLogger(__name__)
 
 Trigger = Literal["schedule", "catch-up", "cli"]
-Status = Literal["ok", "failed", "timeout"]
+Status = Literal["ok", "failed", "timeout", "skipped"]
 Options = Mapping[str, Any]
 Result = TypeVar("Result")
 
-# Options of a scheduled run that choose its window; all others are settings of the analyzer.
-WINDOW_OPTIONS: Final = ("since", "days")
 DEFAULT_SINCE: Final = "24h"
 # A commit of the loader holds the lock for a fraction of a second, a step of maintenance for about 1.5 s.
 LOCK_SECONDS: Final = 10.0
@@ -60,7 +58,7 @@ BY_HAND: Final = Occasion()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """There is a report where the status is ok, else an error."""
+    """There is a report where the status is ok, else an error; of a run that was skipped it says why."""
 
     status: Status
     error: str | None = None
@@ -88,9 +86,11 @@ class Run:
         """What ``otlp-analyze --json`` prints for this run; None where it has no report."""
         if self.outcome.report is None or self.window is None:
             return None
-        start, end = iso(self.window.start), iso(self.window.end)
-        window = {"start": start, "end": end, "timezone": self.window.timezone}
-        return {"analyzer": self.analyzer, "window": window, **self.outcome.report.as_dict()}
+        return {
+            "analyzer": self.analyzer,
+            "window": self.window.as_dict(),
+            **self.outcome.report.as_dict(),
+        }
 
 
 def execute(
@@ -107,26 +107,6 @@ def execute(
         made = _attempt(lambda: analyzer.run(lake.connection, window, settings), expired)
     outcome = made if isinstance(made, Outcome) else Outcome("ok", report=made)
     return Run(analyzer.name, occasion, settings, window, started, outcome)
-
-
-def execute_scheduled(
-    lake: Lake,
-    analyzer: registry.Analyzer,
-    options: Options,
-    timezone: str,
-    time_limit_seconds: float,
-    occasion: Occasion,
-) -> Run:
-    """Like ``execute``, over the window that the options and the slot define (``scheduled_window``)."""
-    started = _now()
-    settings = {name: value for name, value in options.items() if name not in WINDOW_OPTIONS}
-    try:
-        window = scheduled_window(options, occasion.slot or started, timezone)
-    except BadWindow as problem:
-        return Run(analyzer.name, occasion, options, None, started, Outcome("failed", str(problem)))
-    run = execute(lake, analyzer, window, settings, time_limit_seconds, occasion)
-    (settled,) = settle(lake, [run], started, time_limit_seconds)
-    return replace(settled, settings=options)
 
 
 def settle(lake: Lake, done: Sequence[Run], now: dt.datetime, time_limit_seconds: float) -> list[Run]:

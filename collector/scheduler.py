@@ -1,7 +1,7 @@
-"""Runs analyzers at the times of the configured cron expressions: each in a child process, one at a time.
+"""Runs analyzers at the times of the configured cron expressions: each entry in a child process, one at a time.
 
 A slot is a time at which an entry is due. Slots that passed while nothing ran (the server was down, the
-machine asleep) are made up for by one run, for the latest of them.
+machine asleep), or whose run was ended in the middle, are made up for by one run, for the latest of them.
 """
 
 from __future__ import annotations
@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import json
 import os
 import sys
 import zoneinfo
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
+import orjson
 from cronsim import CronSim
 
-from collector.config import Config, ScheduledRun
-from collector.config_values import parse_size
+from collector import schedule_state
+from collector.config import Config
+from collector.config_schedule import ScheduledRun
 from collector.log import Log
+from collector.memory import GIVE_MEMORY_BACK
+from collector.schedule_state import entry_key
 from collector.telemetry import Outcome
 
 Trigger = Literal["schedule", "catch-up"]
-Slots = Mapping[str, Sequence[dt.datetime]]
-"""By analyzer, the slots (aware) for which a run is recorded, latest first."""
+Slots = Mapping[str, dt.datetime]
+"""By entry (``schedule_state.entry_key``), the last slot (aware) that was dealt with."""
 
 # Address space beside the database's own memory: interpreter, libraries, stacks of threads, mapped files.
 MEMORY_BESIDE_DATABASE: Final = 4 << 30
@@ -35,12 +38,10 @@ MEMORY_BESIDE_DATABASE: Final = 4 << 30
 RUN_SECONDS: Final = 1800.0
 # Sleeping in steps notices a clock that jumped (a suspended machine, a time server).
 _LONGEST_SLEEP: Final = 30.0
-# A yearly entry is the rarest that anybody plans.
-_RECORDED: Final = """
-    SELECT DISTINCT analyzer, scheduled_at AS slot FROM runs
-    WHERE scheduled_at > now()::TIMESTAMP - INTERVAL 400 DAY ORDER BY slot DESC
-"""
-_RECORDED_SECONDS: Final = 60.0
+COMMAND: Final = (sys.executable, "-m", "collector.scheduled_run")
+# How the child says what came of it.
+EXIT_CODES: Final[Mapping[Outcome, int]] = {"ok": 0, "failed": 2, "timeout": 3, "skipped": 4}
+_OUTCOMES: Final = {code: outcome for outcome, code in EXIT_CODES.items()}
 
 log = Log("scheduler")
 
@@ -70,7 +71,7 @@ class Plan:
 
     entries: Sequence[ScheduledRun]
     now: dt.datetime
-    recorded: Slots = field(default_factory=dict)
+    dealt_with: Slots = field(default_factory=dict)
     _planned: list[_Planned] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,13 +95,9 @@ class Plan:
         return Due(planned.entry, slot, "schedule" if in_time else "catch-up")
 
     def _first_slot(self, entry: ScheduledRun) -> dt.datetime:
-        """The slot after the last recorded one of this entry. With no run recorded, nothing was missed."""
-        for recorded in self.recorded.get(entry.analyzer, ()):
-            slot = recorded.astimezone(self.now.tzinfo)
-            # An analyzer can stand in the schedule several times.
-            if latest_slot(entry.cron, slot) == slot:
-                return next_slot(entry.cron, slot)
-        return next_slot(entry.cron, self.now)
+        """The slot after the last one of this entry that was dealt with. Of a new entry nothing was missed."""
+        last = self.dealt_with.get(entry_key(entry))
+        return next_slot(entry.cron, self.now if last is None else last.astimezone(self.now.tzinfo))
 
 
 def next_slot(cron: str, after: dt.datetime) -> dt.datetime:
@@ -120,16 +117,17 @@ class Scheduler:
     def __init__(
         self,
         config: Config,
+        child_config: Mapping[str, Any],
         telemetry: CountsRuns,
         *,
-        command_for: Callable[[Due], Sequence[str]] | None = None,
-        recorded: Callable[[], Awaitable[Slots]] | None = None,
+        command: Sequence[str] = COMMAND,
         run_seconds: float = RUN_SECONDS,
     ) -> None:
+        """``child_config``: what a child may know of the configuration, as JSON has it."""
         self._config = config
+        self._child_config = child_config
         self._telemetry = telemetry
-        self._command_for = command_for or (lambda due: analyzer_command(config, due))
-        self._recorded = recorded or (lambda: recorded_slots(config))
+        self._command = command
         self._run_seconds = run_seconds
         self._zone = zoneinfo.ZoneInfo(config.timezone)
         self._task: asyncio.Task[None] | None = None
@@ -153,7 +151,9 @@ class Scheduler:
             log.failed("schedule ended", error)
 
     async def _follow_plan(self) -> None:
-        plan = Plan(self._config.schedule, self._now(), await self._recorded())
+        done = schedule_state.read(self._config.data_dir).done
+        dealt_with = {entry: last.slot for entry, last in done.items()}
+        plan = Plan(self._config.schedule, self._now(), dealt_with)
         while True:
             for due in plan.due(self._now()):
                 await self._carry_out(due)
@@ -164,34 +164,48 @@ class Scheduler:
         return dt.datetime.now(self._zone)
 
     async def _carry_out(self, due: Due) -> None:
-        name, slot = due.entry.analyzer, due.slot.isoformat()
+        name, slot = due.entry.label, due.slot.isoformat()
         log.info("run started", analyzer=name, slot=slot, trigger=due.trigger)
         outcome = await self._outcome(due)
         self._telemetry.run_ended(outcome)
-        report = log.info if outcome == "ok" else log.warning
+        report = log.info if outcome in ("ok", "skipped") else log.warning
         report("run ended", analyzer=name, slot=slot, outcome=outcome)
 
     async def _outcome(self, due: Due) -> Outcome:
+        told = order(self._child_config, self._config, due)
         try:
-            environment = child_environment(self._config, os.environ)
-            code, _ = await run_child(self._command_for(due), self._run_seconds, DEVNULL, environment)
+            code, _ = await run_child(
+                self._command, self._run_seconds, DEVNULL, GIVE_MEMORY_BACK | os.environ, told
+            )
         except TimeoutError:
             return "timeout"
         except OSError as error:
             log.failed("run cannot be started", error)
             return "failed"
-        return "ok" if code == 0 else "failed"
+        return _OUTCOMES.get(code, "failed")
+
+
+def order(child_config: Mapping[str, Any], config: Config, due: Due) -> bytes:
+    """The line that tells the child what to do."""
+    analyzers = config.model_dump(mode="json", include={"analyzers"})
+    entry = due.entry.model_dump(mode="json")
+    told = {
+        "config": {**child_config, **analyzers, "schedule": [entry]},
+        "slot": due.slot.astimezone(dt.UTC),
+        "trigger": due.trigger,
+    }
+    return orjson.dumps(told) + b"\n"
 
 
 async def run_child(
     command: Sequence[str],
     seconds: float,
-    stdout: int,
+    stdout: int | None,
     environment: Mapping[str, str] | None = None,
     told: bytes = b"",
 ) -> tuple[int, bytes]:
-    """Run a child that dies with us; its exit code and output. `told`: what it reads on its standard input, which stays
-    open. Raises TimeoutError where time was up.
+    """Run a child that dies with us; its exit code and output, none where `stdout` is ours (None). `told`: what it
+    reads on its standard input, which stays open. Raises TimeoutError where time was up.
     """
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=stdout, env=environment)
     try:
@@ -211,49 +225,3 @@ async def _end(process: Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-def limited_command(config: Config, module: str, *arguments: str) -> list[str]:
-    """``module`` as a child within the configured memory."""
-    memory = parse_size(config.sql.memory_limit) + MEMORY_BESIDE_DATABASE
-    return [sys.executable, "-m", "collector.limited", str(memory), module, *arguments]
-
-
-def child_environment(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
-    """The limits of ``sql`` as this server has them, wherever they were set; the file is not read again."""
-    inherited = {name: value for name, value in environ.items() if name != "SPANLEDGER_CONFIG"}
-    return inherited | {
-        "SPANLEDGER_SQL_TIME_LIMIT_SECONDS": str(config.sql.time_limit_seconds),
-        "SPANLEDGER_SQL_MEMORY_LIMIT": config.sql.memory_limit,
-    }
-
-
-def analyzer_command(config: Config, due: Due) -> list[str]:
-    """The child that carries out ``due`` and records it in `runs`."""
-    name = due.entry.analyzer
-    options = {**config.analyzers.get(name, {}), **due.entry.options}
-    arguments = {
-        "--run-scheduled": name,
-        "--slot": due.slot.astimezone(dt.UTC).isoformat(),
-        "--trigger": due.trigger,
-        "--options": json.dumps(options, default=str),
-        "--timezone": config.timezone,
-        "--data-dir": str(config.data_dir),
-    }
-    return limited_command(
-        config, "collector.cli.analyze", *(word for pair in arguments.items() for word in pair)
-    )
-
-
-async def recorded_slots(config: Config) -> Slots:
-    """What `runs` holds, asked through our own ``sql`` command."""
-    arguments = ["sql", _RECORDED, "--json", "--data-dir", str(config.data_dir)]
-    command = limited_command(config, "collector.cli.main", *arguments)
-    slots: dict[str, list[dt.datetime]] = {}
-    try:
-        code, output = await run_child(command, _RECORDED_SECONDS, PIPE)
-        for row in json.loads(output) if code == 0 else ():
-            slots.setdefault(row["analyzer"], []).append(dt.datetime.fromisoformat(row["slot"]))
-    except (TimeoutError, OSError, ValueError) as error:
-        log.failed("recorded runs cannot be read; missed ones are not made up for", error)
-    return slots

@@ -19,7 +19,9 @@ from typing import Any, Final
 
 import click
 
+from collector.alerts.keeper import AlertKeeper
 from collector.banner import banner
+from collector.budgets.desk import Desk
 from collector.children import LoaderKeeper, Message
 from collector.config import Config
 from collector.data_dir import SPOOL, CannotStart
@@ -45,6 +47,7 @@ NOT_FOR_CHILDREN: Final = {
     "http_endpoint",
     "admin_endpoint",
     "schedule",
+    "alerts",
     "analyzers",
 }
 
@@ -63,11 +66,13 @@ class Server:
         for_children = config.model_dump(mode="json", exclude=NOT_FOR_CHILDREN)
         self._loader = LoaderKeeper(loader_command, for_children, self._hear)
         self._maintainer = Maintainer(config, for_children)
+        self._scheduler = Scheduler(config, for_children, self._telemetry)
         self._health = Health(config.data_dir, self._spool, self._loader)
-        self._ports = Ports(config, self._intake, self._health, self._telemetry)
+        self._desk = Desk(config)
+        self._ports = Ports(config, self._intake, self._health, self._telemetry, self._desk)
         self._watch = Watch(self._health, self._telemetry, self._ports.set_serving)
         self._watching: asyncio.Task[None] | None = None
-        self._scheduler = Scheduler(config, self._telemetry)
+        self._alerts = AlertKeeper(config)
         self._loaded: Position = (0, 0)
         self._chores: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -105,7 +110,8 @@ class Server:
         # Load balancers hear of it before any connection is closed.
         self._health.stopping = True
         await self._watch.look()
-        await asyncio.gather(self._scheduler.stop(), self._maintainer.stop(), self._ports.close_receivers())
+        children = (self._scheduler, self._alerts, self._maintainer)
+        await asyncio.gather(*(child.stop() for child in children), self._ports.close_receivers())
         await self._spool.close()
         self._durable(self._spool.durable)
         await self._loader.stop(_LOADER_GRACE)
@@ -113,6 +119,7 @@ class Server:
         if self._catalog is not None:
             self._catalog.close()
         await self._ports.close_admin()
+        await self._desk.stop()
         self._intake.close()
         if self._watching is not None:
             self._watching.cancel()
@@ -155,7 +162,9 @@ class Server:
             self._do(self._hold_catalog())
             self._do(self._look_at_left_over())
             self._scheduler.start()
+            self._alerts.start()
             self._maintainer.start()
+            self._desk.start()
 
     def _load_committed(self, row: Message) -> None:
         self._lake_is_well()

@@ -23,7 +23,7 @@ from semconv.faults import FAULT_KINDS
 from semconv.settings import Signal
 
 Transport = Literal["grpc", "http"]
-Outcome = Literal["ok", "failed", "timeout"]
+Outcome = Literal["ok", "failed", "timeout", "skipped"]
 # A number; numbers by the value of the only label; the state of now; or None where it is not known.
 Reading = Callable[[], float | Mapping[str, float] | str | None]
 

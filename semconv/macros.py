@@ -31,6 +31,11 @@ def install(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
 
 
+def install_plans(connection: duckdb.DuckDBPyConnection, plans: Iterable[AccountPlan]) -> None:
+    """The one macro that prices alone need, in a hundredth of the time."""
+    connection.execute(f"CREATE OR REPLACE TEMP MACRO {_usage_billed(plans)}")
+
+
 def signs() -> Signs:
     """Which attributes the rules of senders ask for."""
     return token_rules.signs(_table("token_rules")["rule"])
@@ -53,8 +58,12 @@ def _macros(providers: dict[str, Any], settings: Settings) -> Iterator[str]:
     )
     plans = settings.account_plans
     yield f"declared_plan(account, day) AS {_by_account(plans, lambda plan: literal(plan.plan_tier))}"
-    yield f"usage_billed(account, day) AS {_by_account(plans, lambda plan: str(plan.usage_billed))}"
+    yield _usage_billed(plans)
     yield f"default_plan_tier() AS {literal(settings.default_plan_tier or 'unknown')}"
+
+
+def _usage_billed(plans: Iterable[AccountPlan]) -> str:
+    return f"usage_billed(account, day) AS {_by_account(plans, lambda plan: str(plan.usage_billed))}"
 
 
 @cache

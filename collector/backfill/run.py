@@ -22,9 +22,10 @@ from semconv.settings import Settings, Signal
 
 # Requests are extracted together up to this size: a table for each costs time.
 _GROUP_BYTES: Final = 4 << 20
-# Rows are sorted and stored when there are so many of them, or they take up so much memory.
+# Rows are sorted and stored when there are so many of them, or they take up so much memory: one batch is stored while
+# the next one grows, and to sort takes as much again.
 _BATCH_ROWS: Final = 200_000
-_BATCH_BYTES: Final = 64 << 20
+_BATCH_BYTES: Final = 40 << 20
 
 Progress = Callable[[int], None]
 

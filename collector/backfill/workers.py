@@ -11,13 +11,14 @@ from typing import Final
 
 from collector.backfill.extraction import Group, Job, read_group
 from collector.backfill.parts import Chunk
+from collector.limited import step_back
 from collector.worker import Worker
 
 # A worker takes a second to start: what is read in less is extracted here.
 _OWN_GROUPS: Final = 3
 _MOST_WORKERS: Final = 4
 # Groups under way for each worker: enough to last while a commit keeps this process busy.
-_AHEAD: Final = 4
+_AHEAD: Final = 3
 
 
 class Workers:
@@ -62,6 +63,7 @@ class Workers:
         """Each in turn."""
         if len(self._started) < self._count:
             self._started.append(Worker(read_group))
+            step_back(self._started[-1].pid)  # live data goes first
             return self._started[-1]
         self._started.append(self._started.pop(0))
         return self._started[-1]

@@ -190,7 +190,7 @@ def _print(config: Config, session: Session, sent: Sent, target: _Target, calls:
         click.echo("\nThe calls as they are stored:")
         from collector.cli.report import print_tables
 
-        print_tables(calls, sys.stdout)
+        print_tables(calls.as_dict(), sys.stdout)
         click.echo()
     else:
         click.echo(

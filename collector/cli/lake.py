@@ -12,6 +12,9 @@ from collector.cli.options import CliError
 if TYPE_CHECKING:
     import duckdb
 
+    from collector.config import Config
+    from collector.store.lake import Lake
+
 
 @contextmanager
 def reading(data_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -35,6 +38,16 @@ def reading(data_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             if found is None:
                 raise
             raise CliError(found.advice) from None
+
+
+def open_lake(config: Config) -> Lake:
+    """The lake for reading, within the memory that one query may take. Raises CliError."""
+    from collector.store.lake import Lake, LakeError
+
+    try:
+        return Lake.open(config.data_dir, read_only=True, memory_limit=config.sql.memory_limit)
+    except LakeError as error:
+        raise CliError(str(error)) from None
 
 
 def one_line(error: BaseException) -> str:

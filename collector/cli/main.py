@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "restore": "Make a data directory of a backup.",
     "validate": "Check the configuration.",
     "print-config": "Show the effective configuration.",
+    "policy": "Show every rule in force, and where it comes from.",
 }
 
 EPILOG: Final = """\b

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from collector.config import ConfigError, load_config
-from collector.config_load import Option, scalar_options
+from collector import config_load
+from collector.config import ConfigError
+from collector.config_load import Option, Origins, scalar_options
 
 if TYPE_CHECKING:
     from collector.config import Config
@@ -63,8 +65,14 @@ def all_config_options() -> Callable[[Command], Command]:
 
 def load(config_path: Path | None, flags: dict[str, Any]) -> Config:
     """The effective configuration out of what ``config_options`` collected. Raises CliError, exit code 2."""
+    return load_with_origins(config_path, flags)[0]
+
+
+def load_with_origins(config_path: Path | None, flags: dict[str, Any]) -> tuple[Config, Origins]:
+    """Like ``load``; and of each value where it was set."""
+    given = {name: flags[name] for name in scalar_options() if name in flags}
     try:
-        return load_config(config_path, {name: flags[name] for name in scalar_options() if name in flags})
+        return config_load.load_with_origins(config_path, given, os.environ)
     except ConfigError as error:
         raise CliError(str(error)) from None
 

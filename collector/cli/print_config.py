@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ MASK: Final = "****"
 def command(config_path: Path | None, as_json: bool, **flags: Any) -> None:
     """Show the effective configuration, as YAML: defaults, file, environment and flags brought together.
 
-    Tokens are shown as ****.
+    Tokens, secrets and passwords are shown as ****, of a webhook's address only the host.
     """
     values = masked(load(config_path, flags))
     if as_json:
@@ -43,4 +44,11 @@ def masked(config: Config) -> dict[str, Any]:
     for secret in (*values["tokens"], values["metrics_token"] or {}):
         if secret.get("token") is not None:
             secret["token"] = MASK
+    for channel in (*values["alerts"]["channels"]["webhooks"], *values["alerts"]["channels"]["email"]):
+        for name in ("secret", "password"):
+            if channel.get(name) is not None:
+                channel[name] = MASK
+        if "url" in channel:
+            parts = urllib.parse.urlsplit(channel["url"])
+            channel["url"] = f"{parts.scheme}://{parts.netloc}/{MASK}"
     return values

@@ -258,10 +258,14 @@ def _shown(value: Any) -> Text:
 
 
 def _safe(text: str) -> Text:
-    """The text with control characters written out: telemetry must not drive the reader's terminal."""
     from rich.text import Text
 
-    return Text("".join(c if c in "\n\u3000\xa0" or c.isprintable() else _escaped(c) for c in text))
+    return Text(printable(text))
+
+
+def printable(text: str) -> str:
+    """The text with control characters written out: telemetry must not drive the reader's terminal."""
+    return "".join(c if c in "\n\u3000\xa0" or c.isprintable() else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:

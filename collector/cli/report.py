@@ -1,17 +1,24 @@
-"""How an analyzer's report is printed: a table with its notes for people, JSON and CSV for programs."""
+"""How what an analyzer found is printed for people: tables with their notes and findings; JSON and CSV for programs.
+
+A result is what ``Run.result`` gives and `runs` keeps: computed now or read back, it is printed by the same code.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO, TypeAlias
 
 import click
 
-from analyzers.finding import Column, Report, Row
+from analyzers.column import Column, Row
 from analyzers.honest import MODE
 from analyzers.window import Window
-from collector.cli.render import json_text, write_csv, write_table
+from collector.cli import finding_text
+from collector.cli.render import json_text, printable, write_csv, write_table
+
+Result: TypeAlias = Mapping[str, Any]
 
 _NO_FIGURE: Final = "-"
 _TOTAL: Final = "TOTAL"
@@ -19,61 +26,101 @@ _TOTAL: Final = "TOTAL"
 _MICRO: Final = Decimal("0.000001")
 
 
-def print_json(results: Sequence[dict[str, Any] | None]) -> None:
-    """One array with one object per analyzer: ``Run.result()``."""
+class Section(NamedTuple):
+    """A table with its totals last: of one pricing mode, as amounts of two never share one. Columns without any figure
+    are left out."""
+
+    title: str
+    headings: list[str]
+    cells: list[list[Any]]
+
+
+def print_json(results: Sequence[Result]) -> None:
+    """One array with one object per analyzer."""
     click.echo(json_text(list(results), indent="  "))
 
 
-def print_csv(report: Report, stream: TextIO) -> None:
+def print_csv(result: Result, stream: TextIO) -> None:
     """Header and rows alone, so that the columns can be summed: no totals; the notes go to stderr."""
-    write_csv([column.name for column in report.columns], report.rows, stream)
-    _print_notes(report.notes, err=True)
+    write_csv(
+        [column["name"] for column in result["columns"]],
+        [list(row.values()) for row in result["rows"]],
+        stream,
+    )
+    left_out = len(result["findings"])
+    for note in (*notes(result), *([f"CSV has no findings: {left_out} are left out"] if left_out else [])):
+        click.echo(f"note: {printable(note)}", err=True)
 
 
-def print_table(name: str, window: Window, report: Report, stream: TextIO) -> None:
-    """Title, a table per kind of money with its total, and the notes. Columns without any figure are left out."""
-    click.echo(f"{name}, {window}", file=stream)
-    print_tables(report, stream)
+def print_table(result: Result, stream: TextIO) -> None:
+    click.echo(title(result), file=stream)
+    print_tables(result, stream)
 
 
-def print_tables(report: Report, stream: TextIO) -> None:
+def print_tables(result: Result, stream: TextIO) -> None:
     """Like ``print_table``, without a title."""
-    for title, rows, totals in _sections(report):
-        if title:
-            click.echo(f"\n{title}", file=stream)
-        _print_section(report.columns, rows, totals, stream)
-    _print_notes(report.notes)
-    for finding in report.findings:
-        click.echo(f"finding: {finding.title}", file=stream)
-        _print_notes(finding.caveats)
+    for section in sections(result):
+        if section.title:
+            click.echo(f"\n{section.title}", file=stream)
+        write_table(section.headings, section.cells, stream)
+    for note in notes(result):
+        click.echo(f"note: {printable(note)}", file=stream)
+    for heading, findings in finding_text.grouped(result["findings"]):
+        click.echo(f"\n{heading}", file=stream)
+        for finding in findings:
+            _print_finding(finding, stream)
 
 
-def _sections(report: Report) -> Iterator[tuple[str, list[Row], list[Row]]]:
-    """The rows and totals of each pricing mode, in the report's order: amounts of two modes never share a table."""
-    if MODE not in report.columns:
-        if report.rows:
-            yield "", list(report.rows), list(report.totals)
+def _print_finding(finding: Mapping[str, Any], stream: TextIO) -> None:
+    click.echo(f"finding: {printable(finding['title'])}", file=stream)
+    for label, text in finding_text.details(finding):
+        click.echo(f"  {label}: {printable(text)}", file=stream)
+
+
+def title(result: Result) -> str:
+    """Which analyzer, over which window, and for a result read back when it was recorded."""
+    window = result["window"]
+    start, end = (dt.datetime.fromisoformat(window[edge]) for edge in ("start", "end"))
+    over = Window(start, end, window["timezone"])
+    told = f"{result['analyzer']}, {over}"
+    if (recorded := result.get("recorded")) is None:
+        return told
+    finished = over.local(dt.datetime.fromisoformat(recorded["finished_at"]))
+    return f"{told}; recorded {finished:%Y-%m-%d %H:%M} ({recorded['trigger']})"
+
+
+def notes(result: Result) -> Iterator[str]:
+    yield from result["notes"]
+    if left_out := result.get("rows_left_out"):
+        yield f"{left_out} further rows were not recorded; totals are of all"
+
+
+def sections(result: Result) -> Iterator[Section]:
+    """In the result's order."""
+    columns = [Column(**column) for column in result["columns"]]
+    rows, totals = (
+        [tuple(row[column.name] for column in columns) for row in result[part]] for part in ("rows", "totals")
+    )
+    if MODE not in columns:
+        if rows:
+            yield _section("", columns, rows, totals)
         return
-    at = report.columns.index(MODE)
-    for mode in dict.fromkeys(row[at] for row in report.rows):
-        rows, totals = ([row for row in part if row[at] == mode] for part in (report.rows, report.totals))
-        yield f"{MODE.label} {mode}", rows, totals
+    at = columns.index(MODE)
+    for mode in dict.fromkeys(row[at] for row in rows):
+        of_mode = ([row for row in part if row[at] == mode] for part in (rows, totals))
+        yield _section(f"{MODE.label} {mode}", columns, *of_mode)
 
 
-def _print_section(columns: Sequence[Column], rows: list[Row], totals: list[Row], stream: TextIO) -> None:
+def _section(title: str, columns: Sequence[Column], rows: list[Row], totals: list[Row]) -> Section:
     keys = columns[: columns.index(MODE)] if MODE in columns else [c for c in columns if c.kind == "text"]
     shown = [
         at
         for at, column in enumerate(columns)
         if column != MODE and (column in keys or not _is_empty(column, [row[at] for row in rows]))
     ]
-    printed = [*rows, *(_headed(row) for row in totals)]
+    printed = [*rows, *((_TOTAL, *total[1:]) for total in totals)]
     cells = [[_cell(columns[at], row[at]) for at in shown] for row in printed]
-    write_table([_heading(columns[at]) for at in shown], cells, stream)
-
-
-def _headed(total: Row) -> Row:
-    return (_TOTAL, *total[1:])
+    return Section(title, [_heading(columns[at]) for at in shown], cells)
 
 
 def _is_empty(column: Column, values: Iterable[object]) -> bool:
@@ -90,7 +137,7 @@ def _cell(column: Column, value: Any) -> Any:
     if value is None:
         return _NO_FIGURE
     if column.kind in ("usd", "amount"):
-        return _money(value)
+        return _money(Decimal(value))
     if column.kind == "ratio":
         return Decimal(f"{value * 100:.1f}")
     if column.kind == "milliseconds":
@@ -101,8 +148,3 @@ def _cell(column: Column, value: Any) -> Any:
 def _money(amount: Decimal) -> Decimal | str:
     rounded = amount.quantize(_MICRO)
     return f"<{_MICRO}" if amount and not rounded else rounded
-
-
-def _print_notes(notes: Iterable[str], err: bool = False) -> None:
-    for note in notes:
-        click.echo(f"note: {note}", err=err)

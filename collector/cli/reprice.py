@@ -310,6 +310,6 @@ def _print(report: Report, outcome: Outcome, price_list: PriceList, *, is_dry: b
         click.echo("There is no call of that time.")
         return
     click.echo(f"by {price_list.source} {price_list.source_version}, data as of {price_list.data_as_of}")
-    print_tables(report, sys.stdout)
+    print_tables(report.as_dict(), sys.stdout)
     done = "would change; nothing was written" if is_dry else "changed"
     click.echo(f"{outcome.changed:,} of {outcome.calls:,} calls {done}.")

@@ -25,7 +25,7 @@ Examples:
 
 \b
 Relations: calls (one row per model call, the truth about cost), spans, log_records, metric_points,
-contents, prices, loads, runs, findings; sessions, agents and units over calls. Times are UTC.
+contents, prices, loads, runs, findings, alerts; sessions, agents and units over calls. Times are UTC.
 """
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -48,8 +48,12 @@ _NONE, _UNKNOWN = (pa.scalar(number, pa.int64()) for number in (-1, None))
 # So many values are written into a statement; else it asks for them.
 _FEW_VALUES: Final = 64
 _ALL_IDS: Final = "(SELECT response_id FROM call_records WHERE response_id IS NOT NULL)"
-_ALL_TOKENS: Final = """(
-    SELECT coalesce(input_tokens, -1) FROM call_records WHERE input_tokens IS NOT NULL OR status_code = 'ERROR'
+# Equal counts, or a failure without any, at the same moment: times within the slack lie in one piece of that length, or
+# in neighbouring ones.
+_COUNTED: Final = "coalesce(input_tokens, CASE WHEN status_code = 'ERROR' THEN -1 END)"
+_MOMENT: Final = f"epoch_us(start_time) // {_SLACK // dt.timedelta(microseconds=1)}"
+_ALIKE: Final = f"""hash({_COUNTED}, {_MOMENT}) IN (
+    SELECT hash({_COUNTED}, {_MOMENT} + unnest([-1, 0, 1])) FROM call_records WHERE {_COUNTED} IS NOT NULL
 )"""
 
 
@@ -219,10 +223,13 @@ class CallsUpdate:
         records = self._records_found
         candidates = records.select(PARTNER_COLUMNS).filter(_is_candidate(records))
         has_streams = _may_be_of_streams(candidates)
-        selects = self._partner_selects(candidates, has_streams)
         with relation(self._connection, "call_records", candidates):
-            found = self._connection.execute(" UNION ALL BY NAME ".join(selects))
-            self._partner_records = found.to_arrow_table()
+            selects = list(self._partner_selects(candidates, has_streams))
+            if selects:
+                found = self._connection.execute(" UNION ALL BY NAME ".join(selects))
+                self._partner_records = found.to_arrow_table()
+            else:
+                self._partner_records = candidates.schema.empty_table()
         if not self._partner_records.num_rows or _are_of_one_reporter(self._partner_records, candidates):
             return self._touched.schema.empty_table()
         return self._partners[self.logs.are_there or has_streams].table(
@@ -230,28 +237,39 @@ class CallsUpdate:
         )
 
     def _partner_selects(self, candidates: pa.Table, has_streams: bool) -> Iterator[str]:
+        """SELECTs of stored records, with call_records registered."""
         near = hours_of(candidates, SPANS.time)
-        failed = pc.equal(candidates.column("status_code"), _ERROR)
-        tokens = pc.coalesce(candidates.column("input_tokens"), pc.if_else(failed, _NONE, _UNKNOWN))
-        bounds = {
-            "within_horizon": any_of(windows(near, PARTNER_HORIZON), SPANS.time),
-            "same_moment": any_of(windows(near, _SLACK), SPANS.time),
-            "ids": _among(candidates.column("response_id"), _ALL_IDS),
-            "tokens": _among(tokens, _ALL_TOKENS),
-            "may_stream": _MAY_STREAM,
-        }
-        needed = {
-            "partner_spans": True,
-            "partner_spans_of_logs": self.logs.are_there,
-            "partner_streams": has_streams,
-        }
+        within_horizon = any_of(windows(near, PARTNER_HORIZON), SPANS.time)
+        yield from self._partner_span_select(candidates, within_horizon)
+        needed = {"partner_spans_of_logs": self.logs.are_there, "partner_streams": has_streams}
         for name, is_needed in needed.items():
             if is_needed:
-                columns = partner_span_select(of_streams=name != "partner_spans")
-                yield f"({sql(f'sql/{name}.sql').format(columns=columns, **bounds)})"
+                statement = sql(f"sql/{name}.sql").format(
+                    columns=partner_span_select(), within_horizon=within_horizon, may_stream=_MAY_STREAM
+                )
+                yield f"({statement})"
         of_logs = self.logs.partners_sql(near)
         if of_logs is not None:
             yield f"({of_logs})"
+
+    def _partner_span_select(self, candidates: pa.Table, within_horizon: str) -> Iterator[str]:
+        """None where there are no such spans. To read all their columns of all the calls of two hours takes twice as
+        long as to see that there are none, or from when to when.
+        """
+        statement = sql("sql/partner_spans.sql")
+        values = {
+            "ids": _among(candidates.column("response_id"), _ALL_IDS),
+            "alike": _alike(candidates),
+            "of_others": _of_others(candidates),
+        }
+        found = statement.format(
+            columns="min(start_time), max(start_time)", within_horizon=within_horizon, **values
+        )
+        ((first, last),) = self._connection.execute(found).fetchall()
+        if first is not None:
+            within = Window(first, last).condition(SPANS.time)
+            columns = partner_span_select(of_streams=False)
+            yield f"({statement.format(columns=columns, within_horizon=within, **values)})"
 
     def _add_partners(self, traces: pa.Table) -> None:
         partners = of_traces(self._partner_records, traces)
@@ -287,6 +305,21 @@ def _are_of_one_reporter(*records: pa.Table) -> bool:
     return bool(reporters.group_by(_REPORTER).aggregate([]).num_rows == 1)
 
 
+def _of_others(candidates: pa.Table) -> str:
+    """The condition that another library reported a stored span than the one that reported all of these, if it is one.
+    Where all that is stored is of that one too, its files are hardly read.
+    """
+    reporters = candidates.group_by(_REPORTER).aggregate([]).to_pylist()
+    if len(reporters) != 1 or reporters[0]["signal"] != "span" or reporters[0]["event_name"] is not None:
+        return "true"
+    scope = reporters[0]["scope_name"]
+    return (
+        "scope_name IS NOT NULL"
+        if scope is None
+        else f"(scope_name <> {literal(scope)} OR scope_name IS NULL)"
+    )
+
+
 def _may_be_of_streams(candidates: pa.Table) -> bool:
     """As _MAY_STREAM says it."""
     of_library = pc.starts_with(pc.fill_null(candidates.column("scope_name"), _EMPTY), _LIBRARY)
@@ -299,10 +332,26 @@ def _holds(conditions: pa.ChunkedArray) -> bool:
     return bool(pc.any(conditions).as_py())
 
 
+def _alike(candidates: pa.Table) -> str:
+    """The condition that a stored span may be alike with one of these."""
+    failed = pc.equal(candidates.column("status_code"), _ERROR)
+    counts = pc.coalesce(candidates.column("input_tokens"), pc.if_else(failed, _NONE, _UNKNOWN))
+    distinct = _distinct(counts)
+    if len(distinct) > _FEW_VALUES:
+        return _ALIKE
+    same_moment = any_of(windows(hours_of(candidates, SPANS.time), _SLACK), SPANS.time)
+    return f"({same_moment}) AND {_COUNTED} IN ({_listed(distinct)})"
+
+
 def _among(values: pa.ChunkedArray, otherwise: str) -> str:
     """The right side of IN: the values where they are few, for a subquery costs more to plan than all the rest."""
-    distinct = [value for value in pc.unique(values).to_pylist() if value is not None]
-    if len(distinct) > _FEW_VALUES:
-        return otherwise
-    listed = ", ".join(literal(value) if isinstance(value, str) else str(value) for value in distinct)
-    return f"({listed or 'NULL'})"
+    distinct = _distinct(values)
+    return otherwise if len(distinct) > _FEW_VALUES else f"({_listed(distinct)})"
+
+
+def _distinct(values: pa.ChunkedArray) -> list[Any]:
+    return [value for value in pc.unique(values).to_pylist() if value is not None]
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(literal(value) if isinstance(value, str) else str(value) for value in values) or "NULL"

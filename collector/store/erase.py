@@ -7,7 +7,8 @@ What is a subject's (`--user` or `--session`, below "the id"):
 - log records likewise, by themselves, their span or their trace; data points by themselves;
 - calls that are the subject's, calls that one of those records reported, and all other records of each such call;
 - texts (`contents`) of those spans and log records; exemplars of data points that name one of those spans;
-- results of recorded runs, with their findings, whose window holds one of those records, or that name the id.
+- results of recorded runs, with their findings, whose window holds one of those records, or that name the id;
+- alerts that name the id, and the texts of those whose window holds one of those records.
 
 Where a trace tells of several subjects, what says nothing itself and has no ancestor that does belongs to none of
 them, and stays. All other calls stay as they are. What else holds the id as a text (an attribute of somebody else's
@@ -38,7 +39,7 @@ from semconv.sqltext import literal
 
 SubjectKind = Literal["user", "session"]
 Counts = dict[str, int]
-"""Relation → rows; of runs and findings too, and `mentions`: rows that stay without the id."""
+"""Relation → rows; of runs, findings and alerts too, and `mentions`: rows that stay without the id."""
 
 # Relation → its time and what names a row; in the order of deletion.
 _DELETED: Final = {
@@ -142,14 +143,15 @@ class Eraser:
         """TEMP erase_<relation>: what is to be deleted."""
         for name in ("own", "told", "spans", "logs", "calls", "members", "rest"):
             self._connection.execute(sql(f"sql/erase_{name}.sql").format(**self._parts))
-        self._select_runs()
+        self._select_told()
         self.traces = set(self._connection.execute("SELECT tenant, trace_id FROM erase_traces").fetchall())
-        found = {name: count(self._connection, f"erase_{name}") for name in (*_DELETED, "runs")}
+        found = {name: count(self._connection, f"erase_{name}") for name in (*_DELETED, "runs", "alerts")}
         found["calls"] = count(self._connection, "(SELECT DISTINCT tenant, call_id FROM erase_calls)")
         found["findings"] = count(self._connection, "lake.findings SEMI JOIN erase_runs USING (run_id)")
         return found
 
-    def _select_runs(self) -> None:
+    def _select_told(self) -> None:
+        """What was worked out from those records, or names the subject."""
         extents = [extent for relation in _DELETED if (extent := self._extent(relation))]
         overlaps = "false"
         if extents:
@@ -160,6 +162,10 @@ class Eraser:
             overlaps=overlaps,
             mentioned=" OR ".join(map(self._subject.may_hold, columns)),
             in_finding=" OR ".join(map(self._subject.may_hold, ("title", "finding", "finding_id"))),
+        )
+        self._connection.execute(statement)
+        statement = sql("sql/erase_alerts.sql").format(
+            overlaps=overlaps, mentioned=self._subject.may_hold("alert")
         )
         self._connection.execute(statement)
 
@@ -183,6 +189,14 @@ class Eraser:
             f" error = CASE WHEN {self._subject.may_hold('error')} THEN NULL ELSE error END,"
             f" settings = CASE WHEN {self._subject.may_hold('settings')} THEN '{{}}' ELSE settings END"
             " WHERE run_id IN (FROM erase_runs)"
+        )
+        self._connection.execute(
+            "DELETE FROM lake.alerts WHERE alert_id IN (SELECT alert_id FROM erase_alerts WHERE is_named)"
+        )
+        # That it was raised stays: the same is not raised again.
+        self._connection.execute(
+            "UPDATE lake.alerts SET alert = NULL"
+            " WHERE alert IS NOT NULL AND alert_id IN (SELECT alert_id FROM erase_alerts)"
         )
 
 

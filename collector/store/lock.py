@@ -6,11 +6,13 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 WRITER_LOCK: Final = "lake.lock"
+# Held by the one that has the writer's lock next.
+NEXT_WRITER_LOCK: Final = "lake.lock.next"
 LOADER_LOCK: Final = "loader.lock"
 # The kernel has no flock with a timeout. A commit holds the lock for a tenth of a second and more.
 _POLL_SECONDS: Final = 0.005
@@ -31,9 +33,18 @@ def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None
         os.close(descriptor)
 
 
-def writer_lock(data_dir: Path, timeout_seconds: float | None = None) -> AbstractContextManager[None]:
-    """The one lock for everything that writes to the lake: hold it per transaction, BEGIN after it."""
-    return file_lock(data_dir / WRITER_LOCK, timeout_seconds)
+@contextmanager
+def writer_lock(data_dir: Path, timeout_seconds: float | None = None) -> Iterator[None]:
+    """The one lock for everything that writes to the lake: hold it per transaction, BEGIN after it.
+
+    Who commits one transaction after the other would have it again before anybody who waits is awake: the kernel hands
+    it to the first that asks. So whoever waits keeps the others from asking. A timeout counts for both waits alike.
+    """
+    with ExitStack() as next_in_line, ExitStack() as holding:
+        next_in_line.enter_context(file_lock(data_dir / NEXT_WRITER_LOCK, timeout_seconds))
+        holding.enter_context(file_lock(data_dir / WRITER_LOCK, timeout_seconds))
+        next_in_line.close()
+        yield
 
 
 def loader_lock(data_dir: Path, timeout_seconds: float | None = 10.0) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,6 +22,9 @@ _TINY_BYTES: Final = 1_000_000
 # The tables' target_file_size (missing_options.sql).
 _SMALL_BYTES: Final = 16_000_000
 _SMALL_BYTES_OF: Final = {"calls": 4_000_000}
+# Files of more rows are large, however few bytes they take; a merge writes no more. It takes 14 µs a row of spans, and
+# the lock is held meanwhile: text that is the same in all rows took 465,000 of them to fill 16 MB, and more than 35 s.
+_LARGE_ROWS: Final = 120_000
 # Below these numbers a merge rewrites more than it saves.
 _WORTH_MERGING_TINY: Final = 10
 _WORTH_MERGING_SMALL: Final = 16
@@ -47,12 +50,14 @@ Action = Literal["merge", "rewrite", "flush", "expire", "remove"]
 class Files:
     """Live files of one table. Those below 1 MB and below its target size (the former included) are counted in the
     month that has most of them, for only files of one month can be merged; those with deleted rows altogether.
+    `bytes_per_row` is of those that are small.
     """
 
     table: str
     tiny: int
     small: int
     holed: int
+    bytes_per_row: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A statement whose rows say how much it did, in the column `counted`; `of`: how much there was to do."""
+    """A statement whose rows say how much it did, in the column `counted`; `of`: how much there was to do. `before` and
+    `after` stand around it in its transaction.
+    """
 
     action: Action
     table: str | None
     statement: str
     counted: int
     of: int = 0
+    before: str = ""
+    after: str = ""
 
 
 def grace_seconds(query_seconds: float) -> int:
@@ -127,7 +136,10 @@ class Maintenance:
         """What there is to merge, per table."""
         known = " ".join(f"WHEN '{table}' THEN {size}" for table, size in _SMALL_BYTES_OF.items())
         statement = sql("sql/small_files.sql").format(
-            tiny_bytes=_TINY_BYTES, small_bytes=f"{known} ELSE {_SMALL_BYTES}", deleted_part=_DELETED_PART
+            tiny_bytes=_TINY_BYTES,
+            small_bytes=f"{known} ELSE {_SMALL_BYTES}",
+            small_rows=_LARGE_ROWS,
+            deleted_part=_DELETED_PART,
         )
         return [Files(*row) for row in self._lake.connection.execute(statement).fetchall()]
 
@@ -139,9 +151,7 @@ class Maintenance:
         return found | {"remove": len(self._look("sql/deletable_files.sql"))}
 
     def _overdue(self, tables: list[Files]) -> Iterator[_Work]:
-        return (
-            _merge(files.table, _TINY_BYTES, files.tiny) for files in tables if files.tiny > TOO_MANY_TINY
-        )
+        return (_merge(files, _TINY_BYTES, files.tiny) for files in tables if files.tiny > TOO_MANY_TINY)
 
     def _expirable(self) -> Iterator[_Work]:
         if expirable := self._look("sql/expirable_snapshots.sql"):
@@ -152,9 +162,9 @@ class Maintenance:
             if files.holed >= (1 if thorough else _WORTH_REWRITING):
                 yield _rewrite(files.table, files.holed)
             if files.tiny >= _WORTH_MERGING_TINY:
-                yield _merge(files.table, _TINY_BYTES, files.tiny)
+                yield _merge(files, _TINY_BYTES, files.tiny)
             if files.small >= _WORTH_MERGING_SMALL:
-                yield _merge(files.table, _SMALL_BYTES_OF.get(files.table, _SMALL_BYTES), files.small)
+                yield _merge(files, _target(files.table), files.small)
         for table, rows in self._inlined():
             if rows >= _WORTH_FLUSHING_OF.get(table, _WORTH_FLUSHING):
                 yield _flush(table, rows)
@@ -172,8 +182,11 @@ class Maintenance:
 
     def _run(self, work: _Work) -> int:
         """Carry it out; how much it did."""
+        connection = self._lake.connection
         with self._writer.transaction():
-            rows = self._lake.connection.execute(work.statement).fetchall()
+            connection.execute(work.before)
+            rows = connection.execute(work.statement).fetchall()
+            connection.execute(work.after)
         return sum(int(row[work.counted]) for row in rows)
 
     def _inlined(self) -> list[tuple[str, int]]:
@@ -205,13 +218,29 @@ class Maintenance:
         return self._lake.connection.execute(text).fetchall()
 
 
-def _merge(table: str, largest_bytes: int, files: int) -> _Work:
-    """One output file a step: that is what bounds its time."""
+def _target(table: str) -> int:
+    """The table's target_file_size, in bytes."""
+    return _SMALL_BYTES_OF.get(table, _SMALL_BYTES)
+
+
+def _merge(files: Files, largest_bytes: int, count: int) -> _Work:
+    """One output file a step: that is what bounds its time. DuckLake knows bytes alone, so that a table whose rows take
+    few has another target for the time of the step.
+    """
+    table, usual = files.table, _target(files.table)
+    target = min(usual, max(1, int(files.bytes_per_row * _LARGE_ROWS)))
     statement = (
         f"CALL ducklake_merge_adjacent_files('lake', '{table}', max_compacted_files => 1,"
-        f" max_file_size => {largest_bytes})"
+        f" max_file_size => {min(largest_bytes, target)})"
     )
-    return _Work("merge", table, statement, counted=2, of=files)
+    work = _Work("merge", table, statement, counted=2, of=count)
+    if target == usual:
+        return work
+    return replace(work, before=_set_target(table, target), after=_set_target(table, usual))
+
+
+def _set_target(table: str, target: int) -> str:
+    return f"CALL lake.set_option('target_file_size', '{target}B', table_name => '{table}')"
 
 
 def _rewrite(table: str, files: int) -> _Work:

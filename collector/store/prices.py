@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from semconv.planned import relation
 from semconv.prices import PriceBook, PriceList, installed
+from semconv.prices import stored as stored_lists
 from semconv.prices.price_list import PACKAGE
 from semconv.settings import Settings
 
 # How long a process that writes calls may go on with a list that is not the active one any more.
 _LOOK_SECONDS: Final = 10.0
 _OF_ACTIVATION: Final = "snapshot_id, activated_at, source, source_version, data_as_of"
-_NEWEST: Final = "ORDER BY activated_at DESC LIMIT 1"
+_TABLE: Final = "lake.price_snapshots"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Activation:
 def history(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
     """Every activation, oldest first; none in a lake of a version that had no lists yet."""
     try:
-        found = connection.execute(f"SELECT {_OF_ACTIVATION} FROM lake.price_snapshots ORDER BY activated_at")
+        found = connection.execute(f"SELECT {_OF_ACTIVATION} FROM {_TABLE} ORDER BY activated_at")
     except duckdb.CatalogException:
         return []
     return [Activation(*row) for row in found.fetchall()]
@@ -47,8 +48,7 @@ def history(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
 
 def active(connection: duckdb.DuckDBPyConnection) -> PriceList:
     """The active list; where none is active yet, the installed one."""
-    activations = history(connection)
-    return stored(connection, activations[-1].snapshot_id) if activations else installed()
+    return stored_lists.active(connection, _TABLE)
 
 
 def active_on(connection: duckdb.DuckDBPyConnection, date: dt.date) -> PriceList | None:
@@ -60,15 +60,7 @@ def active_on(connection: duckdb.DuckDBPyConnection, date: dt.date) -> PriceList
 
 def stored(connection: duckdb.DuckDBPyConnection, snapshot_id: str) -> PriceList:
     """The list of that id. Raises KeyError for one that was never active here."""
-    # Reading the installed package is not slower than compiling a text, and others may have done it already.
-    if snapshot_id == installed().snapshot_id:
-        return installed()
-    found = connection.execute(
-        f"SELECT document FROM lake.price_snapshots WHERE snapshot_id = ? {_NEWEST}", [snapshot_id]
-    ).fetchone()
-    if found is None:
-        raise KeyError(snapshot_id)
-    return PriceList.from_json(found[0])
+    return stored_lists.stored(connection, snapshot_id, _TABLE)
 
 
 def activate(connection: duckdb.DuckDBPyConnection, price_list: PriceList) -> bool:
@@ -81,7 +73,7 @@ def activate(connection: duckdb.DuckDBPyConnection, price_list: PriceList) -> bo
     if activations:  # a clock that was set back must not hide the newest
         now = max(now, activations[-1].activated_at + dt.timedelta(microseconds=1))
     connection.execute(
-        f"INSERT INTO lake.price_snapshots ({_OF_ACTIVATION}, document) VALUES (?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO {_TABLE} ({_OF_ACTIVATION}, document) VALUES (?, ?, ?, ?, ?, ?)",
         [
             price_list.snapshot_id,
             now,

@@ -350,8 +350,8 @@ CREATE TABLE runs (
     finished_at  TIMESTAMP,
     window_start TIMESTAMP,
     window_end   TIMESTAMP,
-    status       VARCHAR   NOT NULL, -- ok, failed, timeout
-    error        VARCHAR,
+    status       VARCHAR   NOT NULL, -- ok, failed, timeout, skipped
+    error        VARCHAR,            -- of a skipped run: why
     settings     JSON,
     result       JSON
 );
@@ -363,6 +363,20 @@ CREATE TABLE findings (
     analyzer   VARCHAR NOT NULL,
     title      VARCHAR NOT NULL,
     finding    JSON    NOT NULL
+);
+
+-- What was alerted: a row when an alert is raised, which is before it is sent, and one for each channel that has it.
+CREATE TABLE alerts (
+    alert_id     VARCHAR   NOT NULL, -- what receivers know it by
+    rule         VARCHAR   NOT NULL,
+    event_key    VARCHAR   NOT NULL, -- the same for the same thing: what is not raised again too soon
+    state        VARCHAR   NOT NULL, -- raised, sent, given up
+    recorded_at  TIMESTAMP NOT NULL,
+    channel      VARCHAR,            -- NULL: raised
+    channels     VARCHAR[],          -- of a raised one: where it is to go
+    window_start TIMESTAMP,          -- of a raised one: the calls that it is about
+    window_end   TIMESTAMP,
+    alert        JSON                -- of a raised one: what is sent
 );
 
 -- Versions that this lake has been brought to, oldest first.

@@ -40,7 +40,7 @@ _READ: Final = (
 )
 _MOST_REMEMBERED: Final = 50_000
 # What is read of a call.
-_CALL: Final = tuple(
+PRICED_BY: Final = tuple(
     dict.fromkeys(
         (
             *(*_READ, "provider", "response_model", "request_model", "model_region"),
@@ -89,7 +89,7 @@ class _Named(NamedTuple):
 class Pricer:
     """Keeps the names that calls are priced by, and the rates they mean.
 
-    The connection has the macros of ``macros.install``.
+    The connection has the macros of ``macros.install``, or that of ``macros.install_plans``.
     """
 
     _bounded: dict[Name, bool]  # the names that are known; whether other tiers' prices bracket theirs
@@ -121,7 +121,7 @@ class Pricer:
         status, time, duration and tokens; plan_tier may be NULL. `input_text_bytes` (BIGINT): how long the text of
         an embedding without tokens was, where that is known.
         """
-        read = calls.select(_CALL)
+        read = calls.select(PRICED_BY)
         found = [_Named(row[:-2], *row[-2:]) for row in self._names_of.rows(priced_calls=read)]
         self._know(list(dict.fromkeys(each.name for each in found)))
         arithmetic = _NARROW if all(each.most_tokens < self._safe_tokens for each in found) else _WIDE

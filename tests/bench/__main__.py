@@ -18,7 +18,17 @@ from typing import Final
 import click
 
 from tests import support
-from tests.bench import acknowledged, backfill, large, latency, machine, repricing, stages, sustained
+from tests.bench import (
+    acknowledged,
+    analyzers,
+    backfill,
+    large,
+    latency,
+    machine,
+    repricing,
+    stages,
+    sustained,
+)
 from tests.bench.report import missed, print_report
 from tests.bench.scale import FULL, SHORT, Figures, Scale, say
 from tests.processes import pin_to_two_cores
@@ -33,6 +43,7 @@ PARTS: Final[dict[str, Callable[[Path, Scale], Figures]]] = {
     "json": sustained.measure_json,
     "backfill": backfill.measure,
     "reprice": repricing.measure,
+    "analyzers": analyzers.measure,
     "large": large.measure,
 }
 # No part begins later than this: with the longest of them the whole stays under 20 minutes.

@@ -26,6 +26,8 @@ class Scale:
     large_fill_seconds: float
     large_seconds: float
     repriced_calls: int
+    analyzed_calls: int
+    analyzers_seconds: float
 
 
 FULL: Final = Scale(
@@ -41,6 +43,8 @@ FULL: Final = Scale(
     large_fill_seconds=120,
     large_seconds=20,
     repriced_calls=1_000_000,
+    analyzed_calls=1_000_000,
+    analyzers_seconds=10,
 )
 SHORT: Final = Scale(
     rounds=1,
@@ -55,6 +59,8 @@ SHORT: Final = Scale(
     large_fill_seconds=10,
     large_seconds=5,
     repriced_calls=20_000,
+    analyzed_calls=20_000,
+    analyzers_seconds=3,
 )
 
 

@@ -119,14 +119,28 @@ def test_every_option_in_the_readme_exists() -> None:
                 "maintain",
                 "generate-load",
                 "validate",
+                "policy",
             )
         ]
         + [(COMMANDS[0], "prices", name) for name in ("update", "show", "list")]
+        + [(COMMANDS[2], "alerts")]
     )
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert options
     for option in options:
         assert option in helps, option
+
+
+def test_the_budgets_in_the_readme_are_valid(tmp_path: Path) -> None:
+    config = tmp_path / "spanledger.yaml"
+    config.write_text(yaml_of("Budgets"))
+    found = [entry.budget() for entry in load_config(config, environ={}).budgets]
+    assert [(one.unit, one.period, one.action) for one in found] == [
+        ("usd", "month", "warn"),
+        ("usd", "day", "fail"),
+        ("tokens", "week", "skip"),
+        ("tokens", "cycle", "warn"),
+    ]
 
 
 def test_the_retention_in_the_readme_is_valid(tmp_path: Path) -> None:
@@ -138,6 +152,14 @@ def test_the_retention_in_the_readme_is_valid(tmp_path: Path) -> None:
         14,
         "30 3 * * *",
     )
+
+
+def test_the_schedule_in_the_readme_is_valid(tmp_path: Path) -> None:
+    """Its entries are a single analyzer, several, and all."""
+    path = tmp_path / "collector.yaml"
+    path.write_text(yaml_of("Scheduled runs"))
+    one, several, every = load_config(path, {}, {}).schedule
+    assert (one.analyzer, several.analyzers, every.analyzers) == ("cost", ("cost", "accounts"), "all")
 
 
 def test_the_configuration_in_the_readme_is_valid_and_its_environment_variable_works(tmp_path: Path) -> None:
@@ -166,6 +188,15 @@ def test_the_configuration_of_access_in_the_readme_is_valid(tmp_path: Path) -> N
     effective = load_config(config, environ={"TEAM_B_TOKEN": "a token of team b".replace(" ", "-")})
     assert [token.tenant for token in effective.tokens] == ["a", "b"]
     assert effective.redaction.user_ids == "hash"
+
+
+def test_the_alerts_of_the_readme_are_valid(tmp_path: Path) -> None:
+    config = tmp_path / "collector.yaml"
+    config.write_text(yaml_of("Alerts"))
+    secrets = {"HOOK_SECRET": "a secret of a webhook".replace(" ", "-"), "SMTP_PASSWORD": "x"}
+    found = load_config(config, environ=secrets).alerts
+    assert found.channels.names() == ["stdout", "file", "bridge", "ops"]
+    assert {kind for kind, _, _ in found.rules.by_kind()} == type(found.rules).model_fields.keys()
 
 
 def test_the_prices_of_the_readme_are_valid_and_apply(tmp_path: Path) -> None:

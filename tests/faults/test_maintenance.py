@@ -149,7 +149,11 @@ def removed(done: list[Done]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "commits", [pytest.param(36, id="short"), pytest.param(1500, id="long", marks=pytest.mark.soak)]
+    "commits",
+    [
+        pytest.param(36, id="short"),
+        pytest.param(1500, id="long", marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
+    ],
 )
 def test_a_trickle_that_never_ends(tmp_path: Path, commits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenario: one small commit after the other, with the loader's own maintenance between them.

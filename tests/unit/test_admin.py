@@ -12,10 +12,13 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.access import Access
 from collector.admin.app import start_admin
+from collector.budgets.desk import Desk
 from collector.children import LoaderKeeper
 from collector.config import Config
 from collector.health import Health, Lag
+from collector.receivers.auth import Authenticator
 from collector.spool import Spool
 from collector.telemetry import COUNTERS, Telemetry
 
@@ -43,7 +46,7 @@ def ask(tmp_path: Path, path: str, prepare: Callable[[Health, Telemetry], Any]) 
         state, telemetry = health(spool), Telemetry()
         prepare(state, telemetry)
         config = Config(data_dir=tmp_path, admin_endpoint="127.0.0.1:0")
-        server = await start_admin(state, telemetry, config, lambda _header: None)
+        server = await start_admin(state, telemetry, config, Access(config, Authenticator({})), Desk(config))
         try:
             return await asyncio.to_thread(get, server.port)
         finally:

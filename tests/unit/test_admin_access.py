@@ -5,16 +5,20 @@ import http.client
 import json
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import pytest
 import trustme
 import uvloop
 
 from collector.admin.app import start_admin
+from collector.budgets.desk import Desk
 from collector.children import LoaderKeeper
 from collector.config import Config
 from collector.health import Health
+from collector.receivers.auth import ANYBODY
 from collector.receivers.status import Unauthenticated
 from collector.spool import Spool
 from collector.telemetry import Telemetry
@@ -26,6 +30,17 @@ WRONG = {"Authorization": "Bearer another-token-altogether"}
 def authorize(header):
     if header != TOKEN["Authorization"]:
         raise Unauthenticated("no token")
+
+
+@dataclass
+class Doorkeeper:
+    """Lets in by one rule, and knows nobody by name."""
+
+    authorize: Callable[[str | None], None]
+
+    def asker(self, header):
+        self.authorize(header)
+        return ANYBODY
 
 
 @contextmanager
@@ -42,7 +57,7 @@ def admin(tmp_path, allow=authorize, context=None, **settings):
         spool = Spool.open(tmp_path / "spool")
         health = Health(tmp_path, spool, LoaderKeeper([], {}, lambda _message: None))
         config = Config(data_dir=tmp_path, admin_endpoint="127.0.0.1:0", **settings)
-        return spool, await start_admin(health, Telemetry(), config, allow, context)
+        return spool, await start_admin(health, Telemetry(), config, Doorkeeper(allow), Desk(config), context)
 
     spool, server = run(start())
     try:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzers import registry
 from analyzers.change import Cell, decompose
 from analyzers.compare import baseline, compare
 from analyzers.finding import Report
@@ -151,3 +152,35 @@ def test_without_calls_it_says_so():
     report = compared()
     assert (report.rows, report.totals) == ((), ())
     assert report.notes[0].startswith("no calls with a known cost")
+
+
+# --- before the first call
+
+
+def recorded_from(first_day: int, spec: str = "previous") -> Report:
+    """A call of 1 USD a day from some day of March on, until the 20th; the days from the 11th to the 20th beside those
+    before them."""
+    calls = [
+        call(start_time=dt.datetime(2026, 3, day, 12), cost_usd=Decimal(1)) for day in range(first_day, 21)
+    ]
+    window = Window(dt.datetime(2026, 3, 11, tzinfo=dt.UTC), dt.datetime(2026, 3, 21, tzinfo=dt.UTC))
+    return registry.get("compare").run(calls_table(*calls), window, {"baseline": spec})
+
+
+def test_days_before_the_first_call_are_not_days_that_cost_nothing():
+    """Recorded from the 7th on: four days of 1 USD, and ten. Means per day do not differ."""
+    report = recorded_from(7)
+    assert report.baseline is not None
+    assert report.baseline.start == dt.datetime(2026, 3, 7, tzinfo=dt.UTC)
+    (total,) = report.as_dict()["totals"]
+    assert (total["spend_before_usd"], total["spend_after_usd"], total["p_value"]) == (4, 10, 1.0)
+    assert "nothing is recorded from before 2026-03-07 00:00" in report.notes[0]
+    assert any("the windows have 4 and 10 days" in note for note in report.notes)
+
+
+def test_where_nothing_was_recorded_before_there_is_nothing_to_compare_with():
+    report = recorded_from(11)
+    assert (report.rows, report.totals) == ((), ())
+    (note,) = report.notes
+    assert note.startswith("nothing is recorded from 2026-03-01 00:00")
+    assert recorded_from(1).baseline == recorded_from(1, "2026-03-01:2026-03-11").baseline

@@ -252,7 +252,7 @@ def test_an_unknown_dimension_is_refused_with_those_there_are():
     connection = calls_table(dimensions=("lead",))
     with pytest.raises(BadSetting, match=r"'colour'; allowed: agent, billing_account, day, .*lead, model"):
         cost(connection, by="colour")
-    with pytest.raises(BadSetting, match="list of dimensions"):
+    with pytest.raises(BadSetting, match="`by` is a list of texts"):
         cost(connection, by=7)
 
 

@@ -90,6 +90,9 @@ def test_each_lack_is_a_finding_that_says_what_it_does_to_the_cost(tmp_path: Pat
     [finding] = first.findings
     assert finding.title == "1 of 2 calls of shop via silent report no tokens"
     assert any("in no sum of money" in caveat for caveat in finding.caveats)
+    assert finding.dimension == {"service": "shop", "library": "silent", "version": None}
+    assert finding.action is not None
+    assert finding.action.startswith("update the library")
     assert [finding.finding_id for finding in again.findings] == [finding.finding_id]
 
 
@@ -230,7 +233,7 @@ def test_of_many_unknown_models_those_with_most_calls_are_listed_and_the_rest_is
     connection = calls_table(*rows, extra)
     found = list(unknown_models(connection, Window(NOON - dt.timedelta(days=1), NOON + dt.timedelta(days=1))))
     assert len(found) == 21
-    assert found[0].evidence["model"] == "m22"
+    assert found[0].dimension["model"] == "m22"
     assert found[-1].evidence == {"calls": 3, "models": 3}
 
 

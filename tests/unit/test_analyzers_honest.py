@@ -85,3 +85,28 @@ def test_an_amount_in_a_sentence_and_in_evidence_carries_its_mode() -> None:
     assert finding.as_dict()["evidence"] == {"more": {"pricing_mode": "api", "spend_usd": ONE}, "n": 2}
     with pytest.raises(UnnamedMoney, match="'more'"):
         Finding("id", "title", evidence={"more": ONE})
+
+
+def test_evidence_within_evidence_is_held_to_the_same() -> None:
+    """A breakdown has amounts of its own, which carry their mode, and no bare ones."""
+    finding = Finding("id", "title", evidence={"models": [{"model": "m", "cost": Amount("api", ONE)}]})
+    assert finding.as_dict()["evidence"] == {
+        "models": [{"model": "m", "cost": {"pricing_mode": "api", "spend_usd": ONE}}]
+    }
+    for bare in ([{"cost": ONE}], {"m": {"cost": ONE}}, [ONE]):
+        with pytest.raises(UnnamedMoney, match=r"is an honest\.Amount"):
+            Finding("id", "title", evidence={"models": bare})
+
+
+def test_a_name_that_reads_like_an_amount_stands_in_quotes_and_is_none() -> None:
+    """Agents, services and models are called what their senders like; a figure beside a name still needs its own."""
+    assert [honest.said(name) for name in ("planner", "$5 bot", 'a "2 USD" one')] == [
+        "planner",
+        '"$5 bot"',
+        r'"a \"2 USD\" one"',
+    ]
+    quoting = honest.said('a "2 USD" one')
+    title = f"calls of {honest.said('$5 bot')} and {quoting}"
+    Finding("id", title)
+    with pytest.raises(UnnamedMoney, match="without a name"):
+        Finding("id", f"{title}: 3 USD")

@@ -11,6 +11,7 @@ import pytest
 from analyzers import registry
 from analyzers.finding import Report
 from analyzers.registry import BadSetting, UnknownAnalyzer
+from analyzers.setting import Setting, count
 from analyzers.window import Window
 
 HOUR = Window(dt.datetime(2026, 3, 1, 0, tzinfo=dt.UTC), dt.datetime(2026, 3, 1, 1, tzinfo=dt.UTC))
@@ -42,7 +43,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all():
 def test_a_registered_function_can_be_had_and_run():
     seen = []
 
-    @registry.register("probe", help="what the test wants", settings=("depth",))
+    @registry.register("probe", help="what the test wants", settings=(Setting("depth", "how deep", count),))
     def probe(connection: duckdb.DuckDBPyConnection, window: Window, settings: registry.Settings) -> Report:
         seen.append((window, settings))
         return Report(columns=(), rows=())

@@ -93,8 +93,8 @@ def test_the_calls_that_differ_most_are_findings_with_their_ids() -> None:
     """Twelve calls that are 1 to 12 USD too high, and one within a hundredth: the ten dearest differences are told."""
     calls = [told(str(1 + n), "1", call_id=f"too-high-{n:02}") for n in range(1, 13)]
     report = reported_cost(calls_table(*calls, told("100.5", "100", call_id="near")))
-    assert [finding.evidence["call_id"] for finding in report.findings] == [
-        f"too-high-{n:02}" for n in range(12, 2, -1)
+    assert [finding.examples for finding in report.findings] == [
+        (f"too-high-{n:02}",) for n in range(12, 2, -1)
     ]
     first = report.findings[0].as_dict()
     assert first["title"].startswith(

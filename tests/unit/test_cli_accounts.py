@@ -1,4 +1,4 @@
-"""otlp-analyze accounts over a real lake, with the accounts of a configuration; by hand and as a scheduled run."""
+"""otlp-analyze accounts over a real lake, with the accounts of a configuration."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from collector.cli.analyze import main
-from collector.cli.scheduled import run_scheduled
-from collector.config import load_config
-from collector.store.lake import Lake
 from tests.calls_table import call, lake_with_calls
 
 MARCH = ("--since", "2026-03-01", "--until", "2026-04-01")
@@ -120,21 +116,3 @@ def test_accounts_cannot_be_set_but_by_the_configuration(lake: Path, tmp_path: P
     answer = CliRunner().invoke(main, ["accounts", "--data-dir", str(lake), "--config", str(path)])
     assert answer.exit_code == 2
     assert "no setting 'account_plans'" in answer.output
-
-
-def test_a_scheduled_run_knows_the_accounts_too(lake: Path, config: Path) -> None:
-    """What is recorded names every amount as the command does."""
-    run_scheduled(
-        load_config(config, {"data_dir": lake}, {}), "accounts", "2026-04-01", '{"days": 31}', "schedule"
-    )
-    with Lake.open(lake, read_only=True) as opened:
-        found: list[tuple[Any, ...]] = opened.connection.execute(
-            "SELECT settings, result FROM runs WHERE trigger = 'schedule'"
-        ).fetchall()
-        findings = opened.connection.execute("SELECT DISTINCT title FROM findings").fetchall()
-    ((settings, result),) = found
-    assert json.loads(settings) == {"days": 31}
-    assert [row["fee_usd"] for row in json.loads(result)["rows"]] == [None, 11.25, 160]
-    assert findings == [
-        ("coding used 110% of the quota of its plan pro in the billing cycle from 2026-03-01",)
-    ]

@@ -6,8 +6,6 @@ import csv
 import datetime as dt
 import io
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -212,7 +210,9 @@ def test_the_list_needs_no_lake(tmp_path: Path):
     (cost,) = (
         entry for entry in json.loads(analyze(tmp_path, "--list", "--json").stdout) if entry["name"] == "cost"
     )
-    assert cost["settings"] == ["by"]
+    assert cost["settings"] == [
+        {"name": "by", "default": ["model"], "help": "dimensions to group by, in this order"}
+    ]
     assert "cache share" in cost["help"]
 
 
@@ -263,43 +263,3 @@ def test_a_damaged_analyzer_is_one_line(data_dir: Path, monkeypatch: pytest.Monk
     result = analyze(data_dir, "cost", *MARCH)
     assert result.exit_code == 2
     assert result.stderr == "Error: cost: OutOfMemoryException: no room\n"
-
-
-def scheduled(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as the scheduler starts it: ``analyzer_command`` with its memory limit and held stdin."""
-    limited = ["-m", "collector.limited", str(5 << 30), "collector.cli.analyze"]
-    command = [sys.executable, *limited, "--data-dir", str(data_dir), *arguments]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdin and child.stdout and child.stderr
-        code = child.wait(timeout=60)  # what it prints is far smaller than a pipe
-        return subprocess.CompletedProcess(command, code, child.stdout.read(), child.stderr.read())
-
-
-def test_a_scheduled_run_prints_nothing_and_is_recorded(tmp_path: Path):
-    """A slot at midnight UTC with days: 1 covers the 10th of March, in which both calls stand."""
-    lake = lake_with_calls(tmp_path / "data", call(), call(), call(start_time=dt.datetime(2026, 3, 11)))
-    options = json.dumps({"days": 1, "by": ["provider"]})
-    done = scheduled(
-        lake, "--run-scheduled", "cost", "--slot", "2026-03-11T00:00:00+00:00", "--options", options
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    ((analyzer, trigger, status, start, end, settings, result),) = recorded(lake)
-    assert (analyzer, trigger, status) == ("cost", "schedule", "ok")
-    assert (start, end) == (dt.datetime(2026, 3, 10), dt.datetime(2026, 3, 11))
-    assert json.loads(settings) == {"days": 1, "by": ["provider"]}
-    assert [(row["provider"], row["calls"]) for row in json.loads(result)["rows"]] == [("openai", 2)]
-
-
-def test_a_scheduled_run_that_fails_is_recorded_and_says_why(tmp_path: Path):
-    lake = lake_with_calls(tmp_path / "data", call())
-    done = scheduled(
-        lake,
-        *("--run-scheduled", "cost", "--slot", "2026-03-11T00:00:00Z", "--trigger", "catch-up"),
-        *("--options", '{"by": "colour"}'),
-    )
-    assert done.returncode == 2
-    assert "no dimension 'colour'" in done.stderr
-    ((_, trigger, status, *_rest, result),) = recorded(lake)
-    assert (trigger, status, result) == ("catch-up", "failed", None)

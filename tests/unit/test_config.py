@@ -158,6 +158,14 @@ def test_a_variable_that_is_not_set_is_named_with_its_line(write: Any) -> None:
         ("dimensions:\n  lead: {atribute: x}", ["dimensions.lead.atribute", "did you mean attribute?"]),
         ("schedule:\n- {analyzer: cost, cron: '* * *'}", ["schedule[0].cron: '* * *'", "five fields"]),
         ("schedule:\n- {analyzer: cots, cron: '0 6 * * *'}", ["schedule[0].analyzer", "'cots'", "cost"]),
+        ("schedule:\n- {cron: '0 6 * * *'}", ["schedule[0]", "exactly one of analyzer and analyzers"]),
+        ("schedule:\n- {analyzers: [], cron: '0 6 * * *'}", ["schedule[0]", "exactly one of"]),
+        ("schedule:\n- {analyzer: cost, analyzers: all, cron: '0 6 * * *'}", ["schedule[0]", "exactly one"]),
+        ("schedule:\n- {analyzers: [cost, cots], cron: '0 6 * * *'}", ["schedule[0].analyzers", "'cots'"]),
+        (
+            "schedule:\n- {analyzers: [cost, accounts], cron: '0 6 * * *', options: {top: 3}}",
+            ["schedule[0].options", "no setting 'top'"],
+        ),
         ("analyzers:\n  cost: {bye: day}", ["yaml:2: analyzers.cost", "'bye'", "by"]),
         (
             "schedule:\n- {analyzer: cost, cron: '0 6 * * *', options: {since: 1d, bye: day}}",
@@ -398,7 +406,10 @@ def test_it_survives_json_and_cannot_be_changed(write: Any) -> None:
         tokens: [{{name: a, token: {TOKEN}, tenant: t}}]
         accounts: [{{name: b, match: {{provider: openai}}, plan_tier: api, since: 2026-01-01}}]
         dimensions: {{lead: {{attribute: app.lead_id}}}}
-        schedule: [{{analyzer: cost, cron: "0 6 * * *", options: {{by: day}}}}]
+        schedule:
+          - {{analyzer: cost, cron: "0 6 * * *", options: {{by: day}}}}
+          - {{analyzers: [cost, unit-cost], cron: "0 6 * * *", options: {{top: 3}}}}
+          - {{analyzers: all, cron: "0 6 * * *", options: {{top: 3}}}}
         spool: {{max_bytes: 1GiB}}
         """
     )
@@ -457,4 +468,4 @@ def test_names_that_a_dimension_may_not_take_are_those_that_exist() -> None:
     assert {name for (name,) in found} == config_values.RESERVED_WORDS
     assert {"call_id", "cost_usd", "notes"} <= config_values.call_columns()
     assert "load_id" not in config_values.call_columns()
-    assert set(cost.DIMENSIONS) <= config_values.GROUPING_NAMES | config_values.call_columns()
+    assert {cost.DAY, *cost.DIMENSIONS} <= config_values.GROUPING_NAMES | config_values.call_columns()

@@ -206,6 +206,28 @@ def test_a_session_is_erased_by_whichever_key_it_came(lake: Store) -> None:
     assert spans_left(lake) == {4}
 
 
+def test_alerts_that_name_her_go_and_those_of_her_time_lose_their_text(lake: Store) -> None:
+    """Guarantee: that the latter were raised and sent stays, so that they are not sent again; others stay whole."""
+    lake.load(traces(call(1, 1, attributes=ALICE)))
+    windows = {"hers": "2026-03-10", "of-her-time": "2026-03-10", "other": "2026-01-10"}
+    for name, day in windows.items():
+        text = f'{{"about": "{ALICE["user.id"] if name == "hers" else "all"}"}}'
+        for state, channel, document in (("raised", "NULL", f"'{text}'"), ("sent", "'file'", "NULL")):
+            lake.lake.connection.execute(
+                "INSERT INTO lake.alerts (alert_id, rule, event_key, state, recorded_at, channel, window_start,"
+                f" window_end, alert) VALUES ('{name}', 'rule', '{name}', '{state}', now()::TIMESTAMP, {channel},"
+                f" TIMESTAMP '{day}', TIMESTAMP '{day}' + INTERVAL 1 DAY, {document})"
+            )
+    assert erased(lake.data_dir, ALICE["user.id"]).rows["alerts"] == 2
+    assert lake.ask("SELECT alert_id, state, alert IS NULL FROM alerts ORDER BY ALL") == [
+        ("of-her-time", "raised", True),
+        ("of-her-time", "sent", True),
+        ("other", "raised", False),
+        ("other", "sent", True),
+    ]
+    assert files_with(lake.data_dir, ALICE["user.id"]) == {}
+
+
 def test_of_one_tenant_alone(lake: Store) -> None:
     """Ids of tenants have nothing to do with each other."""
     for tenant in ("a", "b"):

@@ -15,9 +15,12 @@ import duckdb
 import pytest
 
 from analyzers import honest, registry
+from analyzers.budget_terms import Budget
 from analyzers.finding import Report
 from analyzers.window import Window
+from collector.cli.markdown import print_markdown
 from collector.cli.report import print_csv, print_json, print_table
+from collector.config import Config
 from collector.store.lake import Lake
 from semconv.settings import AccountPlan, Fee
 from tests.calls_table import call, calls_table, lake_with_calls
@@ -32,11 +35,14 @@ AMOUNTS = {
 }
 TIERS = {"api": "api", "subscription": "pro", "unknown": "unknown", "local": "local"}
 FACTS = {
+    **Config().analyzer_facts(),
     "account_plans": (AccountPlan("acme", "pro", fee_per_month=Fee(Decimal(16))),),
+    "budgets": (Budget("acme", usd=Decimal(1), scope={"billing_account": "acme"}),),
+    "price_overrides": (),
     "now": dt.datetime(2026, 4, 1, tzinfo=dt.UTC),
 }
 # What a name of money can begin with or hold, in JSON and CSV.
-KINDS = re.compile("spend|implied_api_value|list_price|local_cost|fee|reported")
+KINDS = re.compile("spend|implied_api_value|list_price|local_cost|fee|reported|budget")
 
 
 def one_of_each_mode(**further: Any) -> list[dict[str, Any]]:
@@ -55,8 +61,7 @@ def one_of_each_mode(**further: Any) -> list[dict[str, Any]]:
             cost_usd=amount,
             cost_low_usd=amount,
             cost_high_usd=amount,
-            reported_cost_usd=amount,
-            **same | further,
+            **same | {"reported_cost_usd": amount} | further,
         )
         for mode, amount in AMOUNTS.items()
     ]
@@ -69,6 +74,10 @@ def calls() -> duckdb.DuckDBPyConnection:
 
 def report_of(name: str, calls: duckdb.DuckDBPyConnection) -> Report:
     return registry.get(name).bind(FACTS).run(calls, MARCH, {})
+
+
+def result_of(name: str, report: Report) -> dict[str, Any]:
+    return {"analyzer": name, "window": MARCH.as_dict(), **report.as_dict()}
 
 
 def sums_of_modes() -> Iterator[str]:
@@ -84,13 +93,38 @@ def test_no_analyzer_adds_two_modes_in_any_form_of_its_output(
 ) -> None:
     report = report_of(name, calls)
     printed = io.StringIO()
-    print_table(name, MARCH, report, printed)
-    print_csv(report, printed)
-    print_json([{"analyzer": name, **report.as_dict()}])
+    result = result_of(name, report)
+    print_table(result, printed)
+    print_csv(result, printed)
+    print_markdown([result], printed)
+    print_json([result])
     captured = capsys.readouterr()
     output = printed.getvalue() + captured.out + captured.err
     for forbidden in sums_of_modes():
         assert forbidden not in output.replace(",", "")
+
+
+@pytest.mark.parametrize("name", list(registry.discover()))
+def test_names_that_read_like_money_stop_no_analyzer(name: str) -> None:
+    """Whatever senders call their services, models and accounts: what is said of them is no unnamed money."""
+    named = dict.fromkeys(
+        (
+            "service_name",
+            "agent_name",
+            "session_id",
+            "user_id",
+            "billing_account",
+            "response_model",
+            "provider",
+        ),
+        'the "5 USD" $5 bot',
+    )
+    connection = calls_table(
+        *one_of_each_mode(**named, reported_cost_usd=Decimal(7)),
+        *one_of_each_mode(**named, possible_duplicate=True),
+        *(call(**named, cost_note="unknown_model", status_code="ERROR") for _ in range(3)),
+    )
+    assert result_of(name, report_of(name, connection))["analyzer"] == name
 
 
 @pytest.mark.parametrize("name", list(registry.discover()))
@@ -117,7 +151,7 @@ def test_amounts_of_two_modes_never_share_a_table(calls: duckdb.DuckDBPyConnecti
     """Each part of what people read has the amount of its own mode, under its own heading, and no other amount."""
     for name in ("cost", "accounts"):
         printed = io.StringIO()
-        print_table(name, MARCH, report_of(name, calls), printed)
+        print_table(result_of(name, report_of(name, calls)), printed)
         tables = printed.getvalue().split("\npricing mode ")[1:]
         assert [table.split("\n")[0] for table in tables] == list(honest.MODES)
         for mode, table in zip(honest.MODES, tables, strict=True):

@@ -15,7 +15,7 @@ from analyzers.finding import Column, Finding, Report
 from analyzers.registry import Analyzer
 from analyzers.window import BadWindow, Window, iso
 from collector import erasure_log, runs
-from collector.runs import Occasion, execute, execute_scheduled, record, scheduled_window
+from collector.runs import Occasion, execute, record, scheduled_window
 from collector.store.lake import Lake
 from tests.calls_table import lake_with_calls
 
@@ -70,14 +70,6 @@ def test_the_window_of_a_scheduled_run(options: dict[str, Any], timezone: str, s
 def test_a_window_that_cannot_be_is_refused(options: dict[str, Any]):
     with pytest.raises(BadWindow):
         scheduled_window(options, SLOT, "UTC")
-
-
-def test_a_run_without_a_window_is_recorded_as_failed(lake: Lake):
-    """The scheduler learns of it, and so does whoever looks into `runs`."""
-    record(lake, [execute_scheduled(lake, analyzer(empty), {"since": "soon"}, "UTC", 60, ON_TIME)])
-    ((status, error, start),) = rows(lake, "SELECT status, error, window_start FROM lake.runs")
-    assert (status, start) == ("failed", None)
-    assert "'soon' is not a length of time" in error
 
 
 def test_a_run_over_its_time_is_stopped_and_recorded(lake: Lake):

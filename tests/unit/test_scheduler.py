@@ -14,17 +14,12 @@ from typing import Any
 
 import pytest
 
-from collector.config import Config, ScheduledRun, load_config
-from collector.scheduler import (
-    Due,
-    Plan,
-    Scheduler,
-    analyzer_command,
-    child_environment,
-    latest_slot,
-    limited_command,
-    run_child,
-)
+from collector import schedule_state
+from collector.config import Config, ScheduledRun
+from collector.config_values import parse_size
+from collector.schedule_state import Done, State, entry_key
+from collector.scheduler import MEMORY_BESIDE_DATABASE, Due, Plan, Scheduler, latest_slot, order, run_child
+from collector.server import NOT_FOR_CHILDREN
 from collector.telemetry import Outcome
 
 UTC = dt.UTC
@@ -62,8 +57,8 @@ def test_an_entry_is_due_once_at_each_of_its_slots() -> None:
 
 def test_slots_missed_while_the_server_was_down_are_made_up_for_by_one_run() -> None:
     """Three days off: one run, for the latest slot, marked as a catch-up."""
-    recorded = {"cost": [at("2026-03-01T06:00")]}
-    plan = Plan([entry("0 6 * * *")], at("2026-03-05T12:00"), recorded)
+    daily = entry("0 6 * * *")
+    plan = Plan([daily], at("2026-03-05T12:00"), {entry_key(daily): at("2026-03-01T06:00")})
     assert summary(plan.due(at("2026-03-05T12:00"))) == [("0 6 * * *", "2026-03-05T06:00+00:00", "catch-up")]
     assert plan.due(at("2026-03-05T12:01")) == []
 
@@ -81,17 +76,32 @@ def test_nothing_was_missed_where_nothing_ever_ran() -> None:
     assert Plan([entry("0 6 1 1 *")], at("2026-03-05T12:00")).due(at("2026-03-05T12:00")) == []
 
 
-def test_a_slot_that_is_recorded_is_not_run_again() -> None:
+def test_a_slot_that_was_dealt_with_is_not_run_again() -> None:
     """A restart right after a run."""
-    plan = Plan([entry("0 6 * * *")], at("2026-03-01T06:10"), {"cost": [at("2026-03-01T06:00")]})
+    daily = entry("0 6 * * *")
+    plan = Plan([daily], at("2026-03-01T06:10"), {entry_key(daily): at("2026-03-01T06:00")})
     assert plan.due(at("2026-03-01T06:10")) == []
 
 
 def test_one_analyzer_in_two_entries_misses_slots_of_each() -> None:
-    """The daily entry ran yesterday; that does not hide that the weekly one missed its Monday."""
-    recorded = {"cost": [at("2026-03-04T06:00"), at("2026-02-23T07:00")]}
-    plan = Plan([entry("0 6 * * *"), entry("0 7 * * 1")], at("2026-03-04T12:00"), recorded)
-    assert summary(plan.due(at("2026-03-04T12:00"))) == [("0 7 * * 1", "2026-03-02T07:00+00:00", "catch-up")]
+    """The daily entry ran today, at the time of the weekly one; that does not hide that the weekly one missed its
+    Monday. Guarantee: entries are told apart by what stands in them, not by their place."""
+    daily, weekly = entry("0 7 * * *"), entry("0 7 * * 1")
+    dealt_with = {entry_key(daily): at("2026-03-04T07:00"), entry_key(weekly): at("2026-02-23T07:00")}
+    for entries in ([daily, weekly], [weekly, daily]):
+        plan = Plan(entries, at("2026-03-04T12:00"), dealt_with)
+        assert summary(plan.due(at("2026-03-04T12:00"))) == [
+            ("0 7 * * 1", "2026-03-02T07:00+00:00", "catch-up")
+        ]
+
+
+def test_an_entry_that_was_changed_has_missed_nothing() -> None:
+    """What stands in it now never ran."""
+    dealt_with = {entry_key(entry("0 6 * * *")): at("2026-03-01T06:00")}
+    assert (
+        Plan([entry("0 6 * * *", since="7d")], at("2026-03-05T12:00"), dealt_with).due(at("2026-03-05T12:00"))
+        == []
+    )
 
 
 def test_slots_are_those_of_the_configured_time_zone() -> None:
@@ -113,48 +123,40 @@ def test_the_latest_slot_is_never_in_the_future(until: str, slot: str) -> None:
     assert latest_slot("* * * * *", at(until)) == at(slot)
 
 
-def test_the_command_carries_what_the_child_must_not_guess(tmp_path: Path) -> None:
-    """Slot in UTC, options over the analyzer's settings, the server's time zone and directory."""
-    config = Config(data_dir=tmp_path, timezone="Europe/Berlin", analyzers={"cost": {"by": ["model"]}})
-    due = Due(entry("0 6 * * *", since="7d"), at("2026-03-01T06:00", BERLIN), "catch-up")
-    command = analyzer_command(config, due)
-    words = dict(zip(command[5::2], command[6::2], strict=True))
-    assert command[1:3] == ["-m", "collector.limited"]
-    assert command[4] == "collector.cli.analyze"
-    assert words["--run-scheduled"] == "cost"
-    assert words["--slot"] == "2026-03-01T05:00:00+00:00"
-    assert words["--trigger"] == "catch-up"
-    assert json.loads(words["--options"]) == {"by": ["model"], "since": "7d"}
-    assert (words["--timezone"], words["--data-dir"]) == ("Europe/Berlin", str(tmp_path))
-
-
-def test_the_limits_of_the_server_hold_in_the_child(tmp_path: Path) -> None:
-    """Whether they were set by flag, variable or file; the file is not read a second time."""
-    config = Config(data_dir=tmp_path, sql={"time_limit_seconds": 7.5, "memory_limit": "300MB"})
-    environment = child_environment(config, {"HOME": "/h", "SPANLEDGER_CONFIG": "/gone.yaml"})
-    child = load_config(None, {}, environment)
-    assert (child.sql, environment["HOME"]) == (config.sql, "/h")
+def test_the_order_carries_what_the_child_must_not_guess(tmp_path: Path) -> None:
+    """Slot in UTC, and the configuration as the server has it, wherever it was set: what it says of accounts, analyzers
+    and limits, the entry that is due and no other. Guarantee: a config that does not go through JSON is no config."""
+    config = Config(
+        data_dir=tmp_path,
+        timezone="Europe/Berlin",
+        accounts=[{"name": "coding", "match": {"provider": "openai"}, "plan_tier": "pro"}],
+        analyzers={"cost": {"by": ["model"]}},
+        schedule=[entry("0 7 * * *"), entry("0 6 * * *", since="7d")],
+        sql={"time_limit_seconds": 7.5, "memory_limit": "300MB"},
+    )
+    due = Due(config.schedule[1], at("2026-03-01T06:00", BERLIN), "catch-up")
+    line = order(config.model_dump(mode="json", exclude=NOT_FOR_CHILDREN), config, due)
+    told = json.loads(line)
+    assert line.count(b"\n") == 1
+    assert (told["slot"], told["trigger"]) == ("2026-03-01T05:00:00+00:00", "catch-up")
+    assert Config.model_validate(told["config"]) == config.model_copy(
+        update={"schedule": config.schedule[1:]}
+    )
 
 
 def run_schedule(
-    tmp_path: Path, code: str, until: Callable[[Counted], bool], run_seconds: float = 20, **options: Any
+    tmp_path: Path, code: str, until: Callable[[Counted], bool], run_seconds: float = 20
 ) -> Counted:
     """A scheduler whose every run executes ``code``, with one entry that has just missed a slot."""
     config = Config(data_dir=tmp_path, schedule=[{"analyzer": "cost", "cron": "* * * * *"}])
     counted = Counted()
-
-    async def recorded() -> dict[str, list[dt.datetime]]:
-        now = dt.datetime.now(UTC).replace(second=0, microsecond=0)
-        return {"cost": [now - dt.timedelta(minutes=5)]}
+    now = dt.datetime.now(UTC).replace(second=0, microsecond=0)
+    missed = Done(now - dt.timedelta(minutes=5))
+    schedule_state.write(tmp_path, State({entry_key(config.schedule[0]): missed}))
 
     async def scenario() -> None:
-        scheduler = Scheduler(
-            config,
-            counted,
-            command_for=lambda _due: [sys.executable, "-c", code],
-            recorded=recorded,
-            run_seconds=run_seconds,
-        )
+        command = [sys.executable, "-c", code]
+        scheduler = Scheduler(config, {}, counted, command=command, run_seconds=run_seconds)
         scheduler.start()
         async with asyncio.timeout(20):
             while not until(counted):
@@ -166,9 +168,10 @@ def run_schedule(
 
 
 def test_a_run_is_a_child_process_and_its_end_is_counted(tmp_path: Path) -> None:
-    """Exit code 0 is ok, any other failed."""
-    assert run_schedule(tmp_path, "", lambda c: bool(c.outcomes)).outcomes == ["ok"]
-    assert run_schedule(tmp_path, "raise SystemExit(2)", lambda c: bool(c.outcomes)).outcomes == ["failed"]
+    """Its exit code says what came of it; any that it does not know is that of a child that broke down."""
+    for code, outcome in ((0, "ok"), (2, "failed"), (3, "timeout"), (4, "skipped"), (1, "failed")):
+        counted = run_schedule(tmp_path, f"raise SystemExit({code})", lambda c: bool(c.outcomes))
+        assert counted.outcomes == [outcome]
 
 
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -190,17 +193,17 @@ def test_stopping_ends_a_run_in_progress(tmp_path: Path) -> None:
 
 
 def limited(code: str, tmp_path: Path, memory: int, hold_stdin: float) -> tuple[int, bytes]:
-    """Exit code and output of ``code`` as a limited child; its standard input closes after some seconds."""
-    (tmp_path / "payload.py").write_text(code)
-    command = [sys.executable, "-m", "collector.limited", str(memory), "payload", "an argument"]
+    """Exit code and output of ``code`` in a limited child; its standard input closes after some seconds."""
+    script = tmp_path / "payload.py"
+    script.write_text(f"from collector.limited import be_limited\nbe_limited({memory})\n{code}")
 
     async def scenario() -> tuple[int, bytes]:
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *(sys.executable, str(script)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -211,10 +214,9 @@ def limited(code: str, tmp_path: Path, memory: int, hold_stdin: float) -> tuple[
     return asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
-def test_a_limited_child_runs_its_module_with_its_arguments(tmp_path: Path) -> None:
-    """As `python -m` would, at lower priority."""
-    code = "import os, sys; print(__name__, sys.argv[1:], os.nice(0) >= 10)"
-    assert limited(code, tmp_path, 1 << 32, 10) == (0, b"__main__ ['an argument'] True\n")
+def test_a_limited_child_yields_the_processor(tmp_path: Path) -> None:
+    """Receiving and loading come first."""
+    assert limited("import os; print(os.nice(0) >= 10)", tmp_path, 1 << 32, 10) == (0, b"True\n")
 
 
 def test_a_limited_child_cannot_take_more_memory_than_it_may(tmp_path: Path) -> None:
@@ -231,9 +233,8 @@ def test_a_limited_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
 
 def test_the_memory_of_a_run_is_enough_for_a_database(tmp_path: Path) -> None:
     """The real limit must not keep DuckDB, pyarrow and their threads from starting."""
-    config = Config(data_dir=tmp_path)
     code = "import duckdb, pyarrow; print(duckdb.sql('SELECT sum(range) FROM range(1000000)').fetchone()[0])"
-    memory = int(limited_command(config, "x")[3])
+    memory = parse_size(Config(data_dir=tmp_path).sql.memory_limit) + MEMORY_BESIDE_DATABASE
     assert limited(code, tmp_path, memory, 15) == (0, b"499999500000\n")
 
 

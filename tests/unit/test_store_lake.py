@@ -23,7 +23,7 @@ from tests.store_support import call, fingerprint, store, traces
 
 RELATIONS = (
     "spans", "log_records", "metric_points", "contents", "calls", "prices", "price_snapshots", "loads",
-    "runs", "findings", "schema_migrations", "sessions", "agents", "units",
+    "runs", "findings", "alerts", "schema_migrations", "sessions", "agents", "units",
 )  # fmt: skip
 
 

@@ -120,3 +120,25 @@ def test_room_is_made_before_files_are_merged(trickled: Store, monkeypatch: pyte
     keeper = Maintenance(trickled.lake, grace_seconds=0)
     done = [keeper.step() for _ in range(3)]
     assert [made.action if made else None for made in done] == ["expire", "remove", "merge"]
+
+
+def test_a_step_ends_with_its_rows_however_few_bytes_they_take(
+    trickled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario: twelve files of one row, and a file may have five. Guarantee: a step merges no more, what it made is
+    let be, the rows are the same, and the table's own target is as it was.
+    """
+    monkeypatch.setattr(maintenance, "_LARGE_ROWS", 5)
+    spans = (
+        "FROM __ducklake_metadata_lake.ducklake_data_file AS file"
+        " JOIN __ducklake_metadata_lake.ducklake_table AS named USING (table_id)"
+        " WHERE file.end_snapshot IS NULL AND named.table_name = 'spans'"
+    )
+    before = trickled.ask(ROWS)
+    keeper = Maintenance(trickled.lake)
+    while keeper.step():
+        pass
+    assert 2 <= trickled.one(f"SELECT max(record_count) {spans}") <= 6  # a file more than fits ends a step
+    assert trickled.ask(ROWS) == before
+    options = "SELECT value FROM ducklake_options('lake') WHERE option_name = 'target_file_size'"
+    assert trickled.one(f"{options} AND scope_entry = 'main.spans'") == "16000000"

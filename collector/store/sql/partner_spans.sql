@@ -4,7 +4,8 @@ SELECT {columns}
 FROM lake.spans
 WHERE ({within_horizon})
   AND role IN ('llm', 'embeddings')
+  AND {of_others}
   AND (
       response_id IN {ids}
-      OR ({same_moment}) AND coalesce(input_tokens, CASE WHEN status_code = 'ERROR' THEN -1 END) IN {tokens}
+      OR {alike}
   )

@@ -1,0 +1,13 @@
+-- What was used of the budgets' parts that the relation `wanted` (budget, value) names.
+SELECT
+    budget,
+    value,
+    sum(amount)::DECIMAL(38, 12) AS amount,
+    sum(calls)::BIGINT AS calls,
+    sum(calls_unknown)::BIGINT AS calls_unknown,
+    sum(subscription_calls)::BIGINT AS subscription_calls,
+    sum(local_calls)::BIGINT AS local_calls,
+    sum(undeclared_calls)::BIGINT AS undeclared_calls
+FROM (SELECT * FROM memory.settled UNION ALL SELECT * FROM memory.recent)
+WHERE {wanted}
+GROUP BY budget, value
