@@ -99,8 +99,8 @@ def _crossed(rows: Iterable[Standing]) -> Iterator[Finding]:
                 }
                 yield Finding(
                     finding_id("accounts", "quota", about, one.pricing_mode),
-                    f"{honest.said(str(one.account))} used {cycle.tokens / one.quota_tokens:.0%} of the quota of"
-                    f" its plan {one.plan_tier} in the billing cycle from {cycle.first_day}",
+                    f"{honest.said(one.account or '(no account)')} used {cycle.tokens / one.quota_tokens:.0%} of"
+                    f" the quota of its plan {one.plan_tier} in the billing cycle from {cycle.first_day}",
                     evidence={"tokens": cycle.tokens, "quota_tokens": one.quota_tokens},
                     caveats=("tokens are input, cached or not, and output; a provider may count others",),
                     dimension=about,

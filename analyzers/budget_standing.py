@@ -17,8 +17,7 @@ from analyzers import budget_projection, honest, sql
 from analyzers.budget_cells import cells_sql, used_sql
 from analyzers.budget_projection import DAYS_LOOKED_AT, Day, Pace, Rest
 from analyzers.budget_terms import Budget, Span, State, spans
-from analyzers.local_time import local_sql
-from analyzers.window import midnight, naive_utc
+from analyzers.window import Window, midnight
 from semconv.settings import AccountPlan
 from semconv.sqltext import literal
 
@@ -193,9 +192,9 @@ def standings(
     first = connection.execute("SELECT min(start_time) FROM calls").fetchone()
     moment = Moment(now, timezone, first[0] if first else None)
     periods = [spans(budget, now, timezone, plans) for budget in budgets]
-    start = _start(moment, periods)
-    parameters = {"start": naive_utc(start), "end": naive_utc(now), "clock": moment.local.time()}
-    answer = connection.execute(_sql(budgets, periods, start, moment), parameters)
+    window = _window(moment, periods)
+    parameters = {**window.parameters(), "clock": moment.local.time()}
+    answer = connection.execute(_sql(budgets, periods, window), parameters)
     rows = [_Row(*row) for row in answer.fetchall()]
     found = {row.budget for row in rows}
     every = [
@@ -220,13 +219,8 @@ def standings(
     )
 
 
-def _sql(
-    budgets: Sequence[Budget],
-    periods: Sequence[Mapping[str | None, Span]],
-    start: dt.datetime,
-    moment: Moment,
-) -> str:
-    time = _TIME.format(local=local_sql(start, moment.now, moment.timezone))
+def _sql(budgets: Sequence[Budget], periods: Sequence[Mapping[str | None, Span]], window: Window) -> str:
+    time = _TIME.format(local=window.local_time_sql())
     carried = ("day", "is_later", '"of_model" AS model', '"of_agent" AS agent')
     return sql.read("budget.sql").format(
         cells=cells_sql(budgets, time, ("model", "agent")),
@@ -243,10 +237,11 @@ def _periods(periods: Sequence[Mapping[str | None, Span]]) -> Iterator[str]:
             yield f"({number}, {name}, DATE '{of.first_day}', DATE '{of.next_day}')"
 
 
-def _start(moment: Moment, periods: Sequence[Mapping[str | None, Span]]) -> dt.datetime:
-    """The first day of any of the periods, or of those looked at."""
+def _window(moment: Moment, periods: Sequence[Mapping[str | None, Span]]) -> Window:
+    """From the first day of any of the periods, or of those looked at, until now, be it the first moment of a day."""
     firsts = [of.first_day for by_value in periods for of in by_value.values()]
-    return midnight(min([*firsts, *moment.days_before[:1]]), ZoneInfo(moment.timezone))
+    start = midnight(min([*firsts, *moment.days_before[:1]]), ZoneInfo(moment.timezone))
+    return Window(min(start, moment.now - dt.timedelta(microseconds=1)), moment.now, moment.timezone)
 
 
 def _standing(budget: Budget, row: _Row, periods: Mapping[str | None, Span], moment: Moment) -> Standing:

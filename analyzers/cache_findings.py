@@ -95,6 +95,7 @@ def low_share(group: Group, causes: Sequence[Cause]) -> Finding:
         caveats=tuple(_caveats(group)),
         dimension=_dimension(group),
         examples=tuple(_examples(most)) if most else (),
+        kind="low-share",
     )
 
 

@@ -181,7 +181,7 @@ def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
             sent_by = {name: record[name] or None for name in ("service", "library", "version")}
             yield Finding(
                 finding_id("data-quality", problem.name, sent_by),
-                f"{count} of {record['calls']} calls of {service} via {who} {problem.title}",
+                f"{count} of {record['calls']} calls of {honest.said(service)} via {honest.said(who)} {problem.title}",
                 evidence={"calls": count, "of_calls": record["calls"]},
                 caveats=(problem.effect,),
                 dimension=sent_by,
@@ -204,7 +204,8 @@ def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[
                 about = {"tenant": check["tenant"], "service": check["service_name"], "model": check["model"]}
                 yield Finding(
                     finding_id("data-quality", f"metrics_{way}", about),
-                    f"metrics of {service} count {said} {way} tokens of {model}, its calls {counted[0]}",
+                    f"metrics of {honest.said(service)} count {said} {way} tokens of {honest.said(model)}, its calls"
+                    f" {counted[0]}",
                     evidence={"metric_tokens": said, "call_tokens": counted[0], "calls": check["calls"]},
                     caveats=(effect, "metrics at the window's ends count what is not finished or was before"),
                     dimension=about,

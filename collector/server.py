@@ -46,7 +46,6 @@ NOT_FOR_CHILDREN: Final = {
     "grpc_endpoint",
     "http_endpoint",
     "admin_endpoint",
-    "budgets",
     "schedule",
     "alerts",
     "analyzers",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from semconv.planned import relation
 from tests.calls_table import call
 
 # USD for a million tokens.
@@ -64,10 +65,9 @@ def insert_prices(connection: duckdb.DuckDBPyConnection) -> None:
             )
 
 
-def refill(connection: duckdb.DuckDBPyConnection, rows: Iterable[dict[str, Any]]) -> None:
-    """These calls in the place of those that are stored, in one go."""
-    table = pa.Table.from_pylist(list(rows))
+def refill(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """These calls, which all have the same columns, in the place of those that are stored, in one go."""
+    table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
     connection.execute("DELETE FROM calls")
-    connection.register("refill", table)
-    connection.execute("INSERT INTO calls BY NAME SELECT * FROM refill")
-    connection.unregister("refill")
+    with relation(connection, "refill", table):
+        connection.execute("INSERT INTO calls BY NAME SELECT * FROM refill")

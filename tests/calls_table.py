@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
-from itertools import count
+from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from collector.store.lock import writer_lock
 from collector.store.migrate import open_current
 
 _numbers = count(1)
+# Of one statement.
+_ROWS = 100
 
 DEFAULTS: dict[str, Any] = {
     "tenant": "",
@@ -80,7 +82,12 @@ def _empty_lake(dimensions: tuple[str, ...]) -> Path:
 
 
 def insert_calls(connection: duckdb.DuckDBPyConnection, table: str, calls: Iterable[dict[str, Any]]) -> None:
-    for row in calls:
-        columns = ", ".join(f'"{name}"' for name in row)
-        marks = ", ".join("?" for _ in row)
-        connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+    """In order; those that follow each other with the same columns in one statement, which is planned once."""
+    for names, same in groupby(calls, key=tuple):
+        columns = ", ".join(f'"{name}"' for name in names)
+        marks = f"({', '.join('?' for _ in names)})"
+        for rows in iter(lambda same=same: list(islice(same, _ROWS)), []):
+            values = [value for row in rows for value in row.values()]
+            connection.execute(
+                f"INSERT INTO {table} ({columns}) VALUES {', '.join([marks] * len(rows))}", values
+            )

@@ -50,7 +50,7 @@ class Message:
         if data.get("action"):
             yield f"what to do: {data['action']}"
         yield ""
-        yield f"rule {data.get('rule')}, alert {self.id}"
+        yield f"alert {self.id}" + (f" of rule {data['rule']}" if data["rule"] else "")
 
     def _data(self) -> dict[str, Any]:
         # Digits stay as they are.

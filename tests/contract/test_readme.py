@@ -131,6 +131,18 @@ def test_every_option_in_the_readme_exists() -> None:
         assert option in helps, option
 
 
+def test_the_budgets_in_the_readme_are_valid(tmp_path: Path) -> None:
+    config = tmp_path / "spanledger.yaml"
+    config.write_text(yaml_of("Budgets"))
+    found = [entry.budget() for entry in load_config(config, environ={}).budgets]
+    assert [(one.unit, one.period, one.action) for one in found] == [
+        ("usd", "month", "warn"),
+        ("usd", "day", "fail"),
+        ("tokens", "week", "skip"),
+        ("tokens", "cycle", "warn"),
+    ]
+
+
 def test_the_retention_in_the_readme_is_valid(tmp_path: Path) -> None:
     config = tmp_path / "spanledger.yaml"
     config.write_text(yaml_of("Maintenance and retention"))
@@ -183,7 +195,7 @@ def test_the_alerts_of_the_readme_are_valid(tmp_path: Path) -> None:
     config.write_text(yaml_of("Alerts"))
     secrets = {"HOOK_SECRET": "a secret of a webhook".replace(" ", "-"), "SMTP_PASSWORD": "x"}
     found = load_config(config, environ=secrets).alerts
-    assert found.channels.names() == ["stdout", "file", "chat", "ops"]
+    assert found.channels.names() == ["stdout", "file", "bridge", "ops"]
     assert {kind for kind, _, _ in found.rules.by_kind()} == type(found.rules).model_fields.keys()
 
 

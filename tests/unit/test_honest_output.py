@@ -38,6 +38,7 @@ FACTS = {
     **Config().analyzer_facts(),
     "account_plans": (AccountPlan("acme", "pro", fee_per_month=Fee(Decimal(16))),),
     "budgets": (Budget("acme", usd=Decimal(1), scope={"billing_account": "acme"}),),
+    "price_overrides": (),
     "now": dt.datetime(2026, 4, 1, tzinfo=dt.UTC),
 }
 # What a name of money can begin with or hold, in JSON and CSV.

@@ -113,7 +113,7 @@ def test_a_lake_of_the_version_before_comes_up(tmp_path: Path) -> None:
         old.load(traces(call(1, 1)))
         costs = old.ask(COST)
         old.lake.connection.execute(
-            "DROP TABLE lake.price_snapshots; ALTER TABLE lake.prices DROP COLUMN model_match;"
+            "DROP TABLE lake.price_snapshots; DROP TABLE lake.alerts; ALTER TABLE lake.prices DROP COLUMN model_match;"
             "DELETE FROM lake.schema_migrations;"
             "INSERT INTO lake.schema_migrations VALUES (1, now()::TIMESTAMP)"
         )
