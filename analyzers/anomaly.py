@@ -16,23 +16,25 @@ from analyzers import honest, sql
 from analyzers.anomaly_split import Split, Wanted, splits
 from analyzers.fields import Field, money
 from analyzers.finding import Column, Finding, Report, finding_id
-from analyzers.outliers import LEAST_SCALE, MOST_EXTREME, Tail, Usual, tail, usual
+from analyzers.outliers import LEAST_SCALE, MOST_EXTREME, Distance, Tail, distances, tail
 from analyzers.registry import register
 from analyzers.setting import Setting, count, usd
 from analyzers.window import DAY_OF_WINDOW, Window, naive_utc
 
 _SETTINGS: Final = (
     Setting("history", "days before the first that is judged", count, 56),
-    Setting("least_history", "days of it that there must be", count, 21),
-    Setting("least_days", "days with cost that a model or a user has in it", count, 10),
-    Setting("least_sessions", "sessions that an agent has in it", count, 30),
+    Setting("least_history", "days that there must be, history and judged ones together", count, 21),
+    Setting("least_days", "of these, days on which a model or a user must have cost something", count, 14),
+    Setting("least_sessions", "sessions that an agent must have had in these", count, 30),
     Setting("least_usd", "USD that something costs, and costs more than usual", usd, Decimal(1)),
 )
 _KINDS: Final = ("day", "model", "user", "session")
 # The chance of any at all where nothing is out of line: each is judged as one of all that were looked at (Bonferroni).
-_SURE: Final = 0.05
+_SURE: Final = 0.02
 # What cost most is looked at, so many of a kind; chance is reckoned as if all had been.
 _MOST_THINGS: Final = 100
+# A shorter one says less of how days differ than judged days themselves, each beside all others.
+_LONG_HISTORY: Final = 28
 # A history further away says little of today.
 _MOST_DAYS: Final = 31
 _WEEK: Final = 7
@@ -64,15 +66,19 @@ class _Thing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Period:
-    """The calendar days of the history and of what is judged. ``first``: which is the first of the latter."""
+    """The calendar days of the history and of what is judged. ``first``: which is the first of the latter. ``known``:
+    before which they make up what chance does; all of them where the history is short.
+    """
 
     window: Window
     end: dt.datetime
     first: int
+    known: int
 
-    def parameters(self) -> dict[str, object]:
+    def parameters(self, *names: str) -> dict[str, object]:
+        """Of DAY_OF_WINDOW, and these of its own."""
         edges = {"start": naive_utc(self.window.start), "end": naive_utc(self.end)}
-        return {**edges, **self.window.day_parameters(), "first": self.first}
+        return {**edges, **self.window.day_parameters(), **{name: getattr(self, name) for name in names}}
 
     def date(self, day: int) -> dt.date:
         return self.window.local(self.window.start).date() + dt.timedelta(days=day)
@@ -105,7 +111,7 @@ class _Judged:
 )
 def anomaly(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]) -> Report:
     """One row per day and pricing mode; a finding for each day, model, user or session that cost `least_usd` and far
-    more than usual. Judged are calendar days of the window, the last 31, that have a history; a day that is not over is
+    more than usual. Judged are calendar days of the window, the last 31; a day that is not over is
     judged by what it cost so far. What costs less than usual is no anomaly here.
 
     Chance: a finding's p-value is that of any as far out among everything that was looked at, so that in 20 runs over
@@ -125,7 +131,7 @@ def anomaly(connection: duckdb.DuckDBPyConnection, window: Window, settings: dic
     ]
     out.sort(key=lambda one: (one.chance, one.kind, one.name or "", one.day, one.pricing_mode))
     wanted = [Wanted(one.kind, one.name, one.pricing_mode, one.day, one.before, one.agent) for one in out]
-    made_so = splits(connection, period.parameters(), wanted)
+    made_so = splits(connection, period.parameters("known"), wanted)
     rows = [one for one in of_days if one.kind == "day"]
     fields = list(_fields(period, {one.pricing_mode for one in rows}))
     return Report(
@@ -147,16 +153,17 @@ def _period(
     start, end = window.local(window.start), window.local(window.end)
     last = (end - dt.timedelta(microseconds=1)).date()
     whole = start.date() if start.time() == dt.time() else start.date() + dt.timedelta(days=1)
-    earliest = begun + dt.timedelta(days=settings["least_history"])
-    first = max(min(whole, last), last - dt.timedelta(days=_MOST_DAYS - 1), earliest)
-    if first > last:
+    first = max(min(whole, last), last - dt.timedelta(days=_MOST_DAYS - 1), begun)
+    since = max(begun, first - dt.timedelta(days=settings["history"]))
+    if (last - since).days < settings["least_history"] - 1 or first > last:
         return (
             f"nothing can be judged from {window}: the lake begins on {begun - dt.timedelta(days=1)}, and a day is "
-            f"judged by {settings['least_history']} days or more before it"
+            f"judged beside {settings['least_history']} days or more"
         )
-    since = max(begun, first - dt.timedelta(days=settings["history"]))
     midnights = (dt.datetime.combine(day, dt.time()) for day in (since, last + dt.timedelta(days=1)))
-    return _Period(window.at(*midnights), window.end, (first - since).days)
+    history = (first - since).days
+    known = history if history >= _LONG_HISTORY else (last - since).days + 1
+    return _Period(window.at(*midnights), window.end, history, known)
 
 
 # --- days
@@ -175,40 +182,52 @@ def _days(
     least = {name: settings[name] for name in ("least_days", "least_usd")}
     found = connection.execute(
         sql.read("anomaly_days.sql").format(day=DAY_OF_WINDOW),
-        period.parameters() | least | {"most": _MOST_THINGS},
+        period.parameters("first") | least | {"most": _MOST_THINGS},
     ).fetchall()
     counts = {kind: _Counts(*rest) for kind, _, _, days, _, *rest in found if days is None}
     things = [_Thing(*row[:5]) for row in found if row[3] is not None]
     judged: list[_Judged] = []
     for kind in _KINDS:
-        known = [(one, usual(_logarithms(one, period.first))) for one in things if one.kind == kind]
-        reference = tail([score for _, its in known for score in its.scores])
+        known = [(one, distances(_logarithms(one))) for one in things if one.kind == kind]
+        scores = [its[day].score for _, its in known for day in its if day < period.known]
         tests = len(_KINDS) * counts[kind].examined if known else 0
-        judged += [one for thing, its in known for one in _judge(thing, its, reference, tests, period.first)]
+        for thing, its in known:
+            judged += _judge(thing, its, tail(scores), tests, period)
     return judged, counts
 
 
-def _logarithms(thing: _Thing, before: int) -> dict[int, float]:
-    return {day: math.log(cost) for day, cost in zip(thing.days, thing.costs, strict=True) if day < before}
+def _logarithms(thing: _Thing) -> dict[int, float]:
+    return {day: math.log(cost) for day, cost in zip(thing.days, thing.costs, strict=True)}
 
 
-def _judge(thing: _Thing, its: Usual, reference: Tail, tests: int, first: int) -> Iterator[_Judged]:
-    history = [day for day in thing.days if day < first]
+def _judge(
+    thing: _Thing, its: Mapping[int, Distance], reference: Tail, tests: int, period: _Period
+) -> Iterator[_Judged]:
     for day, cost in zip(thing.days, thing.costs, strict=True):
-        if day < first:
+        if day < period.first:
             continue
-        chance = min(1.0, tests * reference.p_value(its.score(day, math.log(cost))))
-        expected = math.exp(its.expected(day))
-        before = _compared(history, day)
+        expected, score = its[day]
+        others = reference.without(score) if day < period.known else reference
+        chance = min(1.0, tests * others.p_value(score))
+        before = _compared(thing.days, day)
         yield _Judged(
-            thing.kind, thing.name, thing.pricing_mode, day, cost, expected, chance, len(history), before
+            thing.kind,
+            thing.name,
+            thing.pricing_mode,
+            day,
+            cost,
+            math.exp(expected),
+            chance,
+            len(its) - 1,
+            before,
         )
 
 
-def _compared(history: Sequence[int], day: int) -> tuple[int, ...]:
-    """The last four of the same weekday, or the last week's worth of days where it is not so old."""
-    same = [one for one in history if (day - one) % _WEEK == 0]
-    return tuple(same[-_WEEKS_COMPARED:] if len(same) >= _WEEKS_COMPARED - 1 else history[-_WEEK:])
+def _compared(days: Sequence[int], day: int) -> tuple[int, ...]:
+    """The nearest four of the same weekday, or the nearest seven days where it has fewer than three."""
+    nearest = sorted((one for one in days if one != day), key=lambda one: (abs(day - one), one))
+    same = [one for one in nearest if (day - one) % _WEEK == 0]
+    return tuple(same[:_WEEKS_COMPARED] if len(same) >= _WEEKS_COMPARED - 1 else nearest[:_WEEK])
 
 
 # --- sessions
@@ -221,7 +240,8 @@ def _sessions(
     limits = {"most": _MOST_THINGS, "most_extreme": MOST_EXTREME + 1, "least_scale": LEAST_SCALE}
     least = {name: settings[name] for name in ("least_sessions", "least_usd")}
     found = connection.execute(
-        sql.read("anomaly_sessions.sql").format(day=DAY_OF_WINDOW), period.parameters() | limits | least
+        sql.read("anomaly_sessions.sql").format(day=DAY_OF_WINDOW),
+        period.parameters("first", "known") | limits | least,
     ).fetchall()
     tails = {row[1]: Tail(row[7], tuple(row[9] or ())) for row in found if row[0] is None}
     examined = sum(row[8] for row in found if row[0] is None)
@@ -229,7 +249,8 @@ def _sessions(
     judged = []
     for name, mode, agent, day, cost, middle, score, history, *_ in found:
         if name is not None:
-            chance = min(1.0, tests * tails[mode].p_value(score))
+            others = tails[mode].without(score) if day < period.known else tails[mode]
+            chance = min(1.0, tests * others.p_value(score))
             judged.append(
                 _Judged("session", name, mode, day, cost, math.exp(middle), chance, history, agent=agent)
             )
@@ -304,14 +325,14 @@ def _notes(
     local = period.window.local
     judged = period.window.at(local(period.window.start) + dt.timedelta(days=period.first), local(period.end))
     yield (
-        f"judged are the days from {period.date(period.first)} on by those from {period.date(0)} on: "
+        f"judged are the days from {period.date(period.first)} on, beside those from {period.date(0)} on: "
         f"{_examined(counts, 'day')} days, {_examined(counts, 'model')} of single models, "
         f"{_examined(counts, 'user')} of single users, {sessions} sessions"
     )
     for kind in ("model", "user"):
         if young := counts[kind].without_history if kind in counts else 0:
             yield (
-                f"{young} {kind}s have fewer than {settings['least_days']} days with cost before that: they are not "
+                f"{young} {kind}s cost something on fewer than {settings['least_days']} of these days: they are not "
                 "judged by themselves"
             )
     row = connection.execute(sql.read("anomaly_gaps.sql"), judged.parameters()).fetchone()

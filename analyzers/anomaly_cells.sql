@@ -1,6 +1,6 @@
 -- What the calls of `wanted` came to, by what a change is taken apart by, and (`is_total`) altogether. `wanted` has a row
 -- for each stretch that is compared: of a day, (a model's or a user's) calls of that day; of a session, itself
--- (`is_after`) and all earlier sessions' calls of its agent, whose name stands in the place of the session's.
+-- (`is_after`) and the calls of its agent, `name`, in the other sessions that it is compared with.
 WITH window_calls AS (
     SELECT
         call_id, provider, coalesce(response_model, request_model) AS model, agent_name, user_id, session_id, pricing_mode,
@@ -26,7 +26,7 @@ compared AS (
     SELECT wanted.number, TRUE, window_calls.*
     FROM wanted
     JOIN window_calls
-      ON window_calls.pricing_mode = wanted.pricing_mode AND window_calls.session_id = wanted.name
+      ON window_calls.pricing_mode = wanted.pricing_mode AND window_calls.session_id = wanted.session_id
     WHERE wanted.kind = 'session' AND wanted.is_after
     UNION ALL
     SELECT wanted.number, FALSE, window_calls.*
@@ -34,8 +34,9 @@ compared AS (
     JOIN window_calls
       ON window_calls.pricing_mode = wanted.pricing_mode
      AND window_calls.agent_name IS NOT DISTINCT FROM wanted.name
-     AND window_calls.day < $first
-    WHERE wanted.kind = 'session' AND NOT wanted.is_after AND window_calls.session_id IS NOT NULL
+     AND window_calls.session_id <> wanted.session_id
+     AND window_calls.day < $known
+    WHERE wanted.kind = 'session' AND NOT wanted.is_after
 )
 
 SELECT

@@ -1,7 +1,7 @@
 -- What days cost: all of them (`kind` 'day') and by model and user, by pricing mode. Days are counted from the start of
 -- the history (DAY_OF_WINDOW in window.py), `$first` is the first that is judged. Calls without a known cost are in no sum.
 -- One row per thing that is judged, those that cost most on a day: its days and their costs; and one per kind (`days`
--- NULL) with how many days of how many things there were to judge, and how many things have too short a history.
+-- NULL) with how many days of things there were to judge, and how many things have too few days.
 WITH daily AS (
     SELECT
         CASE grouping(model, user_id) WHEN 3 THEN 'day' WHEN 1 THEN 'model' ELSE 'user' END AS kind,
@@ -23,7 +23,7 @@ things AS (
         kind, name, pricing_mode,
         count(*) FILTER (WHERE day >= $first) AS days_examined,
         max(cost_usd) FILTER (WHERE day >= $first) AS most_usd,
-        count(*) FILTER (WHERE day < $first) >= $least_days AS has_history,
+        count(*) >= $least_days AS has_history,
         list(day ORDER BY day) AS days,
         list(cost_usd ORDER BY day) AS costs
     FROM daily

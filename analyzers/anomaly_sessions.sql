@@ -1,7 +1,7 @@
--- Sessions beside those of the same agent that began before `$first` (a day counted from the start of the history). One
+-- Sessions beside those of the same agent that began before `$known`, a day counted from the start of the history. One
 -- row per session that cost enough to be looked at, with how many of the agent's own robust deviations it is above them,
--- on a logarithmic scale; and one per pricing mode (`session_id` NULL) with how many sessions there were to look at and
--- the largest deviations of the history, in falling order.
+-- on a logarithmic scale; and one per pricing mode (`session_id` NULL) with how many sessions there are to compare with, how
+-- many there were to look at and the largest deviations of the former, in falling order.
 WITH sessions AS (
     SELECT
         session_id,
@@ -27,7 +27,7 @@ usual AS (
         median(ln(cost_usd::DOUBLE)) AS middle,
         greatest($least_scale, 1.4826 * mad(ln(cost_usd::DOUBLE))) AS scale
     FROM sessions
-    WHERE day < $first
+    WHERE day < $known
     GROUP BY agent, pricing_mode
     HAVING count(*) >= $least_sessions
 ),
@@ -43,9 +43,9 @@ scored AS (
 )
 
 SELECT NULL AS session_id, pricing_mode, NULL AS agent, NULL AS day, NULL AS cost_usd, NULL AS middle, NULL AS score,
-    count(*) FILTER (WHERE day < $first) AS history,
+    count(*) FILTER (WHERE day < $known) AS history,
     count(*) FILTER (WHERE day >= $first) AS examined,
-    max(score, $most_extreme) FILTER (WHERE day < $first) AS extremes
+    max(score, $most_extreme) FILTER (WHERE day < $known) AS extremes
 FROM scored
 GROUP BY pricing_mode
 UNION ALL

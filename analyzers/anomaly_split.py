@@ -22,6 +22,7 @@ _WANTED: Final = pa.schema(
         ("is_after", pa.bool_()),
         ("kind", pa.string()),
         ("name", pa.string()),
+        ("session_id", pa.string()),
         ("pricing_mode", pa.string()),
         ("day", pa.int64()),
     ]
@@ -30,9 +31,7 @@ _WANTED: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is compared. Of a session, `name` is its id and `agent` whose earlier sessions it is compared with; of all
-    others the days count, and `agent` is None.
-    """
+    """What is compared: a day with other days, or a session, whose id is `name`, with others of `agent`."""
 
     kind: str
     name: str | None
@@ -43,10 +42,12 @@ class Wanted:
 
     def rows(self, number: int) -> list[tuple[Any, ...]]:
         if self.kind == "session":
-            names = ((True, self.name), (False, self.agent))
-            return [(number, after, self.kind, name, self.pricing_mode, None) for after, name in names]
+            return [
+                (number, after, self.kind, self.agent, self.name, self.pricing_mode, None)
+                for after in (True, False)
+            ]
         days = [(True, self.day), *((False, day) for day in self.before)]
-        return [(number, after, self.kind, self.name, self.pricing_mode, day) for after, day in days]
+        return [(number, after, self.kind, self.name, None, self.pricing_mode, day) for after, day in days]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Split:
 def splits(
     connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, object], wanted: Sequence[Wanted]
 ) -> list[Split]:
-    """One for each that is wanted. `parameters`: of the days (DAY_OF_WINDOW), and `first`, the first that is judged."""
+    """One for each that is wanted. `parameters`: of DAY_OF_WINDOW, and `known`, before which sessions are compared."""
     if not wanted:
         return []
     rows = [row for number, one in enumerate(wanted) for row in one.rows(number)]

@@ -1,7 +1,7 @@
 """How far a day is out of line with the days before it, and how likely chance alone makes the like.
 
 Costs are looked at as logarithms: they grow by parts and differ by parts, and a few are many times the others. What is
-usual of a day is the median of the same weekday along a straight line (Theil 1950, Sen 1968); each day of the history
+usual of a day is the median of the same weekday along a straight line (Theil 1950, Sen 1968); each day
 is judged by all others, so that its distance is that of a day which nobody had seen.
 """
 
@@ -11,7 +11,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _WEEK: Final = 7
 # Fewer say less of a weekday than all days together.
@@ -30,58 +30,40 @@ _LEAST_EXTREME: Final = 3
 _LEAST_EXCESS: Final = 0.4
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
-    """What one thing's days usually are. `scores`: the distances of the history's days, in units of `scale`."""
+class Distance(NamedTuple):
+    """Of one day from the others: the logarithm that they let expect, and how many deviations it is above that."""
 
-    slope: float
-    levels: Mapping[int, float]  # by weekday, those with enough days
-    level: float
-    scale: float
-    scores: tuple[float, ...]
-    center: float
-    spread: float  # sum of the squared distances of the days from `center`
-
-    def expected(self, day: int) -> float:
-        return self.levels.get(day % _WEEK, self.level) + self.slope * day
-
-    def score(self, day: int, value: float) -> float:
-        """How many deviations above what is usual; a line is the less sure the further it is drawn."""
-        away = (day - self.center) ** 2 / self.spread if self.spread else 0.0
-        return (value - self.expected(day)) / (self.scale * math.sqrt(1 + away))
+    expected: float
+    score: float
 
 
-def usual(history: Mapping[int, float]) -> Usual:
-    """Of logarithms by day; any number stands for a day as long as a week has seven. Needs two days or more."""
-    slope = _slope(history)
-    level = {day: value - slope * day for day, value in history.items()}
+def distances(costs: Mapping[int, float]) -> dict[int, Distance]:
+    """Of each day, of logarithms by day; any numbers stand for days as long as a week has seven. Two days or more."""
+    slope = _slope(costs)
+    levels = {day: value - slope * day for day, value in costs.items()}
     weekdays: dict[int, list[float]] = {}
-    for day, value in level.items():
-        weekdays.setdefault(day % _WEEK, []).append(value)
-    told = {at: values for at, values in weekdays.items() if len(values) >= _LEAST_OF_A_WEEKDAY}
-    middle = statistics.median(level.values())
-    distances = [
-        value - (_median_without(told[day % _WEEK], value) if day % _WEEK in told else middle)
-        for day, value in level.items()
-    ]
-    scale = max(LEAST_SCALE, _NORMAL * statistics.median(map(abs, distances)))
-    center = statistics.fmean(history)
-    return Usual(
-        slope,
-        {at: statistics.median(values) for at, values in told.items()},
-        middle,
-        scale,
-        tuple(one / scale for one in distances),
-        center,
-        math.fsum((day - center) ** 2 for day in history),
-    )
+    for day, level in levels.items():
+        weekdays.setdefault(day % _WEEK, []).append(level)
+    every = sorted(levels.values())
+    others = {
+        day: _median_without(
+            same if len(same := weekdays[day % _WEEK]) >= _LEAST_OF_A_WEEKDAY else every, level
+        )
+        for day, level in levels.items()
+    }
+    middle = statistics.median(abs(level - others[day]) for day, level in levels.items())
+    scale = max(LEAST_SCALE, _NORMAL * middle)
+    return {
+        day: Distance(others[day] + slope * day, (level - others[day]) / scale)
+        for day, level in levels.items()
+    }
 
 
-def _slope(history: Mapping[int, float]) -> float:
+def _slope(costs: Mapping[int, float]) -> float:
     """Per day: the median of all pairs of the same weekday."""
-    days = sorted(history)
+    days = sorted(costs)
     rises = [
-        (history[later] - history[earlier]) / (later - earlier)
+        (costs[later] - costs[earlier]) / (later - earlier)
         for at, earlier in enumerate(days)
         for later in days[at + 1 :]
         if (later - earlier) % _WEEK == 0
@@ -116,6 +98,14 @@ class Tail:
             return 1.0  # nothing that anybody would look at
         excess = max(math.fsum(self.extremes[:size]) / size - border, _LEAST_EXCESS)
         return size / self.count * (1 + (score - border) / (size * excess)) ** -size
+
+    def without(self, score: float) -> Tail:
+        """Of the others alone, where what is judged is among them."""
+        if score not in self.extremes:
+            return Tail(self.count - 1, self.extremes)
+        others = list(self.extremes)
+        others.remove(score)
+        return Tail(self.count - 1, tuple(others))
 
 
 def tail(scores: Sequence[float]) -> Tail:

@@ -6,7 +6,7 @@ import atexit
 import datetime as dt
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from itertools import count, groupby, islice
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from collector.store.migrate import open_current
+from semconv.planned import relation
 
 _numbers = count(1)
 # Of one statement.
@@ -91,3 +93,14 @@ def insert_calls(connection: duckdb.DuckDBPyConnection, table: str, calls: Itera
             connection.execute(
                 f"INSERT INTO {table} ({columns}) VALUES {', '.join([marks] * len(rows))}", values
             )
+
+
+def replace_calls(connection: duckdb.DuckDBPyConnection, calls: Sequence[dict[str, Any]]) -> None:
+    """These rows in the place of all: in one statement, for thousands of them or for one lake after the other."""
+    connection.execute("DELETE FROM calls")
+    if not calls:
+        return
+    names = dict.fromkeys(name for row in calls for name in row)
+    table = pa.table({name: [row.get(name) for row in calls] for name in names})
+    with relation(connection, "wanted_calls", table):
+        connection.execute("INSERT INTO calls BY NAME SELECT * FROM wanted_calls")

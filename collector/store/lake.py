@@ -114,10 +114,6 @@ class Lake:
             self.connection.execute(attach_sql(self.data_dir, read_only=read_only))
             if read_only:
                 self.connection.execute("USE lake")
-            else:
-                # What a commit looks at changes with each: up to the memory limit it would rest here, of files that the
-                # system has in memory anyway, and none of it is read quicker.
-                self.connection.execute("SET enable_external_file_cache = false")
         except duckdb.Error as error:
             raise LakeUnavailable(f"the lake in {self.data_dir} cannot be opened: {error}") from error
 

@@ -45,6 +45,16 @@ TOKENS: Final = (
     "output_tokens",
 )
 COSTS: Final = tuple(f"cost{part}_usd" for part in ("", "_input", "_output", "_cache_read", "_cache_write"))
+DEPLOYMENT: Final = Config(
+    accounts=[{"name": "anthropic-team", "plan_tier": "team", "fee_per_month": {"amount": 90}}],
+    budgets=[
+        {"name": "all", "usd": 20, "period": "week"},
+        {"name": "agents", "tokens": 1_000_000, "each": "agent", "period": "day"},
+        {"name": "one", "usd": 1, "scope": {"agent": "agent-0"}},
+    ],
+)
+# Neither fees nor budgets: that nothing was used of them is a figure.
+NOTHING_DECLARED: Final = Config()
 # What a loop of errors, a dear day and a user without plan or price are made of: an analyzer has something to look at.
 ODD: Final = (
     *(
@@ -91,10 +101,14 @@ def copy(lake: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]
 
 
 def report_of(
-    name: str, connection: duckdb.DuckDBPyConnection, window: Window, now: dt.datetime = NOW
+    name: str,
+    connection: duckdb.DuckDBPyConnection,
+    window: Window,
+    now: dt.datetime = NOW,
+    deployment: Config = DEPLOYMENT,
 ) -> Report:
     """As a run of this analyzer alone has it: with defaults, settled."""
-    facts = {**Config().analyzer_facts(), "now": now}
+    facts = {**deployment.analyzer_facts(), "now": now}
     report = registry.get(name).bind(facts).run(connection, window, {})
     return frame.settle(connection, window, now, {name: report})[name]
 
@@ -131,7 +145,7 @@ def estimated(finding: Finding) -> Mapping[str, object]:
 def test_an_empty_lake_is_said_to_be_empty(name: str) -> None:
     """Guarantee: no failure, no finding, no amount, and a note for who reads it."""
     with calls_table() as connection:
-        report = report_of(name, connection, LAKE.window())
+        report = report_of(name, connection, LAKE.window(), deployment=NOTHING_DECLARED)
     assert report.findings == ()
     assert all(not money(report, mode) for mode in ("api", "subscription", "unknown", "local"))
     assert report.notes
@@ -156,7 +170,7 @@ def test_what_is_unknown_is_never_nought(name: str, copy: duckdb.DuckDBPyConnect
     """Scenario: no call tells of its tokens, so none has a cost. Guarantee: no amount and no count of tokens is shown
     as a figure, 0 included, nor claimed."""
     copy.execute(f"UPDATE calls SET {', '.join(f'{column} = NULL' for column in (*TOKENS, *COSTS))}")
-    report = report_of(name, copy, LAKE.window())
+    report = report_of(name, copy, LAKE.window(), deployment=NOTHING_DECLARED)
     assert all(not money(report, mode) for mode in ("api", "subscription", "unknown", "local"))
     for at, column in enumerate(report.columns):
         if column.kind == "tokens":

@@ -11,15 +11,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 from analyzers import frame, honest, registry
 from analyzers.finding import Finding, Report
 from analyzers.setting import BadSetting
 from analyzers.window import Window
-from semconv.planned import relation
-from tests.calls_table import DEFAULTS, call, calls_table, insert_calls
+from tests.calls_table import call, calls_table, insert_calls, replace_calls
 from tests.planted import Quiet, quiet_lakes
 
 START = dt.datetime(2026, 3, 2)
@@ -323,21 +321,15 @@ def test_intervals_hold_the_waste_that_was_planted():
     held = []
     for lake in range(2):
         choose = random.Random(lake)
-        refill(connection, [row for agent in range(100) for row in planted(choose, f"agent-{agent}", 8)])
+        replace_calls(
+            connection, [row for agent in range(100) for row in planted(choose, f"agent-{agent}", 8)]
+        )
         held += [
             one.estimate.low_per_month.usd <= month <= one.estimate.high_per_month.usd
             for one in found(connection, window(8))
         ]
     assert len(held) == 200
     assert sum(held) >= 180
-
-
-def refill(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """These calls in the place of all; in one statement, as there are many lakes."""
-    names = list(DEFAULTS | rows[0])
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    with relation(connection, "wanted", table):
-        connection.execute("DELETE FROM calls; INSERT INTO calls BY NAME SELECT * FROM wanted")
 
 
 def test_quiet_lakes_have_no_findings():

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from semconv.calls import partner_span_select
 from tests.store_support import HOUR, SECOND, Span, call, span, store, traces
 
 MANY = 80
@@ -93,3 +95,16 @@ def test_a_large_batch_again_stores_nothing(tmp_path: Path) -> None:
         assert opened.load(request).spans_stored == 2 * MANY
         again = opened.load(request)
     assert (again.spans_stored, again.spans_duplicate, again.calls_written) == (0, 2 * MANY, 0)
+
+
+@pytest.mark.parametrize(("second", "is_fetched"), [(of_the_same, False), (of_another, True)])
+def test_of_stored_calls_only_those_of_another_library_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: Spans, is_fetched: bool
+) -> None:
+    """All that is stored of the same moments and counts, with all columns, would cost each commit more than its own."""
+    fetched = Mock(side_effect=partner_span_select)
+    with store(tmp_path / "data") as opened:
+        opened.load(traces(*map(of_one, range(MANY))))
+        monkeypatch.setattr("collector.store.calls_update.partner_span_select", fetched)
+        opened.load(traces(*map(second, range(MANY))))
+    assert fetched.called == is_fetched
