@@ -292,7 +292,7 @@ def _finding(one: _Judged, split: Split, period: _Period) -> Finding:
 
 
 def _called(one: _Judged) -> str:
-    return "all calls" if one.kind == "day" else f"{one.kind} {one.name}"
+    return "all calls" if one.kind == "day" else f"{one.kind} {honest.said(str(one.name))}"
 
 
 def _caveats(one: _Judged, period: _Period) -> Iterator[str]:
