@@ -14,7 +14,7 @@ import pyarrow as pa
 from analyzers import honest, sql
 from analyzers.cheaper_models import NoStep, Step, step
 from analyzers.fields import Field, money
-from analyzers.finding import Candidate, Column, Report
+from analyzers.finding import Candidate, Column, Dimension, Report
 from analyzers.frame import MOST_CANDIDATES
 from analyzers.registry import register
 from analyzers.setting import Setting, count, share
@@ -88,6 +88,10 @@ class _Saving(NamedTuple):
     def key(self) -> str:
         """As downsize_claims.sql has it."""
         return f"{self.kind}-{self.number}"
+
+    @property
+    def whose(self) -> Dimension:
+        return {"service": self.service} if self.agent is None else {"agent": self.agent}
 
     @property
     def who(self) -> str:
@@ -188,8 +192,8 @@ def _prices(connection: duckdb.DuckDBPyConnection, book: PriceBook, calls: pa.Ta
     pricer = Pricer(connection, book)
     calls = calls.append_column("input_text_bytes", pa.nulls(calls.num_rows, pa.int64()))
     steps = [calls.slice(at, _STEP_CALLS) for at in range(0, max(calls.num_rows, 1), _STEP_CALLS)]
-    wanted = ["node", "cost_usd", "cost_low_usd", "cost_high_usd"]
-    return pa.concat_tables([pricer.price(part).select(wanted) for part in steps])
+    wanted = ("node", "cost_usd", "cost_low_usd", "cost_high_usd")
+    return pa.concat_tables([pricer.price(part, wanted) for part in steps])
 
 
 def _left_out(steps: Sequence[tuple[tuple[Any, ...], Step | NoStep]]) -> Iterator[str]:
@@ -240,12 +244,7 @@ def _candidate(saving: _Saving) -> Candidate:
     return Candidate(
         key=saving.key,
         kind=saving.kind,
-        dimension={
-            "agent": saving.agent,
-            "service": saving.service,
-            "provider": saving.provider,
-            "model": saving.model,
-        },
+        dimension={**saving.whose, "provider": saving.provider, "model": saving.model},
         pricing_mode=saving.pricing_mode,
         title=f"{saving.who}: {words.title} {honest.said(saving.model)}; {saving.cheaper} costs less",
         method=words.method,

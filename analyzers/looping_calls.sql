@@ -17,10 +17,21 @@ WITH window_calls AS (
     WHERE start_time >= $start AND start_time < $end
 ),
 
+tool_spans AS MATERIALIZED (
+    SELECT
+        tenant, session_id, agent_name, trace_id, span_id, start_time, tool_name, status_code,
+        -- Only of arguments: the schema of a tool is always as long.
+        CASE WHEN regexp_matches(evidence ->> '$.gated', '"[^"]*(arg|input|param|prompt)[^"]*":')
+            THEN evidence ->> '$.gated' END AS lengths
+    FROM spans
+    WHERE role = 'tool' AND tool_name IS NOT NULL AND start_time >= $start AND start_time < $end
+),
+
+-- For tool spans that do not say it.
 trace_sessions AS (
     SELECT tenant, trace_id, CASE WHEN min(session_id) = max(session_id) THEN min(session_id) END AS session_id
     FROM window_calls
-    WHERE trace_id IS NOT NULL
+    SEMI JOIN (FROM tool_spans WHERE session_id IS NULL) USING (tenant, trace_id)
     GROUP BY tenant, trace_id
 ),
 
@@ -46,63 +57,72 @@ tools AS (
             WHEN spans.status_code = 'ERROR' THEN 'failed'
         END AS arguments,
         coalesce(captured.text, lengths) AS argument_text
-    FROM (
-        SELECT
-            tenant, session_id, agent_name, trace_id, span_id, start_time, tool_name, status_code,
-            -- Only of arguments: the schema of a tool is always as long.
-            CASE WHEN regexp_matches(evidence ->> '$.gated', '"[^"]*(arg|input|param|prompt)[^"]*":')
-                THEN evidence ->> '$.gated' END AS lengths
-        FROM spans
-        WHERE role = 'tool' AND tool_name IS NOT NULL AND start_time >= $start AND start_time < $end
-    ) AS spans
+    FROM tool_spans AS spans
     LEFT JOIN trace_sessions USING (tenant, trace_id)
     LEFT JOIN captured USING (tenant, trace_id, span_id)
 ),
 
--- Under its own agent and under none: tool spans need not say whose they are.
-asking AS (
-    SELECT *
+-- Most tool calls never come often enough, which sums tell sooner than an order. `same`: what is the same.
+candidates AS MATERIALIZED (
+    SELECT tools.*, hash(tool_name, arguments, argument_text) AS same
+    FROM tools
+    SEMI JOIN (
+        SELECT tenant, thread
+        FROM tools
+        GROUP BY tenant, thread, hash(tool_name, arguments, argument_text)
+        HAVING count(*) >= $loop_same
+    ) AS often USING (tenant, thread)
+),
+
+-- Under its own agent and under none: tool spans need not say whose they are. Of several that begin at once, one.
+asking AS MATERIALIZED (
+    SELECT hash(tenant, thread, of_agent) AS whose, start_time, min(call_id) AS call_id, arg_min(agent, call_id) AS agent
     FROM (
         SELECT call_id, tenant, thread, agent, start_time, unnest([coalesce(agent, ''), '']) AS of_agent
         FROM window_calls
-        SEMI JOIN tools USING (tenant, thread)
+        SEMI JOIN candidates USING (tenant, thread)
     )
-    QUALIFY row_number() OVER (PARTITION BY tenant, thread, of_agent, start_time ORDER BY call_id) = 1
+    GROUP BY ALL
 ),
 
-agents AS (
-    SELECT DISTINCT tenant, thread, of_agent
-    FROM asking
-),
-
--- Whose tool call it is: the latest call before it.
-asked AS (
+-- Whose tool call it is: the latest call before it. `place`: where tool calls follow each other.
+asked AS MATERIALIZED (
     SELECT
-        tools.*,
+        tools.* EXCLUDE (tenant),
         asking.call_id,
-        row_number() OVER (
-            PARTITION BY tools.tenant, tools.thread, asking.agent ORDER BY tools.start_time, tools.trace_id, tools.span_id
-        ) AS position,
-        asking.agent
+        hash(tools.tenant, tools.thread, asking.agent) AS place
     FROM (
-        SELECT tools.*, coalesce(agents.of_agent, '') AS of_agent
-        FROM tools
-        LEFT JOIN agents
-          ON agents.tenant = tools.tenant AND agents.thread = tools.thread AND agents.of_agent = tools.own_agent
+        SELECT
+            tenant, thread, tool_name, arguments, same, start_time, trace_id, span_id,
+            CASE WHEN hash(tenant, thread, own_agent) IN (SELECT whose FROM asking)
+                THEN hash(tenant, thread, own_agent)
+                ELSE hash(tenant, thread, '')
+            END AS whose
+        FROM candidates
     ) AS tools
-    ASOF JOIN asking
-      ON asking.tenant = tools.tenant
-     AND asking.thread = tools.thread
-     AND asking.of_agent = tools.of_agent
-     AND asking.start_time <= tools.start_time
+    ASOF JOIN asking ON asking.whose = tools.whose AND asking.start_time <= tools.start_time
+),
+
+often AS (
+    SELECT place, same
+    FROM asked
+    GROUP BY place, same
+    HAVING count(*) >= $loop_same
+),
+
+positions AS (
+    SELECT *, row_number() OVER (PARTITION BY place ORDER BY start_time, trace_id, span_id) AS position
+    FROM asked
+    SEMI JOIN often USING (place)
 ),
 
 seen AS (
     SELECT
         *,
         coalesce(lag(position, $loop_same - 1) OVER alike > position - $loop_of, FALSE) AS is_seen
-    FROM asked
-    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+    FROM positions
+    SEMI JOIN often USING (place, same)
+    WINDOW alike AS (PARTITION BY place, same ORDER BY position)
 ),
 
 looping AS (
@@ -110,19 +130,16 @@ looping AS (
         *,
         coalesce(lag(is_seen) OVER alike, FALSE) AND is_seen AS was_seen,
         bool_or(is_seen) OVER (
-            PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text
-            ORDER BY position ROWS BETWEEN CURRENT ROW AND $loop_same - 1 FOLLOWING
+            PARTITION BY place, same ORDER BY position ROWS BETWEEN CURRENT ROW AND $loop_same - 1 FOLLOWING
         ) AS is_in_loop
     FROM seen
-    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+    WINDOW alike AS (PARTITION BY place, same ORDER BY position)
 ),
 
 repeating AS (
-    SELECT
-        *,
-        is_in_loop AND coalesce(lag(is_in_loop) OVER alike, FALSE) AS is_repeat
+    SELECT *, is_in_loop AND coalesce(lag(is_in_loop) OVER alike, FALSE) AS is_repeat
     FROM looping
-    WINDOW alike AS (PARTITION BY tenant, thread, agent, tool_name, arguments, argument_text ORDER BY position)
+    WINDOW alike AS (PARTITION BY place, same ORDER BY position)
 ),
 
 -- A call that also asked for something new did something.
@@ -141,8 +158,9 @@ by_call AS (
             ELSE 'equal'
         END AS arguments
     FROM repeating
+    WHERE is_repeat
     GROUP BY call_id
-    HAVING bool_and(is_repeat)
+    HAVING count(*) = (SELECT count(*) FROM asked WHERE asked.call_id = repeating.call_id)
 )
 
 SELECT

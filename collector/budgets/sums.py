@@ -29,6 +29,8 @@ _REST_PER_COST: Final = 4.0
 _REST_PER_COST_GONE: Final = 49.0
 _LEAST_REST_GONE: Final = 60.0
 
+_BOTH: Final = "SELECT * FROM memory.settled UNION ALL SELECT * FROM memory.recent"
+
 Wanted = tuple[int, str]
 
 
@@ -139,7 +141,7 @@ class Sums:
             return {}
         listed = ", ".join(f"({number}, {literal(value)})" for number, value in wanted)
         with self.lake.connection.cursor() as cursor:
-            rows = cursor.execute(_sql("used.sql").format(wanted=f"(budget, value) IN ({listed})")).fetchall()
+            rows = cursor.execute(_used(_BOTH, f"(budget, value) IN ({listed})")).fetchall()
         return {(number, value): Use(*figures) for number, value, *figures in rows}
 
     def _refresh(self, now: dt.datetime) -> None:
@@ -189,10 +191,12 @@ class Sums:
         self._cost = self._counted_all_at - began
 
     def _settle(self, now: dt.datetime) -> None:
-        """Keep the sums of what has become old: seldom, as each time adds rows."""
+        """Keep the sums of what has become old."""
         until = naive_utc(now - _RECENT)
         if until - self._settled_until >= _RECENT:
             self._count("INSERT INTO memory.settled", self._settled_until, until)
+            together = _used("SELECT * FROM memory.settled")
+            self.lake.connection.execute(f"CREATE OR REPLACE TABLE memory.settled AS {together}")
             self._settled_until = until
 
     def _count_recent(self) -> None:
@@ -208,6 +212,10 @@ class Sums:
             periods=", ".join(self.periods.values()),
         )
         self.lake.connection.execute(f"{into} {select}", {"start": start, "end": end})
+
+
+def _used(tables: str, wanted: str = "true") -> str:
+    return _sql("used.sql").format(tables=tables, wanted=wanted)
 
 
 def _sql(name: str) -> str:

@@ -1,4 +1,4 @@
--- What was used of the budgets' parts that the relation `wanted` (budget, value) names.
+-- What was used of budgets' parts, each in one row; the tables hold it in several.
 SELECT
     budget,
     value,
@@ -8,6 +8,6 @@ SELECT
     sum(subscription_calls)::BIGINT AS subscription_calls,
     sum(local_calls)::BIGINT AS local_calls,
     sum(undeclared_calls)::BIGINT AS undeclared_calls
-FROM (SELECT * FROM memory.settled UNION ALL SELECT * FROM memory.recent)
+FROM ({tables})
 WHERE {wanted}
 GROUP BY budget, value

@@ -218,3 +218,11 @@ def test_the_client_goes_on_warns_skips_and_fails(collector: Collector) -> None:
     for answer in (True, False):
         with pytest.warns(UserWarning, match="not known"):
             assert api.may_call(answer, agent="free") is answer
+
+
+def test_it_ends_with_the_server_that_is_killed(collector: Collector) -> None:
+    """The last test of this server: kill -9 leaves no process behind."""
+    pid = child(collector)
+    assert pid is not None
+    collector.kill()
+    wait_until(lambda: not Path(f"/proc/{pid}/cmdline").exists(), 5)

@@ -17,6 +17,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+from analyzers import alerts
 from collector import erasure_log
 from collector.alerts import delivery
 from collector.alerts.channels import channels_of
@@ -58,13 +59,13 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "_PAUSES", (0.0, 0.0))
 
 
-def config_of(data_dir: Path, rules: dict[str, Any], received: Hook | None = None, **alerts: Any) -> Config:
-    channels = alerts.pop("channels", {})
+def config_of(data_dir: Path, rules: dict[str, Any], received: Hook | None = None, **settings: Any) -> Config:
+    channels = settings.pop("channels", {})
     if received is not None:
         channels |= {"webhooks": [{"name": "hook", "url": received.url, "secret": SECRET}]}
     if not channels:
         channels = {"file": data_dir.parent / "alerts.jsonl"}
-    values = {"data_dir": data_dir, "alerts": {"rules": rules, "channels": channels, **alerts}}
+    values = {"data_dir": data_dir, "alerts": {"rules": rules, "channels": channels, **settings}}
     return Config.model_validate(values)
 
 
@@ -282,6 +283,16 @@ def test_a_rule_that_cannot_be_looked_at_leaves_the_others_alone(data_dir: Path,
     assert len(sent) == 1
 
 
+def test_a_bug_of_one_rule_is_that_rules_alone(
+    data_dir: Path, receiver: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts.DailySpend, "events", lambda *_: 1 / 0)
+    found, sent = run_look(config_of(data_dir, SPEND | ERRORS, receiver))
+    assert found.failed == {"spend": "ZeroDivisionError: division by zero"}
+    assert [json.loads(body)["data"]["rule"] for _, body in receiver.requests] == ["errors"]
+    assert [one.error for one in sent] == [None]
+
+
 def test_what_was_erased_meanwhile_is_not_told(data_dir: Path, receiver: Hook) -> None:
     """Scenario: a user is erased between the look and the sending. Guarantee: nothing of it is recorded or sent."""
     config = config_of(data_dir, SPEND, receiver)
@@ -445,6 +456,16 @@ def test_an_empty_configuration_and_a_missing_lake_are_said(tmp_path: Path) -> N
     lake_with_calls(tmp_path / "data")
     result = by_hand(tmp_path, {}, {})
     assert (result.exit_code, "no alert rules are configured" in result.output) == (0, True)
+
+
+def test_a_rule_that_cannot_be_looked_at_is_exit_code_2_after_the_others_are_listed(
+    today: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts.ErrorRate, "events", lambda *_: 1 / 0)
+    result = by_hand(today, SPEND | ERRORS, {"stdout": True})
+    assert result.exit_code == 2
+    assert "spend: 6.000000 USD on" in result.output
+    assert "Error: rule errors: ZeroDivisionError" in result.output
 
 
 def test_the_help_is_there_and_the_analyzers_are_as_before() -> None:

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -20,9 +21,11 @@ from analyzers.budget_standing import standings
 from analyzers.budget_terms import Budget
 from analyzers.finding import Finding, Report
 from analyzers.window import Window
+from collector.store.lake import Lake
 from semconv.planned import relation
 from semconv.settings import AccountPlan
 from tests.calls_table import DEFAULTS, call, calls_table
+from tests.support import run
 
 NOW = dt.datetime(2026, 3, 25, 12, tzinfo=dt.UTC)
 
@@ -228,6 +231,34 @@ def test_the_order_of_rows_changes_nothing() -> None:
         answers.append(asked(calls_table(*planted), *budgets).as_dict())
     assert answers[0] == answers[1] == answers[2]
     assert answers[0]["findings"]
+
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+
+
+def test_on_real_telemetry_it_adds_up_to_what_the_calls_say(tmp_path: Path) -> None:
+    """Of several libraries, in the month of the last call: the whole, and each model's part."""
+    files = sorted(CORPUS.glob("*openai*/cache.pb"))
+    loaded = run("otlp-backfill", *files, "--data-dir", tmp_path / "lake", timeout=110)
+    assert loaded.returncode == 0, loaded.stderr
+    with Lake.open(tmp_path / "lake", read_only=True) as lake:
+        now, tokens, calls = lake.connection.execute(
+            "SELECT max(start_time) + INTERVAL 1 SECOND, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)),"
+            " count(*) FROM calls WHERE start_time >= date_trunc('month', (SELECT max(start_time) FROM calls))"
+        ).fetchall()[0]
+        every, *models = rows(
+            asked(
+                lake.connection,
+                Budget("all", tokens=10**9),
+                Budget("models", tokens=10**9, each="model"),
+                now=now.replace(tzinfo=dt.UTC),
+                top=0,
+            )
+        )
+    assert (every["tokens"], every["calls"]) == (tokens, calls)
+    assert calls > 10
+    assert sum(model["tokens"] for model in models) <= tokens
+    assert len(models) > 1
 
 
 # --- 200 lakes: whether what is projected comes true. Each is a service of its own in one table: a value of a budget.

@@ -124,6 +124,10 @@ def test_what_becomes_old_stays_counted_and_is_not_counted_again(
         store(data_dir, made(chance, now - dt.timedelta(minutes=1)))
         kept.refresh(now)
         check(kept, now)
+    rows = kept.lake.connection.execute(
+        "SELECT count(*), count(DISTINCT (budget, value)) FROM memory.settled"
+    )
+    assert len(set(rows.fetchall()[0])) == 1
 
 
 def test_periods_that_end_begin_anew(kept: Sums, data_dir: Path) -> None:
