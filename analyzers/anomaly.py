@@ -19,7 +19,7 @@ from analyzers.finding import Column, Finding, Report, finding_id
 from analyzers.outliers import LEAST_SCALE, MOST_EXTREME, Distance, Tail, distances, tail
 from analyzers.registry import register
 from analyzers.setting import Setting, count, usd
-from analyzers.window import DAY_OF_WINDOW, Window, naive_utc
+from analyzers.window import Window, naive_utc
 
 _SETTINGS: Final = (
     Setting("history", "days before the first that is judged", count, 56),
@@ -76,9 +76,9 @@ class _Period:
     known: int
 
     def parameters(self, *names: str) -> dict[str, object]:
-        """Of DAY_OF_WINDOW, and these of its own."""
+        """Its ends, and these of its own."""
         edges = {"start": naive_utc(self.window.start), "end": naive_utc(self.end)}
-        return {**edges, **self.window.day_parameters(), **{name: getattr(self, name) for name in names}}
+        return {**edges, **{name: getattr(self, name) for name in names}}
 
     def date(self, day: int) -> dt.date:
         return self.window.local(self.window.start).date() + dt.timedelta(days=day)
@@ -131,7 +131,7 @@ def anomaly(connection: duckdb.DuckDBPyConnection, window: Window, settings: dic
     ]
     out.sort(key=lambda one: (one.chance, one.kind, one.name or "", one.day, one.pricing_mode))
     wanted = [Wanted(one.kind, one.name, one.pricing_mode, one.day, one.before, one.agent) for one in out]
-    made_so = splits(connection, period.parameters("known"), wanted)
+    made_so = splits(connection, period.window.day_sql(), period.parameters("known"), wanted)
     rows = [one for one in of_days if one.kind == "day"]
     fields = list(_fields(period, {one.pricing_mode for one in rows}))
     return Report(
@@ -181,7 +181,7 @@ def _days(
 ) -> tuple[list[_Judged], dict[str, _Counts]]:
     least = {name: settings[name] for name in ("least_days", "least_usd")}
     found = connection.execute(
-        sql.read("anomaly_days.sql").format(day=DAY_OF_WINDOW),
+        sql.read("anomaly_days.sql").format(day=period.window.day_sql()),
         period.parameters("first") | least | {"most": _MOST_THINGS},
     ).fetchall()
     counts = {kind: _Counts(*rest) for kind, _, _, days, _, *rest in found if days is None}
@@ -240,7 +240,7 @@ def _sessions(
     limits = {"most": _MOST_THINGS, "most_extreme": MOST_EXTREME + 1, "least_scale": LEAST_SCALE}
     least = {name: settings[name] for name in ("least_sessions", "least_usd")}
     found = connection.execute(
-        sql.read("anomaly_sessions.sql").format(day=DAY_OF_WINDOW),
+        sql.read("anomaly_sessions.sql").format(day=period.window.day_sql()),
         period.parameters("first", "known") | limits | least,
     ).fetchall()
     tails = {row[1]: Tail(row[7], tuple(row[9] or ())) for row in found if row[0] is None}

@@ -1,5 +1,5 @@
 -- What days cost: all of them (`kind` 'day') and by model and user, by pricing mode. Days are counted from the start of
--- the history (DAY_OF_WINDOW in window.py), `$first` is the first that is judged. Calls without a known cost are in no sum.
+-- the history (day_sql in window.py), `$first` is the first that is judged. Calls without a known cost are in no sum.
 -- One row per thing that is judged, those that cost most on a day: its days and their costs; and one per kind (`days`
 -- NULL) with how many days of things there were to judge, and how many things have too few days.
 WITH daily AS (

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from analyzers import honest, sql
 from analyzers.change import Cell, Cells, Change, decompose
-from analyzers.window import DAY_OF_WINDOW
 from semconv.planned import relation
 
 _WANTED: Final = pa.schema(
@@ -62,17 +61,19 @@ class Split:
 
 
 def splits(
-    connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, object], wanted: Sequence[Wanted]
+    connection: duckdb.DuckDBPyConnection,
+    day: str,
+    parameters: Mapping[str, object],
+    wanted: Sequence[Wanted],
 ) -> list[Split]:
-    """One for each that is wanted. `parameters`: of DAY_OF_WINDOW, and `known`, before which sessions are compared."""
+    """One for each that is wanted. `day`: SQL for the day of a call. `parameters`: the ends of the history, and
+    `known`, before which sessions are compared."""
     if not wanted:
         return []
     rows = [row for number, one in enumerate(wanted) for row in one.rows(number)]
     table = pa.Table.from_pylist([dict(zip(_WANTED.names, row, strict=True)) for row in rows], schema=_WANTED)
     with relation(connection, "wanted", table):
-        found = connection.execute(
-            sql.read("anomaly_cells.sql").format(day=DAY_OF_WINDOW), dict(parameters)
-        ).fetchall()
+        found = connection.execute(sql.read("anomaly_cells.sql").format(day=day), dict(parameters)).fetchall()
     sides: dict[tuple[int, bool], _Side] = {}
     for number, is_after, *row in found:
         sides.setdefault((number, is_after), _Side()).add(*row)

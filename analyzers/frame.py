@@ -14,7 +14,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import duckdb
 
 from analyzers import honest, sql
-from analyzers.claims import Claim, claimed
+from analyzers.claims import MOST_BLOCKS, Claim, claimed
 from analyzers.finding import Estimate, Finding, Report, basis_of
 from analyzers.statistics import CONFIDENCE, FEWEST_DAYS, Interval, discoveries, interval
 from analyzers.window import Window
@@ -69,7 +69,7 @@ class _Judged(NamedTuple):
 def _finding(claim: Claim, window: Window, used: int | None) -> Finding:
     candidate = claim.candidate
     low, high, tokens = (
-        interval(claim.by_day(name, window.days)) for name in ("low_usd", "high_usd", "tokens")
+        interval(claim.by_block(name, window.days)) for name in ("low_usd", "high_usd", "tokens")
     )
     # Judged by its money where there is any, else by its tokens.
     deciding = high if claim.high_usd is not None else tokens
@@ -156,11 +156,11 @@ def _per_month(total: Fraction | None, window: Window) -> Fraction | None:
     return None if total is None else total * _DAYS_IN_MONTH / length
 
 
-def _expected(observed: Decimal | int | None, per_day: float | None, window: Window) -> Fraction | None:
+def _expected(observed: Decimal | int | None, per_block: float | None, window: Window) -> Fraction | None:
     """An end of the interval over the whole window; without one, what was observed."""
     if observed is None:
         return None
-    return Fraction(observed) if per_day is None else Fraction(per_day) * window.days
+    return Fraction(observed) if per_block is None else Fraction(per_block) * min(window.days, MOST_BLOCKS)
 
 
 def _observed(connection: duckdb.DuckDBPyConnection, window: Window, now: dt.datetime) -> Window:

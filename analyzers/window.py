@@ -14,9 +14,6 @@ ALLOWED: Final = (
 )
 # Clocks are put forward or back at longer distances (Morocco's, for Ramadan, at about a month).
 _CLOCK_LOOK: Final = dt.timedelta(days=7)
-DAY_OF_WINDOW: Final = """least($last_day, greatest(0, date_diff(
-    'day', $first_day, CAST(timezone($timezone, timezone('UTC', start_time)) - $into_day AS DATE)
-)))"""
 _LENGTH: Final = re.compile(r"(\d+)([mhdw])", re.ASCII)
 _UNITS: Final = {
     "m": dt.timedelta(minutes=1),
@@ -55,16 +52,6 @@ class Window:
         at its end belongs to the last."""
         start, end = (self.local(edge) for edge in (self.start, self.end))
         return max(1, round((end - start) / dt.timedelta(days=1)))
-
-    def day_parameters(self) -> dict[str, object]:
-        """What DAY_OF_WINDOW needs beside ``parameters``."""
-        start = self.local(self.start)
-        return {
-            "timezone": self.timezone,
-            "first_day": start.date(),
-            "into_day": start - dt.datetime.combine(start.date(), dt.time()),
-            "last_day": self.days - 1,
-        }
 
     def local_time_sql(self) -> str:
         """What the wall clock showed at ``start_time``, for a call of the window. DuckDB's own conversion takes 0.8 µs
