@@ -1,8 +1,9 @@
 """How sure a figure is that was added up over days, and which of many figures chance alone does not explain.
 
 Days are the unit: what people do within a day hangs together, so whole days are drawn (of very long windows blocks of
-days), those without any saving included. All findings of a run share the draws. Plain Python, as runs have some dozens of days: numpy, once it is
-installed, is imported by pyarrow and DuckDB in every process of the product (0.1 to 0.25 s and some 20 MB each).
+days), those without any saving included. All findings of a run share the draws. Plain Python, as runs have some dozens
+of days: numpy, once it is installed, is imported by pyarrow and DuckDB in every process of the product (0.1 to 0.25 s
+and some 20 MB each).
 """
 
 from __future__ import annotations
