@@ -122,6 +122,9 @@ class Standing:
 
     @cached_property
     def pace(self) -> Pace | None:
+        """None where nobody knows: too few days, or none of the period's calls says what it used."""
+        if self.calls_unknown and not self.amount:
+            return None
         return budget_projection.pace(self._days_before)
 
     @cached_property

@@ -90,6 +90,10 @@ class Counter:
             )
             for number, value in wanted
         ]
+        if (blind := next((one for one in found if not one.is_known), None)) and not any(
+            one.blocks for one in found
+        ):
+            return {"unknown": f"no call of {blind.budget.name} says what it used"}
         as_of = dt.datetime.fromtimestamp(sums.as_of, dt.UTC)
         return {
             "answer": {

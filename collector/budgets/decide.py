@@ -33,6 +33,13 @@ class Applying:
         return self.budget.state(self.used)
 
     @property
+    def is_known(self) -> bool:
+        """Not where all that its calls used is unknown; where some is, more is used than is said."""
+        return bool(self.used) or not any(
+            self.not_counted.get(why) for why in ("cost_unknown", "tokens_unknown")
+        )
+
+    @property
     def blocks(self) -> bool:
         return self.state == "exceeded" and self.budget.action in _BLOCKING
 

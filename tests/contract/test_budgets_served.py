@@ -42,6 +42,7 @@ budgets:
   - {{name: planner, tokens: 1000, scope: {{agent: planner}}, action: fail}}
   - {{name: jobs, tokens: 1000, each: job, action: skip, period: week}}
   - {{name: spend, usd: 0.01, scope: {{service: dear}}}}
+  - {{name: blind, usd: 1, scope: {{service: unpriced}}}}
   - {{name: account, tokens: 100, scope: {{billing_account: acme}}, action: fail}}
 """
 
@@ -181,6 +182,17 @@ def test_the_process_that_counts_is_small_and_comes_again(collector: Collector) 
     again = known(collector, "agent=planner")
     assert again["budgets"][0]["used"] >= before["budgets"][0]["used"] - 1
     assert child(collector) not in (None, pid)
+
+
+def test_of_calls_without_a_price_nobody_knows_what_is_left(collector: Collector) -> None:
+    """A model that the price list does not know: its spend is not 0, and nothing is allowed by guess."""
+    assert known(collector, "service=unpriced")["allowed"]
+    send(collector, 1000, service="unpriced", **{"gen_ai.request.model": "nobody-knows-me"})
+    wait_until(lambda: ask(collector, "service=unpriced")[0] == 503)
+    _, _, answer = ask(collector, "service=unpriced")
+    assert (answer["state"], answer["allowed"]) == ("unknown", None)
+    assert "no call of blind says what it used" in answer["message"]
+    assert known(collector, "service=app")["allowed"]
 
 
 def client(collector: Collector) -> Any:

@@ -143,6 +143,8 @@ def test_unknown_tokens_everywhere_are_said_and_never_nothing() -> None:
     )
     report = asked(calls, Budget("usd", usd=Decimal(2)), Budget("tokens", tokens=560))
     assert [row["calls_unknown"] for row in rows(report)] == [3, 3]
+    projected = ("projected_spend_expected_usd", "projected_tokens_expected", "used_up_on")
+    assert {row[name] for row in rows(report) for name in projected} == {None}
     assert len([note for note in report.notes if "3 calls" in note]) == 2
 
 

@@ -51,6 +51,14 @@ def test_without_a_budget_nothing_speaks_against_the_call() -> None:
     assert (answer["allowed"], answer["state"], answer["decided_by"]) == (True, "ok", None)
 
 
+def test_what_no_call_tells_is_not_known() -> None:
+    """Some use that is not known makes it more; of a period in which none is known nobody can say what is left."""
+    budget, of = Budget("b", usd=Decimal(10)), span("month", NOW, "UTC")
+    assert not Applying(budget, "", of, Decimal(0), 0, {"cost_unknown": 1}).is_known
+    assert Applying(budget, "", of, Decimal(1), 1, {"cost_unknown": 1}).is_known
+    assert Applying(budget, "", of, Decimal(0), 0, {"cost_unknown": 0, "subscription": 4}).is_known
+
+
 def test_a_budget_is_for_a_call_that_has_all_its_values() -> None:
     budgets = [
         Budget("all", tokens=1),
