@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import os
-import resource
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -21,7 +19,7 @@ import orjson
 from analyzers.window import parse_length
 from collector.config import Config
 from collector.config_values import parse_size
-from collector.limited import NICENESS, end_with_parent
+from collector.limited import be_limited
 from collector.load_orders import lines_of
 from collector.log import Log, configure
 from collector.memory import GIVE_MEMORY_BACK
@@ -123,14 +121,8 @@ def _log_failed(found: Found) -> None:
 def main() -> int:
     """The child; its exit code."""
     config = Config.model_validate(orjson.loads(next(lines_of(sys.stdin.fileno()))))
-    end_with_parent()
-    os.umask(0o077)
-    os.nice(NICENESS)
-    # Ctrl-C reaches the whole process group; the server decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    be_limited(parse_size(config.sql.memory_limit) + MEMORY_BESIDE_DATABASE)
     configure(config.log_level)
-    memory = parse_size(config.sql.memory_limit) + MEMORY_BESIDE_DATABASE
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     try:
         look_once(config)
     except LockTimeout:

@@ -139,7 +139,7 @@ def _cell(column: Column, value: Any) -> Any:
     if column.kind in ("usd", "amount"):
         return _money(Decimal(value))
     if column.kind == "ratio":
-        return Decimal(f"{value * 100:.1f}")
+        return Decimal(f"{value * 100:.1f}") + 0  # never -0.0
     if column.kind == "milliseconds":
         return Decimal(f"{value:.0f}")
     return value
