@@ -14,8 +14,8 @@ import urllib.parse
 import urllib.request
 import warnings
 
-URL = os.environ.get("SPANLEDGER_BUDGETS_URL", "http://127.0.0.1:4320/api/v1/budgets")
-TOKEN = os.environ.get("SPANLEDGER_TOKEN")
+URL = os.environ.get("BUDGETS_URL", "http://127.0.0.1:4320/api/v1/budgets")
+TOKEN = os.environ.get("BUDGETS_TOKEN")
 
 
 class BudgetExceeded(RuntimeError):

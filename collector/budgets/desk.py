@@ -50,8 +50,6 @@ class BadQuestion(Malformed):
 class BudgetsUnknown(Unavailable):
     """Whether a call is within its budgets cannot be told now: it is up to the caller what that means."""
 
-    reason = "budgets_unknown"
-
 
 class Desk:
     """Keeps the child running from ``start`` to ``stop``; without budgets there is none."""
