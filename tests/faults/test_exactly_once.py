@@ -205,30 +205,35 @@ def test_a_file_is_loaded_twice_beside_its_own_live_spans(server: Collector, tmp
     send(server, alone)
     wait_until_stored(server, alone)
     limit = max(FRESH_SECONDS, 10 * (time.monotonic() - started))
-    load_beside_live_data(server, tmp_path, spans=4_000, day=3, limit=limit)
+    load_beside_live_data(server, tmp_path, spans=4_000, day=3, at_once=2, limit=limit)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_a_large_file_is_loaded_twice_beside_its_own_live_spans(server: Collector, tmp_path: Path) -> None:
-    load_beside_live_data(server, tmp_path, spans=400_000, day=5, limit=FRESH_SECONDS)
+def test_a_large_file_is_loaded_beside_its_own_live_spans(server: Collector, tmp_path: Path) -> None:
+    """Then twice more at once: five processes share the cores, and nothing is promised of how soon."""
+    load_beside_live_data(server, tmp_path, spans=400_000, day=5, at_once=1, limit=FRESH_SECONDS)
+    load_beside_live_data(server, tmp_path, spans=400_000, day=6, at_once=2, limit=60)
 
 
-def load_beside_live_data(server: Collector, folder: Path, spans: int, day: int, limit: float) -> None:
-    """Two processes load one file at the same time, while a client sends spans of that file and new ones. Everything
-    is there once, and the new ones are there soon."""
+def load_beside_live_data(
+    server: Collector, folder: Path, spans: int, day: int, at_once: int, limit: float
+) -> None:
+    """So many processes load one file at the same time, while a client sends spans of that file and new ones.
+    Everything is there once, and the new ones are there soon."""
     lines = [[model_call("file", day, at=n) for _ in range(20)] for n in range(spans // 20)]
     path = folder / "spans.jsonl"
     path.write_bytes(b"\n".join(json_body(*line) for line in lines))
     command = [BIN / "otlp-backfill", path, "--data-dir", server.data_dir, "--json"]
-    loading = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    loading = [subprocess.Popen(command, **pipes) for _ in range(at_once)]
     with live(server, day) as fresh:
         for line in lines[:: max(1, len(lines) // 20)]:
             assert post(server, json_body(*line)) == (200, {})
         printed = [process.communicate(timeout=1500) for process in loading]
     assert [(process.returncode, said) for process, (_, said) in zip(loading, printed, strict=True)] == [
         (0, b"")
-    ] * 2
+    ] * at_once
     first = f"make_timestamp({(START + day * DAY) // 1000})"
     ours = f"WHERE name = 'file' AND start_time BETWEEN {first} AND {first} + INTERVAL 1 DAY"
     expected = [{"n": spans, "ids": spans}]
