@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from analyzers import honest, sql
-from analyzers.window import Window, naive_utc
+from analyzers.window import Window, midnight, naive_utc
 
 
 class Month(NamedTuple):
@@ -57,10 +57,7 @@ def _bounds(window: Window) -> tuple[dt.datetime, dt.datetime]:
     last = (window.end - dt.timedelta(microseconds=1)).astimezone(zone)
     first_day = last.date().replace(day=1)
     next_month = (first_day + dt.timedelta(days=31)).replace(day=1)
-    start, end = (
-        dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC) for day in (first_day, next_month)
-    )
-    return start, end
+    return midnight(first_day, zone), midnight(next_month, zone)
 
 
 def _seconds(length: dt.timedelta) -> Decimal:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from analyzers.window import midnight, naive_utc
 from collector.store import missing_records
 from collector.store.lake import Lake
 from collector.store.statements import sql
@@ -112,4 +113,4 @@ def _cutoff(days: int, timezone: str, now: dt.datetime) -> dt.datetime:
     """The midnight that began the day so many days before today, naive UTC."""
     zone = zoneinfo.ZoneInfo(timezone)
     day = now.astimezone(zone).date() - dt.timedelta(days=days)
-    return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC).replace(tzinfo=None)
+    return naive_utc(midnight(day, zone))
