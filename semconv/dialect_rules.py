@@ -16,6 +16,7 @@ from semconv.columns import CLAIMED
 from semconv.converters import CONVERTERS, EXACT_TYPES
 from semconv.documents import Places, places
 from semconv.otlp import Value
+from semconv.prompt_hashes import EVENTS, PROMPT_PARTS, PromptPart
 from semconv.settings import CONTENT_CLASSES, ContentClass
 
 Document = Mapping[str, Any]  # a parsed TOML file
@@ -76,6 +77,8 @@ class ContentRule(NamedTuple):
     content_class: ContentClass
     genai_scope: bool = False  # only in GenAI scopes
     evidence: tuple[tuple[str, ...], ...] = ()  # paths whose numbers and identifiers are kept
+    prompt: PromptPart | None = None  # of the prompt that a model got; semconv/prompt_hashes.py
+    source: str = ""  # the key, up to its first N: what holds one part of a prompt
 
 
 class EventClaim(NamedTuple):
@@ -124,6 +127,16 @@ class Rules:
         if not dotted.endswith(self._endings):
             return None
         return next((rule for suffix, rule in self.content_suffixes if dotted.endswith(suffix)), None)
+
+    def prompt_place(self, place: str) -> tuple[PromptPart, str] | None:
+        """Which part of a prompt a text is that the gate took from a place, and its source, if it is one."""
+        if place == "body":
+            return "messages", EVENTS
+        event, slash, key = place.rpartition("/")
+        if slash and (rule := self.event_content.get(event)) is not None and rule.prompt:
+            return rule.prompt, EVENTS
+        found = self.content.get(general_key(key)) or self.content_by_suffix(key)
+        return (found.prompt, found.source) if found is not None and found.prompt else None
 
     def telling_words(self) -> list[bytes]:
         """Of what makes a record GenAI (its keys, a log event's or a metric's name) one is in its bytes. Of each
@@ -364,18 +377,23 @@ def _add_names(rules: Rules, document: Document) -> None:
 
 def _add_content(rules: Rules, document: Document) -> None:
     for row in document.get("content", ()):
-        rules.content[row["key"]] = _content_rule(row)
+        rules.content[row["key"]] = _content_rule(row, row["key"])
     for row in document.get("event_content", ()):
-        rules.event_content[row["event"]] = _content_rule(row)
+        rules.event_content[row["event"]] = _content_rule(row, row["event"])
     for row in document.get("content_suffixes", ()):
-        rules.content_suffixes.append((row["suffix"], _content_rule(row)))
+        rules.content_suffixes.append((row["suffix"], _content_rule(row, row["suffix"])))
     for row in document.get("event_claims", ()):
         slot = RECORD_COLUMNS.index(row["column"])
         rules.event_claims.append(EventClaim(row["event"], row["key"], slot, CONVERTERS[row["convert"]]))
 
 
-def _content_rule(row: Mapping[str, Any]) -> ContentRule:
+def _content_rule(row: Mapping[str, Any], name: str) -> ContentRule:
     if row["class"] not in CONTENT_CLASSES:
         raise ValueError(f"dialect row {row}: no such content class")
+    if row.get("prompt", PROMPT_PARTS[0]) not in PROMPT_PARTS:
+        raise ValueError(f"dialect row {row}: no such part of a prompt")
     paths = tuple(tuple(path.split(".")) for path in row.get("evidence", ()))
-    return ContentRule(row["class"], row.get("genai_scope", False), paths)
+    beginning, number, _ = name.partition(".N")
+    return ContentRule(
+        row["class"], row.get("genai_scope", False), paths, row.get("prompt"), beginning + number
+    )

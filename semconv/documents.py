@@ -42,6 +42,14 @@ def read_document(value: Value) -> Any:
     return document if isinstance(document, dict | list) else None
 
 
+def read_json(value: Value) -> Any:
+    """The same of JSON alone: what Python writes is not read as text for text."""
+    if not isinstance(value, str):
+        return value if isinstance(value, dict | list) else None
+    document = _loaded(value) if value.lstrip()[:1] in ("{", "[", '"') else None
+    return read_json(document) if isinstance(document, str) else document
+
+
 def places(wanted: Iterable[tuple[tuple[str, ...], Wish]]) -> Places[Wish]:
     """Paths with what is wanted there, as a tree; N in a path is a list's first element."""
     by_step: dict[str, list[tuple[tuple[str, ...], Wish]]] = {}

@@ -22,6 +22,8 @@ usage under a key that no table looks into it keeps what they claim of answers e
 
 The gate also keeps the bounds of what is stored: the number of attributes (those that are claimed, or that the
 settings refer to, stay before others), and the length of texts and keys.
+
+Hashes of prompts (:mod:`semconv.prompt_hashes`) join the evidence where the settings have a key for them.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from semconv.dialect_rules import Claim, ContentRule, general_key
 from semconv.dialects import AllTables, Tables
 from semconv.documents import Places, look_up, may_be_kept, read_document
 from semconv.otlp import Attributes, Notes, Value
+from semconv.prompt_hashes import Prompt
 from semconv.settings import ContentClass, Settings
 from semconv.values import (
     cut_text,
@@ -70,12 +73,13 @@ _READ_IN_SQL: Final = frozenset({"service.instance.id", "duration_ms", "logfire.
 class Taken:
     """What was taken from one record, and the record's notes."""
 
-    __slots__ = ("_kept", "_lengths", "contents", "dropped_attributes", "notes")
+    __slots__ = ("_kept", "_lengths", "contents", "dropped_attributes", "notes", "prompt")
 
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
         self.dropped_attributes = 0  # of the record's own: more than the configured number
         self.contents: list[Content] = []  # of the classes that are switched on
+        self.prompt: Prompt | None = None  # where its hashes are switched on
         self._lengths: dict[str, int] = {}
         self._kept: dict[str, dict[str, Any]] = {}
 
@@ -92,12 +96,14 @@ class Taken:
             self._kept[place[:_MAX_PLACE]] = kept
 
     def evidence(self) -> str | None:
-        """``{"gated": {place: bytes}, "kept": {place: {path: value}}}`` as JSON text; None if nothing was
-        taken, and nothing cut that is kept in part.
+        """``{"gated": {place: bytes}, "kept": {place: {path: value}}}`` as JSON text, and the hashes of the prompt;
+        None if nothing was taken, and nothing cut that is kept in part.
         """
         if not self._lengths and not self._kept:
             return None
-        return json_text({"gated": self._lengths, **({"kept": self._kept} if self._kept else {})})
+        kept = {"kept": self._kept} if self._kept else {}
+        hashes = self.prompt.told() if self.prompt is not None else {}
+        return json_text({"gated": self._lengths, **kept, **hashes})
 
 
 class Gate:
@@ -112,10 +118,12 @@ class Gate:
         self.own = own
         self._plans = tables.keys
         self._claims = (tables.rules.claims, all_tables.resource_rules.claims)
+        self._content = tables.rules.content
         self._event_content = tables.rules.event_content
         self._answers = tables.rules.answers
         self._settings = settings
         self._capture = settings.capture
+        self._prompt_key = settings.prompt_hash_key
         self._most = settings.max_attributes
         self._limit = settings.max_value_bytes
         # Attributes whose JSON text is no longer than this hold no string that is too long for anything.
@@ -167,11 +175,11 @@ class Gate:
         """The attributes of a span event; of a content event, only those that a table claims keep their
         text.
         """
-        prefix = f"{name[:128]}/"
+        event = name[:128]
         rule = self._event_content.get(name)
         if rule is not None:
-            self._take_unclaimed(attributes, taken, rule, prefix)
-        return self.clean(attributes, taken, prefix)
+            self._take_unclaimed(attributes, taken, rule, event)
+        return self.clean(attributes, taken, f"{event}/")
 
     def limited(self, attributes: Attributes, notes: Notes) -> Attributes:
         """The attributes, no more than the configured number of them."""
@@ -220,6 +228,8 @@ class Gate:
         """A log record's body, None where it was taken."""
         rule = self._event_content.get(event_name, _UNNAMED_BODY)
         if (self.genai_scope or rule is not _UNNAMED_BODY) and has_text(body):
+            if self._prompt_key and rule.prompt is not None:
+                self._prompt_of(taken).add_record(event_name, body)
             self._take("body", body, rule, taken)
             return None
         return self.cut(body, taken.notes)
@@ -252,15 +262,36 @@ class Gate:
         kept: Kept | None = None,
     ) -> None:
         kept = kept or {}
+        if self._prompt_key:
+            self._note_prompt(attributes, marked, taken)
         for key, rule in marked:
             if (self.genai_scope or not rule.genai_scope) and has_text(attributes.get(key)):
                 self._take(prefix + key, attributes.pop(key), rule, taken, kept.get(key))
 
-    def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, prefix: str) -> None:
-        for key, value in list(attributes.items()):
-            plan = self._plans[key]
-            if not plan.claims and has_text(value):
-                self._take(prefix + key, attributes.pop(key), plan.content or rule, taken)
+    def _note_prompt(
+        self, attributes: Attributes, marked: Iterable[tuple[str, ContentRule]], taken: Taken
+    ) -> None:
+        """Gather what is to be taken of the prompt, while all that belongs to it is there."""
+        for key, rule in marked:
+            is_taken = self.genai_scope or not rule.genai_scope
+            if rule.prompt is not None and is_taken and has_text(attributes.get(key)):
+                self._prompt_of(taken).add(rule.prompt, rule.source, key, attributes)
+
+    def _prompt_of(self, taken: Taken) -> Prompt:
+        if taken.prompt is None:
+            taken.prompt = Prompt(self._prompt_key)
+        return taken.prompt
+
+    def _take_unclaimed(self, attributes: Attributes, taken: Taken, rule: ContentRule, event: str) -> None:
+        found = {
+            key: attributes.pop(key)
+            for key, value in list(attributes.items())
+            if not self._plans[key].claims and has_text(value)
+        }
+        if found and self._prompt_key and rule.prompt is not None:
+            self._prompt_of(taken).add_event(event, found)
+        for key, value in found.items():
+            self._take(f"{event}/{key}", value, self._content.get(general_key(key), rule), taken)
 
     def _shorten(self, attributes: Attributes, taken: Taken, prefix: str, kept: Kept | None = None) -> None:
         """Take what is too long for a GenAI scope, then cut what is too long for the lake."""

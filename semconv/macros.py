@@ -11,8 +11,10 @@ from importlib import resources
 from typing import Any, Final
 
 import duckdb
+import pyarrow as pa
 
 from semconv import token_rules
+from semconv.planned import relation
 from semconv.redaction import stored_account_rules
 from semconv.settings import AccountPlan, AccountRule, Settings
 from semconv.sqltext import literal, sql_text
@@ -74,14 +76,9 @@ def _table(name: str) -> dict[str, Any]:
 
 def _create_names(connection: duckdb.DuckDBPyConnection, name: str, pairs: Mapping[str, str]) -> None:
     """TEMP table (sent, meant)."""
-    columns = ", ".join(
-        f"unnest([{', '.join(map(literal, texts))}]) AS {column}" for column, texts in _columns(pairs)
-    )
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}")
-
-
-def _columns(pairs: Mapping[str, str]) -> tuple[tuple[str, Iterable[str]], tuple[str, Iterable[str]]]:
-    return ("sent", pairs.keys()), ("meant", pairs.values())
+    columns = {"sent": list(pairs.keys()), "meant": list(pairs.values())}
+    with relation(connection, "name_pairs", pa.table(columns)):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM name_pairs")
 
 
 def _provider_names(providers: dict[str, Any]) -> dict[str, str]:

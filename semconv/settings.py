@@ -126,6 +126,8 @@ class Settings:
     """Everything that extraction and resolution may depend on besides the bytes and the data tables."""
 
     capture: frozenset[ContentClass] = frozenset()
+    # Of the hashes of prompts that evidence keeps (semconv/prompt_hashes.py); empty: it keeps none.
+    prompt_hash_key: bytes = field(default=b"", repr=False)
     keep_spans: Keep = "all"
     keep_logs: Keep = "genai"
     keep_metrics: Keep = "genai"

@@ -91,9 +91,13 @@ def _with_lists(value: Any) -> Any:
 
 
 def joined_evidence(stored: str | None, new: str | None) -> str | None:
-    """The evidence of what was taken before and of what is taken now."""
+    """The evidence of what was taken before and of what is taken now. Of a prompt that was taken in part before there
+    can be no hashes now.
+    """
     if stored is None or new is None:
         return stored or new
     before, now = orjson.loads(stored), orjson.loads(new)
     joined = {name: {**now.get(name, {}), **before.get(name, {})} for name in ("gated", "kept")}
-    return json_text({name: entries for name, entries in joined.items() if entries or name == "gated"})
+    hashes = {name: before[name] for name in ("prompt", "message") if name in before}
+    told = {name: entries for name, entries in joined.items() if entries or name == "gated"}
+    return json_text(told | hashes)
