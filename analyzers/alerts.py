@@ -121,6 +121,17 @@ class _FiguresRule(Rule):
         return {self.each: None if found.key is None else str(found.key)} if self.each else {}
 
 
+class _SlidingRule(_FiguresRule):
+    """Of the calls of the last while."""
+
+    over: dt.timedelta
+
+    def events(
+        self, connection: duckdb.DuckDBPyConnection, now: dt.datetime, timezone: str
+    ) -> Iterator[Event]:
+        return self._events_in(connection, Window(now - self.over, now, timezone))
+
+
 @dataclass(frozen=True, slots=True)
 class DailySpend(_FiguresRule):
     """Spend (pricing mode api) of a calendar day: of today so far, and of yesterday, as calls may come late."""
@@ -200,7 +211,7 @@ class UnitCost(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class CacheShare(_FiguresRule):
+class CacheShare(_SlidingRule):
     """What part of the input tokens was read from a cache, over the calls that say so."""
 
     kind = "cache_share"
@@ -213,11 +224,6 @@ class CacheShare(_FiguresRule):
     over: dt.timedelta
     each: str | None = None
     least_input_tokens: int = 1
-
-    def events(
-        self, connection: duckdb.DuckDBPyConnection, now: dt.datetime, timezone: str
-    ) -> Iterator[Event]:
-        return self._events_in(connection, Window(now - self.over, now, timezone))
 
     def _parameters(self) -> dict[str, object]:
         return {"limit": self.below, "least": self.least_input_tokens}
@@ -247,7 +253,7 @@ class CacheShare(_FiguresRule):
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorRate(_FiguresRule):
+class ErrorRate(_SlidingRule):
     """What part of the calls failed."""
 
     kind = "error_rate"
@@ -259,11 +265,6 @@ class ErrorRate(_FiguresRule):
     over: dt.timedelta
     each: str | None = None
     least_calls: int = 1
-
-    def events(
-        self, connection: duckdb.DuckDBPyConnection, now: dt.datetime, timezone: str
-    ) -> Iterator[Event]:
-        return self._events_in(connection, Window(now - self.over, now, timezone))
 
     def _parameters(self) -> dict[str, object]:
         return {"limit": self.above, "least": self.least_calls}

@@ -19,6 +19,7 @@ compared AS (
      AND window_calls.day = wanted.day
      AND CASE wanted.kind
             WHEN 'day' THEN TRUE
+            WHEN 'agent' THEN window_calls.agent_name = wanted.name
             WHEN 'model' THEN window_calls.model = wanted.name
             WHEN 'user' THEN window_calls.user_id = wanted.name
         END

@@ -78,7 +78,7 @@ def splits(
     for number, is_after, *row in found:
         sides.setdefault((number, is_after), _Side()).add(*row)
     return [
-        _split(one, sides.get((number, False), _Side()), sides[number, True])
+        _split(one, *(sides.get((number, is_after), _Side()) for is_after in (False, True)))
         for number, one in enumerate(wanted)
     ]
 

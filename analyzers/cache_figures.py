@@ -108,14 +108,18 @@ def causes(
     connection: duckdb.DuckDBPyConnection, window: Window, flagged: Iterable[Group]
 ) -> tuple[list[Cause], pa.Table]:
     """Why calls of these groups read so little, by the number of the group; and what that claims (finding.CLAIMS)."""
-    rows = [_flagged(number, group) for number, group in enumerate(flagged)]
     statement = sql.read("cache_calls.sql").format(rates=sql.read("cache_rates.sql"))
-    with relation(connection, "flagged", pa.Table.from_pylist(rows, _FLAGGED)):
+    with relation(connection, "flagged", flagged_table(flagged)):
         calls = connection.execute(statement, window.parameters()).to_arrow_table()
     with relation(connection, "cache_calls", calls):
         found = connection.execute(sql.read("cache_causes.sql")).fetchall()
         claims = connection.execute(sql.read("cache_claims.sql")).to_arrow_table()
     return [Cause(*row) for row in found], claims
+
+
+def flagged_table(groups: Iterable[Group]) -> pa.Table:
+    """The groups with their rules, numbered from 0, for statements."""
+    return pa.Table.from_pylist([_flagged(number, group) for number, group in enumerate(groups)], _FLAGGED)
 
 
 def _flagged(number: int, group: Group) -> dict[str, Any]:

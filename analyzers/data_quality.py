@@ -157,10 +157,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, statement: str, window: Window)
 
 def _calls_sql() -> str:
     keys = (key for key in claiming_keys(tables().every_rule, "stream") if ".N" not in key)
-    says_so = (f"lower(spans.attributes ->> {literal(key)}) = 'true'" for key in keys)
-    streaming = " OR ".join(f"coalesce({one}, FALSE)" for one in says_so)
     return sql.read("data_quality.sql").format(
-        libraries=sql.read("call_libraries.sql").format(streaming=streaming),
+        libraries=sql.read("call_libraries.sql"),
+        streaming=" OR ".join(f"lower(attributes ->> {literal(key)}) = 'true'" for key in keys),
         problems=",\n    ".join(problem.sql for problem in PROBLEMS),
         clock_notes=_list(_CLOCK_NOTES),
         left_out=_list(_LEFT_OUT),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from operator import attrgetter
@@ -12,52 +11,36 @@ import duckdb
 import pyarrow as pa
 
 from analyzers import honest, sql
-from analyzers.cheaper_models import NoStep, Step, step
+from analyzers.cheaper_calls import PARTS, steps, who, whose, without_price
 from analyzers.fields import Field, money
-from analyzers.finding import Candidate, Column, Dimension, Report
+from analyzers.finding import Candidate, Column, Report
 from analyzers.frame import MOST_CANDIDATES
 from analyzers.registry import register
+from analyzers.repricing import Repricer
 from analyzers.setting import Setting, count, share
 from analyzers.window import Window
-from semconv import macros
 from semconv.planned import relation
-from semconv.prices import PriceBook, Pricer
-from semconv.prices.pricer import PRICED_BY
+from semconv.prices import PriceBook
 from semconv.prices.stored import active
 
-# Calls that are priced at once: some 100 MB.
-_STEP_CALLS: Final = 200_000
-_MODELS_SHOWN: Final = 5
-_REASONS: Final[Mapping[NoStep, str]] = {
-    "unknown": "for nobody says what family their model is of",
-    "unpriced": "for the cheaper model has no price at their provider",
-}
-_STEPS: Final = pa.schema(
-    [
-        (name, pa.string())
-        for name in ("provider", "response_model", "request_model", "model", "cheaper", "sent")
-    ]
-)
-# What calls are priced by but for what they do not have, or what is the cheaper model's.
-_PRICED_BY_COLUMNS: Final = ", ".join(
-    f"calls.{name}"
-    for name in PRICED_BY
-    if name not in ("node", "response_model", "request_model", "input_text_bytes")
-)
 # Parts of several of the statements; parameters are settings.
-_CONDITIONS: Final = {
-    "is_known": "calls.role = 'llm' AND calls.status_code <> 'ERROR' AND calls.cost_usd > 0"
-    " AND calls.input_tokens IS NOT NULL AND calls.output_tokens IS NOT NULL",
+_PARTS: Final = PARTS | {
     "is_little": "calls.input_tokens < $max_input_tokens AND calls.output_tokens < $max_output_tokens",
     "is_long": "calls.input_tokens >= $long_context_tokens AND coalesce(calls.cost_input_usd, 0)"
     " + coalesce(calls.cost_cache_read_usd, 0) + coalesce(calls.cost_cache_write_usd, 0)"
     " >= calls.cost_usd * $context_share",
-    "run": "hash(calls.tenant, calls.session_id, CASE WHEN calls.session_id IS NULL THEN calls.trace_id END,"
-    " CASE WHEN calls.session_id IS NULL AND calls.trace_id IS NULL THEN calls.call_id END)",
 }
+_GROUPS: Final = {
+    "figures": "count(*) FILTER ({is_little}) AS little_calls, count(*) FILTER ({is_long}) AS long_calls,"
+    " sum(cost_usd) FILTER ({is_long}) AS long_usd".format(**_PARTS),
+    "having": "sum(little_calls) >= greatest($least_calls, $least_share::DOUBLE * sum(calls))"
+    " OR (sum(long_calls) >= $least_calls"
+    " AND sum(long_usd)::DOUBLE >= $least_share::DOUBLE * sum(cost_usd)::DOUBLE)",
+}
+_TOOL_CALLS: Final = "greatest(count(*) FILTER (is_log), count(*) FILTER (NOT is_log)) AS tool_calls"
 _OF_CALLS: Final = ("max_input_tokens", "max_output_tokens", "long_context_tokens", "context_share")
 _THRESHOLDS: Final = {
-    "downsize_groups.sql": (*_OF_CALLS, "least_share", "least_calls"),
+    "cheaper_groups.sql": (*_OF_CALLS, "least_share", "least_calls"),
     "downsize.sql": (*_OF_CALLS, "max_tool_calls"),
 }
 
@@ -89,20 +72,6 @@ class _Saving(NamedTuple):
         """As downsize_claims.sql has it."""
         return f"{self.kind}-{self.number}"
 
-    @property
-    def whose(self) -> Dimension:
-        return {"service": self.service} if self.agent is None else {"agent": self.agent}
-
-    @property
-    def who(self) -> str:
-        if self.agent is not None:
-            return f"agent {honest.said(self.agent)}"
-        return (
-            f"calls of {honest.said(self.service)} without an agent"
-            if self.service
-            else "calls without an agent"
-        )
-
 
 @register(
     "downsize",
@@ -131,43 +100,33 @@ def downsize(connection: duckdb.DuckDBPyConnection, window: Window, settings: di
     with its own tokens. Savings are claimed call by call.
     """
     book = PriceBook(active(connection), settings.get("price_overrides", ()))
-    models = connection.execute(_statement("downsize_models.sql"), window.parameters()).fetchall()
-    steps = [(model, step(book, *model[:3])) for model in models]
-    known = [(*model[:3], *found) for model, found in steps if isinstance(found, Step)]
-    notes = [*_left_out(steps)] if models else [f"no calls from {window}"]
-    if not known:
+    known, notes = steps(connection, book, window)
+    if not known.num_rows:
         return _report([], None, notes)
-    with relation(connection, "downsize_steps", _table(known)):
-        groups = _arrow(connection, "downsize_groups.sql", window, settings)
+    with relation(connection, "cheaper_steps", known):
+        groups = _arrow(connection, "cheaper_groups.sql", window, settings, _GROUPS)
     if not groups.num_rows:
         return _report([], None, notes)
     with relation(connection, "downsize_groups", groups):
-        calls = _arrow(connection, "downsize.sql", window, settings)
-        prices = _prices(connection, book, calls)
+        tools = {"run_tools": sql.read("run_tools.sql").format(figures=_TOOL_CALLS)}
+        calls = _arrow(connection, "downsize.sql", window, settings, tools)
+        prices = Repricer(connection, book).price(calls)
         savings, claims = _savings(connection, calls, prices, settings)
     if any(saving.pricing_mode == "unknown" for saving in savings):
         notes += honest.undeclared_plans(connection, window)
-    if unpriced := prices["cost_usd"].null_count:
-        notes.append(
-            f"{unpriced} calls have no price by the cheaper model at their time: nothing is claimed of them"
-        )
+    notes += tuple(without_price(prices))
     return _report(savings, claims, notes)
 
 
 def _arrow(
-    connection: duckdb.DuckDBPyConnection, name: str, window: Window, settings: Mapping[str, Any]
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    window: Window,
+    settings: Mapping[str, Any],
+    parts: Mapping[str, str],
 ) -> pa.Table:
     parameters = window.parameters() | {threshold: settings[threshold] for threshold in _THRESHOLDS[name]}
-    return connection.execute(_statement(name), parameters).to_arrow_table()
-
-
-def _statement(name: str) -> str:
-    return sql.read(name).format(**_CONDITIONS, priced_by=_PRICED_BY_COLUMNS)
-
-
-def _table(steps: Sequence[tuple[str | None, ...]]) -> pa.Table:
-    columns = zip(*steps, strict=True)
-    return pa.table([pa.array(column, pa.string()) for column in columns], schema=_STEPS)
+    return connection.execute(sql.read(name).format(**_PARTS, **parts), parameters).to_arrow_table()
 
 
 def _savings(
@@ -183,32 +142,6 @@ def _savings(
         savings = [_Saving(*row) for row in found]
         keys = {"candidates": [saving.key for saving in savings]}
         return savings, connection.execute(sql.read("downsize_claims.sql"), keys).to_arrow_table()
-
-
-def _prices(connection: duckdb.DuckDBPyConnection, book: PriceBook, calls: pa.Table) -> pa.Table:
-    """`node`, `cost_usd`, `cost_low_usd` and `cost_high_usd` of each call by its cheaper model."""
-    # How an account is billed does not change what a call costs.
-    macros.install_plans(connection, ())
-    pricer = Pricer(connection, book)
-    calls = calls.append_column("input_text_bytes", pa.nulls(calls.num_rows, pa.int64()))
-    steps = [calls.slice(at, _STEP_CALLS) for at in range(0, max(calls.num_rows, 1), _STEP_CALLS)]
-    wanted = ("node", "cost_usd", "cost_low_usd", "cost_high_usd")
-    return pa.concat_tables([pricer.price(part, wanted) for part in steps])
-
-
-def _left_out(steps: Sequence[tuple[tuple[Any, ...], Step | NoStep]]) -> Iterator[str]:
-    """What is said of calls of which nothing can be claimed, whatever they are like."""
-    for reason, words in _REASONS.items():
-        models: Counter[str] = Counter()
-        for (_, response_model, request_model, calls, _), found in steps:
-            if found == reason and calls:
-                models[response_model or request_model or "no model"] += calls
-        if models:
-            shown = ", ".join(honest.said(name) for name, _ in models.most_common(_MODELS_SHOWN))
-            more = f" and {len(models) - _MODELS_SHOWN} more" if len(models) > _MODELS_SHOWN else ""
-            yield f"{models.total()} calls are left out, {words}: {shown}{more}"
-    if unknown := sum(model[-1] for model, _ in steps):
-        yield f"{unknown} calls are left out, of which cost or usage is not known"
 
 
 def _report(savings: Sequence[_Saving], claims: pa.Table | None, notes: Sequence[str]) -> Report:
@@ -244,9 +177,12 @@ def _candidate(saving: _Saving) -> Candidate:
     return Candidate(
         key=saving.key,
         kind=saving.kind,
-        dimension={**saving.whose, "provider": saving.provider, "model": saving.model},
+        dimension={**whose(saving.agent, saving.service), "provider": saving.provider, "model": saving.model},
         pricing_mode=saving.pricing_mode,
-        title=f"{saving.who}: {words.title} {honest.said(saving.model)}; {saving.cheaper} costs less",
+        title=(
+            f"{who(saving.agent, saving.service)}: {words.title} {honest.said(saving.model)}; "
+            f"{saving.cheaper} costs less"
+        ),
         method=words.method,
         action=(
             f"try {saving.cheaper} on a sample of these calls and judge its answers by your own measure; then switch "

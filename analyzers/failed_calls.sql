@@ -1,15 +1,15 @@
 -- Failed calls of a window, one row each, with whether the same call came again: the next call of the same session (or
 -- trace), agent and model that begins after the failed one ended, soon enough and with about as much input. Providers
 -- tell no usage of most failed calls: what is not known does not count against that.
-WITH window_calls AS (
+WITH window_calls AS NOT MATERIALIZED (
     SELECT
         call_id,
-        tenant,
-        -- What has neither stands alone.
-        coalesce(session_id, trace_id, call_id) AS thread,
-        coalesce(agent_name, '') AS same_agent,
-        -- A failed call has no answer that could name a model.
-        coalesce(request_model, response_model, '') AS same_model,
+        -- What comes next of what: a call without session or trace stands alone, and a failed one has no answer that
+        -- could name a model.
+        hash(
+            tenant, coalesce(session_id, trace_id, call_id), coalesce(agent_name, ''),
+            coalesce(request_model, response_model, '')
+        ) AS place,
         agent_name AS agent,
         coalesce(request_model, response_model) AS model,
         pricing_mode,
@@ -24,7 +24,7 @@ WITH window_calls AS (
     WHERE start_time >= $start AND start_time < $end::TIMESTAMP + $retry_within::INTERVAL
 ),
 
-failed_calls AS (
+failed_calls AS MATERIALIZED (
     SELECT *
     FROM window_calls
     WHERE failed AND start_time < $end
@@ -32,10 +32,10 @@ failed_calls AS (
 
 -- Of several that begin at once, one.
 following AS (
-    SELECT *
+    SELECT place, start_time, unnest(arg_min({'failed': failed, 'input_tokens': input_tokens}, call_id))
     FROM window_calls
-    SEMI JOIN failed_calls USING (tenant, thread, same_agent, same_model)
-    QUALIFY row_number() OVER (PARTITION BY tenant, thread, same_agent, same_model, start_time ORDER BY call_id) = 1
+    WHERE place IN (SELECT place FROM failed_calls)
+    GROUP BY place, start_time
 ),
 
 followed AS (
@@ -50,10 +50,7 @@ followed AS (
             ) AS is_same
     FROM failed_calls
     ASOF LEFT JOIN following
-      ON following.tenant = failed_calls.tenant
-     AND following.thread = failed_calls.thread
-     AND following.same_agent = failed_calls.same_agent
-     AND following.same_model = failed_calls.same_model
+      ON following.place = failed_calls.place
      AND following.start_time > failed_calls.end_time
 )
 

@@ -68,9 +68,11 @@ class _Judged(NamedTuple):
 
 def _finding(claim: Claim, window: Window, used: int | None) -> Finding:
     candidate = claim.candidate
-    low, high, tokens = (
-        interval(claim.by_block(name, window.days)) for name in ("low_usd", "high_usd", "tokens")
+    least, most, tokens_by_block = (
+        claim.by_block(name, window.days) for name in ("low_usd", "high_usd", "tokens")
     )
+    high, tokens = interval(most), interval(tokens_by_block)
+    low = high if least == most else interval(least)
     # Judged by its money where there is any, else by its tokens.
     deciding = high if claim.high_usd is not None else tokens
     return Finding(

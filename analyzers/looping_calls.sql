@@ -5,7 +5,7 @@
 -- The same means the same name, and of the arguments what is known: 'equal', where their text was captured; 'length',
 -- where all that was taken from both tool calls, arguments and results, has the same lengths; 'failed', where no more is
 -- known than that both failed.
-WITH window_calls AS (
+WITH window_calls AS NOT MATERIALIZED (
     SELECT
         call_id, tenant, trace_id, session_id,
         coalesce(session_id, trace_id) AS thread,
@@ -17,70 +17,112 @@ WITH window_calls AS (
     WHERE start_time >= $start AND start_time < $end
 ),
 
-tool_spans AS MATERIALIZED (
+tool_calls AS NOT MATERIALIZED (
     SELECT
-        tenant, session_id, agent_name, trace_id, span_id, start_time, tool_name, status_code,
-        -- Only of arguments: the schema of a tool is always as long.
-        CASE WHEN regexp_matches(evidence ->> '$.gated', '"[^"]*(arg|input|param|prompt)[^"]*":')
-            THEN evidence ->> '$.gated' END AS lengths
+        tenant, session_id, agent_name, trace_id, span_id, start_time, tool_name, status_code = 'ERROR' AS failed, evidence,
+        FALSE AS is_log
     FROM spans
     WHERE role = 'tool' AND tool_name IS NOT NULL AND start_time >= $start AND start_time < $end
+    UNION ALL
+    SELECT
+        tenant, session_id, agent_name, trace_id, span_id, time, tool_name, error_type IS NOT NULL, evidence, TRUE
+    FROM log_records
+    WHERE role = 'tool' AND tool_name IS NOT NULL AND time >= $start AND time < $end
+      AND (session_id IS NOT NULL OR trace_id IS NOT NULL)
 ),
 
--- For tool spans that do not say it.
+-- For tool calls that do not say it.
 trace_sessions AS (
     SELECT tenant, trace_id, CASE WHEN min(session_id) = max(session_id) THEN min(session_id) END AS session_id
     FROM window_calls
-    SEMI JOIN (FROM tool_spans WHERE session_id IS NULL) USING (tenant, trace_id)
+    WHERE hash(tenant, trace_id) IN (SELECT hash(tenant, trace_id) FROM tool_calls WHERE session_id IS NULL)
     GROUP BY tenant, trace_id
 ),
 
+-- `thread`: of which session, or trace. Here and below, what two rows have in common is a hash.
+threaded AS MATERIALIZED (
+    SELECT
+        tool_calls.*,
+        hash(tenant, coalesce(tool_calls.session_id, trace_sessions.session_id, tool_calls.trace_id)) AS thread
+    FROM tool_calls
+    LEFT JOIN trace_sessions USING (tenant, trace_id)
+),
+
+-- Of what reports a tool call by a span and a log record, the spans.
+reported AS (
+    SELECT *
+    FROM threaded
+    WHERE NOT is_log OR thread NOT IN (SELECT thread FROM threaded WHERE NOT is_log)
+),
+
+-- Most tool calls never come often enough, which sums tell sooner than an order: of names first, as what is known of
+-- arguments takes long to read.
+named_often AS (
+    SELECT *
+    FROM reported
+    SEMI JOIN (
+        SELECT thread
+        FROM reported
+        GROUP BY thread, hash(tool_name)
+        HAVING count(*) >= $loop_same
+    ) USING (thread)
+),
+
 captured AS (
-    SELECT tenant, trace_id, span_id, md5(string_agg(key || chr(31) || content, chr(30) ORDER BY key, content)) AS text
+    SELECT
+        tenant, trace_id, span_id,
+        md5(string_agg(key || chr(31) || content, chr(30) ORDER BY key, content)) AS text
     FROM contents
+    SEMI JOIN named_often USING (tenant, trace_id, span_id)
     WHERE start_time >= $start AND start_time < $end AND kind IN ('tool_inputs', 'prompts')
     GROUP BY tenant, trace_id, span_id
 ),
 
-tools AS (
+lengths AS (
     SELECT
-        spans.tenant,
-        coalesce(spans.session_id, trace_sessions.session_id, spans.trace_id) AS thread,
-        spans.agent_name AS own_agent,
-        spans.trace_id,
-        spans.span_id,
-        spans.start_time,
-        spans.tool_name,
+        *,
+        -- Only of arguments: the schema of a tool is always as long.
+        CASE WHEN regexp_matches(gated, '"[^"]*(arg|input|param|prompt)[^"]*":') THEN gated END AS lengths
+    FROM (SELECT * EXCLUDE (evidence), evidence ->> '$.gated' AS gated FROM named_often)
+),
+
+tools AS MATERIALIZED (
+    SELECT
+        lengths.tenant, lengths.trace_id, lengths.span_id, start_time, thread, tool_name,
+        agent_name AS own_agent,
         CASE
             WHEN captured.text IS NOT NULL THEN 'equal'
             WHEN lengths IS NOT NULL THEN 'length'
-            WHEN spans.status_code = 'ERROR' THEN 'failed'
+            WHEN failed THEN 'failed'
         END AS arguments,
-        coalesce(captured.text, lengths) AS argument_text
-    FROM tool_spans AS spans
-    LEFT JOIN trace_sessions USING (tenant, trace_id)
-    LEFT JOIN captured USING (tenant, trace_id, span_id)
+        hash(tool_name, arguments, coalesce(captured.text, lengths)) AS same
+    FROM lengths
+    -- What stands at the ids of a log record is of its span.
+    LEFT JOIN captured
+      ON captured.tenant = lengths.tenant
+     AND captured.trace_id = lengths.trace_id
+     AND captured.span_id = lengths.span_id
+     AND NOT lengths.is_log
 ),
 
--- Most tool calls never come often enough, which sums tell sooner than an order. `same`: what is the same.
 candidates AS MATERIALIZED (
-    SELECT tools.*, hash(tool_name, arguments, argument_text) AS same
+    SELECT *
     FROM tools
     SEMI JOIN (
-        SELECT tenant, thread
+        SELECT thread
         FROM tools
-        GROUP BY tenant, thread, hash(tool_name, arguments, argument_text)
+        GROUP BY thread, same
         HAVING count(*) >= $loop_same
-    ) AS often USING (tenant, thread)
+    ) USING (thread)
 ),
 
 -- Under its own agent and under none: tool spans need not say whose they are. Of several that begin at once, one.
 asking AS MATERIALIZED (
-    SELECT hash(tenant, thread, of_agent) AS whose, start_time, min(call_id) AS call_id, arg_min(agent, call_id) AS agent
+    SELECT hash(thread, of_agent) AS whose, start_time, min(call_id) AS call_id, arg_min(agent, call_id) AS agent
     FROM (
-        SELECT call_id, tenant, thread, agent, start_time, unnest([coalesce(agent, ''), '']) AS of_agent
-        FROM window_calls
-        SEMI JOIN candidates USING (tenant, thread)
+        SELECT call_id, thread, agent, start_time, unnest([coalesce(agent, ''), '']) AS of_agent
+        FROM (SELECT * REPLACE (hash(tenant, thread) AS thread) FROM window_calls)
+        SEMI JOIN candidates USING (thread)
     )
     GROUP BY ALL
 ),
@@ -88,15 +130,15 @@ asking AS MATERIALIZED (
 -- Whose tool call it is: the latest call before it. `place`: where tool calls follow each other.
 asked AS MATERIALIZED (
     SELECT
-        tools.* EXCLUDE (tenant),
+        tools.*,
         asking.call_id,
-        hash(tools.tenant, tools.thread, asking.agent) AS place
+        hash(tools.thread, asking.agent) AS place
     FROM (
         SELECT
-            tenant, thread, tool_name, arguments, same, start_time, trace_id, span_id,
-            CASE WHEN hash(tenant, thread, own_agent) IN (SELECT whose FROM asking)
-                THEN hash(tenant, thread, own_agent)
-                ELSE hash(tenant, thread, '')
+            thread, tool_name, arguments, same, start_time, trace_id, span_id,
+            CASE WHEN hash(thread, own_agent) IN (SELECT whose FROM asking)
+                THEN hash(thread, own_agent)
+                ELSE hash(thread, '')
             END AS whose
         FROM candidates
     ) AS tools
@@ -111,7 +153,7 @@ often AS (
 ),
 
 positions AS (
-    SELECT *, row_number() OVER (PARTITION BY place ORDER BY start_time, trace_id, span_id) AS position
+    SELECT *, row_number() OVER (PARTITION BY place ORDER BY start_time, trace_id, span_id, same) AS position
     FROM asked
     SEMI JOIN often USING (place)
 ),
@@ -146,7 +188,6 @@ repeating AS (
 by_call AS (
     SELECT
         call_id,
-        any_value(thread) AS thread,
         min(tool_name) AS tool,
         count(*) AS tool_calls,
         bool_and(was_seen) AS was_seen,
@@ -171,7 +212,7 @@ SELECT
     window_calls.pricing_mode,
     window_calls.cost_usd,
     window_calls.tokens,
-    by_call.thread,
+    window_calls.thread,
     by_call.tool,
     by_call.tool_calls,
     by_call.arguments,

@@ -1,5 +1,5 @@
--- What token metrics say of a window, per service and model, beside what `calls` says: a cross-check, no source of
--- figures. $start, $end: half-open, UTC.
+-- What token metrics say of a window, per service and model that they tell of, beside what `calls` says: a cross-check,
+-- no source of figures. $start, $end: half-open, UTC.
 -- Counts as metrics have them: where a library's input leaves the cache out, its metric does too, so that it agrees
 -- with call_uncached_input_tokens.
 WITH
@@ -113,6 +113,11 @@ called AS (
         sum(input_tokens - coalesce(cache_read_tokens, 0) - coalesce(cache_write_tokens, 0)) AS uncached_input_tokens,
         sum(output_tokens) AS output_tokens
     FROM calls
+    -- Where no metric tells of any, calls are not read.
+    SEMI JOIN told
+        ON told.tenant = calls.tenant
+       AND told.service_name = coalesce(calls.service_name, '')
+       AND told.model = coalesce(request_model, response_model, '')
     WHERE start_time >= $start AND start_time < $end
     GROUP BY ALL
 )
@@ -129,5 +134,5 @@ SELECT
     called.uncached_input_tokens::BIGINT AS call_uncached_input_tokens,
     called.output_tokens::BIGINT AS call_output_tokens
 FROM told
-FULL JOIN called USING (tenant, service_name, model)
+LEFT JOIN called USING (tenant, service_name, model)
 ORDER BY tenant, service_name NULLS FIRST, model NULLS FIRST

@@ -16,7 +16,9 @@ from analyzers.registry import register
 from analyzers.window import Window
 from semconv.sqltext import literal
 
-_OUTLIERS: Final = 10
+# Of services and models, and of calls of each.
+_MOST: Final = 10
+_EXAMPLES: Final = 5
 _REPORTED: Final = honest.columns("reported_{}", "reported by the sender beside {}")
 _LOW: Final = honest.columns("{}_low", "{}, at least")
 _HIGH: Final = honest.columns("{}_high", "{}, at most")
@@ -57,9 +59,9 @@ class _Compared(NamedTuple):
 @register("reported-cost", help="what senders say that their calls cost, beside what the price list says")
 def reported_cost(connection: duckdb.DuckDBPyConnection, window: Window, _settings: dict[str, Any]) -> Report:
     """One row per service, library, model, pricing mode and what is known of our cost: measured, or estimated between
-    two ends. Amounts are of calls that have both costs alone; the others are counted. A finding for each of the calls
-    that differ most."""
-    found = [_Compared(*record) for record in connection.execute(_sql(), window.parameters()).fetchall()]
+    two ends. Amounts are of calls that have both costs alone; the others are counted. A finding for each of the
+    services and models that differ most."""
+    found = _compared(connection, window)
     fields = list(_fields({one.pricing_mode for one in found}))
     rows = [tuple(read(one) for _, read in fields) for one in found]
     return Report(
@@ -67,14 +69,22 @@ def reported_cost(connection: duckdb.DuckDBPyConnection, window: Window, _settin
         rows=tuple(row for row, one in zip(rows, found, strict=True) if not one.is_total),
         totals=tuple(row for row, one in zip(rows, found, strict=True) if one.is_total),
         notes=tuple(_notes(connection, window, found)),
-        findings=tuple(_outliers(connection, window)),
+        findings=tuple(_differences(connection, window)) if found else (),
     )
+
+
+def _compared(connection: duckdb.DuckDBPyConnection, window: Window) -> list[_Compared]:
+    """Most senders do not say what a call costs, which is seen sooner than what all calls cost."""
+    anything = connection.execute(sql.read("reported_anything.sql"), window.parameters()).fetchone()
+    if anything is None:
+        return []
+    return [_Compared(*record) for record in connection.execute(_sql(), window.parameters()).fetchall()]
 
 
 def _sql() -> str:
     return sql.read("reported_cost.sql").format(
         window_calls=sql.read("reported_calls.sql"),
-        libraries=sql.read("call_libraries.sql").format(streaming="FALSE"),
+        libraries=sql.read("call_libraries.sql"),
         modes="[" + ", ".join(map(literal, honest.MODES)) + "]",
     )
 
@@ -108,24 +118,31 @@ def _notes(
         yield f"{only} calls have a reported cost and none of ours: they are in no amount; cost_note says why"
 
 
-def _outliers(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
-    statement = sql.read("reported_outliers.sql").format(window_calls=sql.read("reported_calls.sql"))
-    found = connection.execute(statement, {**window.parameters(), "outliers": _OUTLIERS}).fetchall()
-    for call_id, service, model, mode, ours, reported, cost, cost_note in found:
-        about = {"service": service, "model": model, "call_id": call_id}
+def _differences(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
+    statement = sql.read("reported_differences.sql").format(
+        window_calls=sql.read("reported_calls.sql"), most=_MOST, examples=_EXAMPLES
+    )
+    found = connection.execute(statement, window.parameters()).fetchall()
+    for service, model, mode, calls, measured, reported, cost, cost_notes, examples in found:
+        about = {"service": service, "model": model}
+        whose = f"{honest.said(service or '(no name)')}, {honest.said(model or '(no model)')}"
         yield Finding(
-            finding_id("reported-cost", "outlier", about, mode),
-            f"call {call_id} of {honest.said(service or '(no name)')}, {honest.said(model or '(no model)')}:"
-            f" {reported:.6f} USD reported by the"
-            f" sender, {honest.label(mode)} {cost:.6f} USD",
+            finding_id("reported-cost", "difference", about, mode),
+            f"{calls:,} calls of {whose}: {reported:,.6f} USD reported by the sender,"
+            f" {honest.label(mode)} {cost:,.6f} USD",
             evidence={
+                "calls": calls,
+                "calls_with_ours_measured": measured,
                 "reported_by_the_sender": honest.Amount(mode, reported),
                 "ours": honest.Amount(mode, cost),
-                "ours_is": ours,
-                "cost_note": cost_note,
+                "cost_notes": cost_notes or [],
             },
             caveats=("neither figure is the bill: it may hold discounts that no list price knows",),
             dimension=about,
-            examples=(call_id,),
-            kind="outlier",
+            examples=tuple(examples),
+            action=(
+                "look up one of these calls in the provider's invoice or usage page; where the sender is right, give "
+                "its price under `prices` in the configuration"
+            ),
+            kind="difference",
         )

@@ -2,7 +2,7 @@
 -- known of ours; totals per mode and what is known of ours (is_total). Amounts are of calls that have both.
 -- The first two are reported_calls.sql and call_libraries.sql.
 WITH
-window_calls AS (
+window_calls AS NOT MATERIALIZED (
 {window_calls}
 ),
 libraries AS (
@@ -13,7 +13,7 @@ grouped AS (
         coalesce(service_name, '') AS service,
         library,
         dialect,
-        coalesce(response_model, request_model) AS model,
+        model,
         pricing_mode,
         ours,
         grouping(service, library, dialect, model) > 0 AS is_total,
@@ -26,8 +26,7 @@ grouped AS (
         sum(cost_usd) FILTER (has_both) AS ours_usd,
         sum(cost_low_usd) FILTER (has_both) AS low_usd,
         sum(cost_high_usd) FILTER (has_both) AS high_usd
-    FROM window_calls
-    JOIN libraries USING (call_id)
+    FROM libraries
     GROUP BY GROUPING SETS ((service, library, dialect, model, pricing_mode, ours), (pricing_mode, ours))
 )
 SELECT

@@ -35,12 +35,17 @@ def attribute(key: str, alias: str) -> UnitKey:
 
     Raises BadSetting for what is no attribute's key.
     """
-    # What ends a key of a JSON path or changes it, and the one that stands for all.
-    if not key or len(key) > _LONGEST_KEY or not key.isprintable() or key == "*" or '"' in key or "\\" in key:
-        raise BadSetting(f"{key!r} is no key of an attribute")
+    check_key(key)
     values = sql.read("call_attribute.sql").format(
         path=literal(f'$."{key}"'), mark=literal(json.dumps(key, ensure_ascii=False))
     )
     return UnitKey(
         key, f"{alias}.value", f"LEFT JOIN ({values}) AS {alias} ON {alias}.call_id = calls.call_id"
     )
+
+
+def check_key(key: str) -> None:
+    """Raises BadSetting for what is no attribute's key."""
+    # What ends a key of a JSON path or changes it, and the one that stands for all.
+    if not key or len(key) > _LONGEST_KEY or not key.isprintable() or key == "*" or '"' in key or "\\" in key:
+        raise BadSetting(f"{key!r} is no key of an attribute")

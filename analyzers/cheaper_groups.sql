@@ -1,5 +1,6 @@
--- Agents (services where no agent is known) and models of which enough calls, or enough of the cost, may be claimed, as far
--- as single calls tell: one row per way in which their calls name the model. `downsize_steps` is from cheaper_models.py.
+-- Agents (services where no agent is known) and models of which something may be claimed, as far as single calls tell:
+-- one row per way in which their calls name the model. `cheaper_steps` is of cheaper_calls.py; `figures` and `having` are
+-- an analyzer's own.
 WITH
 named AS (
     SELECT
@@ -11,9 +12,7 @@ named AS (
         pricing_mode,
         count(*) AS calls,
         sum(cost_usd) AS cost_usd,
-        count(*) FILTER ({is_little}) AS little_calls,
-        count(*) FILTER ({is_long}) AS long_calls,
-        sum(cost_usd) FILTER ({is_long}) AS long_usd
+        {figures}
     FROM calls
     WHERE start_time >= $start AND start_time < $end AND {is_known}
     GROUP BY ALL
@@ -26,21 +25,20 @@ groups AS (
         model,
         cheaper,
         pricing_mode,
-        sum(calls) AS calls,
+        sum(calls)::BIGINT AS calls,
         sum(cost_usd) AS cost_usd,
         row_number() OVER (ORDER BY agent, service, named.provider, model, cheaper, pricing_mode) AS number
     FROM named
-    JOIN downsize_steps AS steps
+    JOIN cheaper_steps AS steps
       ON steps.provider IS NOT DISTINCT FROM named.provider
      AND steps.response_model IS NOT DISTINCT FROM named.response_model
      AND steps.request_model IS NOT DISTINCT FROM named.request_model
     GROUP BY agent, service, named.provider, model, cheaper, pricing_mode
-    HAVING sum(little_calls) >= greatest($least_calls, $least_share::DOUBLE * sum(calls))
-        OR (sum(long_calls) >= $least_calls AND sum(long_usd)::DOUBLE >= $least_share::DOUBLE * sum(cost_usd)::DOUBLE)
+    HAVING {having}
 )
 SELECT groups.*, steps.response_model, steps.request_model, steps.sent
 FROM groups
-JOIN downsize_steps AS steps
+JOIN cheaper_steps AS steps
   ON steps.provider IS NOT DISTINCT FROM groups.provider
  AND steps.model = groups.model
  AND steps.cheaper = groups.cheaper
