@@ -28,6 +28,7 @@ from collector.config_budgets import BudgetConfig, budgets_of, check_budgets
 from collector.config_prices import PriceConfig, check_overlaps
 from collector.config_schedule import ScheduledRun, check_analyzers
 from collector.config_section import ConfigError, RuleBroken, Section, Text
+from semconv.prompt_hashes import hash_key
 from semconv.settings import CONTENT_CLASSES, Keep, Settings
 
 __all__ = ["Config", "ConfigError", "LimitsConfig", "ScheduledRun", "default_data_dir", "load_config"]
@@ -54,6 +55,9 @@ class CaptureConfig(Section):
     completions: bool = Field(default=False, description="Store the text of completions.")
     tool_inputs: bool = Field(default=False, description="Store the arguments of tool calls.")
     tool_outputs: bool = Field(default=False, description="Store the results of tool calls.")
+    prompt_hashes: bool = Field(
+        default=False, description="Store keyed hashes of prompts and of their beginnings; no text."
+    )
 
 
 class RetentionConfig(Section):
@@ -249,7 +253,9 @@ class Config(Section):
         Redaction's key is read from its file; ``spare_key`` serves where the default one does not exist.
         Raises ConfigError where there is none that can be used.
         """
+        hashed = self.capture.prompt_hashes
         return Settings(
+            prompt_hash_key=hash_key(self.redaction.key(self.data_dir, spare_key)) if hashed else b"",
             capture=frozenset(name for name in CONTENT_CLASSES if getattr(self.capture, name)),
             keep_spans=self.keep.spans,
             keep_logs=self.keep.logs,

@@ -106,17 +106,22 @@ class RedactionConfig(Section):
                     ("redaction", "hash", index), f"{key!r} is in redaction.drop too; choose one"
                 )
 
-    def make_key(self, data_dir: Path) -> Path | None:
-        """The default key where one is needed and missing; the new file's path. Raises ConfigError."""
+    def make_key(self, data_dir: Path, *, of_prompts: bool = False) -> Path | None:
+        """The default key where one is needed, by redaction or by hashes of prompts, and missing; the new file's path.
+        Raises ConfigError."""
         path = data_dir / redaction_key.FILE_NAME
-        needed = self.active and self.secret_file is None
+        needed = (self.active or of_prompts) and self.secret_file is None
         return path if needed and redaction_key.make(path) else None
 
-    def rules(self, data_dir: Path, spare_key: bytes) -> RedactionRules | None:
-        """What extraction is to do; ``spare_key`` is taken where the default one is missing. Raises
-        ConfigError where there is no key that can be used."""
-        if not self.active:
-            return None
+    def key(self, data_dir: Path, spare_key: bytes) -> bytes:
+        """The key; ``spare_key`` is taken where the default one is missing. Raises ConfigError where there is no key
+        that can be used."""
         path = self.secret_file or data_dir / redaction_key.FILE_NAME
         spare = spare_key if self.secret_file is None and not path.exists() else b""
-        return RedactionRules(self.drop, self.hash, self.user_ids, spare or redaction_key.read(path))
+        return spare or redaction_key.read(path)
+
+    def rules(self, data_dir: Path, spare_key: bytes) -> RedactionRules | None:
+        """What extraction is to do, with the key of :meth:`key`. Raises ConfigError."""
+        if not self.active:
+            return None
+        return RedactionRules(self.drop, self.hash, self.user_ids, self.key(data_dir, spare_key))

@@ -90,31 +90,34 @@ class DailySpendRule(AlertRule):
     each: Text | None = None
 
 
-class UnitCostRule(AlertRule):
+class StandingRule(AlertRule):
+    """About what holds for as long as it holds, not about a day or a period."""
+
+    cool_down: Length | None = None
+
+
+class UnitCostRule(StandingRule):
     """The mean spend of a unit, as unit-cost has it."""
 
     above_usd: Usd
     by: Text
     window: Length = "7d"
-    cool_down: Length | None = None
 
 
-class CacheShareRule(AlertRule):
+class CacheShareRule(StandingRule):
     """The cached part of the input tokens of the calls that say what they read from a cache."""
 
     below: Share
     each: Text | None = None
     window: Length = "7d"
     least_input_tokens: Least = 100_000
-    cool_down: Length | None = None
 
 
-class ErrorRateRule(AlertRule):
+class ErrorRateRule(StandingRule):
     above: Share
     each: Text | None = None
     window: Length = "1h"
     least_calls: Least = 20
-    cool_down: Length | None = None
 
 
 class AnomalyRule(AlertRule):
@@ -220,6 +223,7 @@ class AlertsConfig(Section):
     cool_down: Length = Field(
         default="24h", description="How long the same alert is not sent again while it holds."
     )
+    resolved: bool = Field(default=True, description="Tell when what was alerted does not hold any more.")
     channels: AlertChannels = AlertChannels()
     rules: AlertRules = AlertRules()
 

@@ -38,7 +38,7 @@ from collector.spool_segment import SegmentWriter
 from collector.store.erase import Counts, Eraser, Subject, SubjectKind
 from collector.store.erase_catalog import scrub
 from collector.store.erase_files import FileEraser
-from collector.store.lake import Lake, LakeError
+from collector.store.lake import Lake, LakeError, check_current
 from collector.store.lock import writer_lock
 from collector.store.maintenance import grace_seconds
 from collector.store.migrate import open_current
@@ -91,9 +91,11 @@ def forms(config: Config, identifier: str) -> tuple[str, ...]:
 
 
 def find(config: Config, subject: Subject) -> Erasure:
-    """Count what the lake and the quarantine hold; nothing is written. Raises LakeError."""
+    """Count what the lake and the quarantine hold; nothing is written. Raises LakeError, also for a lake of an older
+    version."""
     found = Erasure(config.data_dir)
     with Lake.open(config.data_dir, read_only=True, memory_limit=config.loader.memory_limit) as lake:
+        check_current(lake)
         lake.connection.execute("USE memory")
         eraser = Eraser(lake, subject)
         found.rows = eraser.find()

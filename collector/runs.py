@@ -104,7 +104,9 @@ def execute(
     """Run the analyzer on a lake opened for reading. A failure, or the end of its time, is a Run as well."""
     started = _now()
     with deadline(lake.connection, time_limit_seconds) as expired:
-        made = _attempt(lambda: analyzer.run(lake.connection, window, settings), expired)
+        made = _attempt(
+            lambda: _of_one_moment(lake, lambda: analyzer.run(lake.connection, window, settings)), expired
+        )
     outcome = made if isinstance(made, Outcome) else Outcome("ok", report=made)
     return Run(analyzer.name, occasion, settings, window, started, outcome)
 
@@ -116,12 +118,29 @@ def settle(lake: Lake, done: Sequence[Run], now: dt.datetime, time_limit_seconds
     if window is None or not reports:
         return list(done)
     with deadline(lake.connection, time_limit_seconds) as expired:
-        settled = _attempt(lambda: frame.settle(lake.connection, window, now, reports), expired)
+        settled = _attempt(
+            lambda: _of_one_moment(lake, lambda: frame.settle(lake.connection, window, now, reports)), expired
+        )
 
     def outcome(name: str) -> Outcome:
         return settled if isinstance(settled, Outcome) else Outcome("ok", report=settled[name])
 
     return [replace(run, outcome=outcome(run.analyzer)) if run.analyzer in reports else run for run in done]
+
+
+def _of_one_moment(lake: Lake, compute: Callable[[], Result]) -> Result:
+    """All that is read is one state of the lake. Outside of a transaction it would not be, and each Arrow table that a
+    statement is given would take 25 ms.
+    """
+    lake.connection.begin()
+    try:
+        made = compute()
+        # What was made for the connection alone, such as macros, stays.
+        lake.connection.commit()
+    except BaseException:
+        lake.connection.rollback()
+        raise
+    return made
 
 
 def _attempt(compute: Callable[[], Result], expired: threading.Event) -> Result | Outcome:

@@ -203,11 +203,15 @@ async def run_child(
     stdout: int | None,
     environment: Mapping[str, str] | None = None,
     told: bytes = b"",
+    pass_fds: Sequence[int] = (),
 ) -> tuple[int, bytes]:
     """Run a child that dies with us; its exit code and output, none where `stdout` is ours (None). `told`: what it
-    reads on its standard input, which stays open. Raises TimeoutError where time was up.
+    reads on its standard input, which stays open. `pass_fds`: open files of ours that it has too. Raises TimeoutError
+    where time was up.
     """
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=stdout, env=environment)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=stdout, env=environment, pass_fds=pass_fds
+    )
     try:
         async with asyncio.timeout(seconds):
             if process.stdin is not None and told:

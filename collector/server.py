@@ -72,7 +72,7 @@ class Server:
         self._ports = Ports(config, self._intake, self._health, self._telemetry, self._desk)
         self._watch = Watch(self._health, self._telemetry, self._ports.set_serving)
         self._watching: asyncio.Task[None] | None = None
-        self._alerts = AlertKeeper(config)
+        self._alerts = AlertKeeper(config, self._telemetry)
         self._loaded: Position = (0, 0)
         self._chores: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -233,6 +233,8 @@ class Server:
             "spanledger_loader_restarts": lambda: loader.restarts,
             "spanledger_loader_memory_rss_bytes": lambda: resident_with_children(loader.pid),
             "spanledger_quarantine_entries": health.quarantined,
+            "spanledger_alerts_looked_at_seconds": lambda: self._alerts.looked_at,
+            "spanledger_alert_rules_failed": lambda: self._alerts.rules_failed,
             "spanledger_http_connections": self._ports.connections,
             "spanledger_requests_in_flight": self._ports.requests,
             "spanledger_inflight_cost_bytes": lambda: budget.used,

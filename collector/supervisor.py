@@ -39,7 +39,7 @@ def serve(config: Config, loader_command: Sequence[str] = LOADER) -> int:
 
 def _make_redaction_key(config: Config) -> None:
     """Where one is needed; the loader only reads it, so that there is never a second. Raises ConfigError."""
-    if made := config.redaction.make_key(config.data_dir):
+    if made := config.redaction.make_key(config.data_dir, of_prompts=config.capture.prompt_hashes):
         log.info("made the key of the redaction; keep a copy of it", path=made)
     config.semconv_settings()
 

@@ -24,6 +24,7 @@ from semconv.settings import Signal
 
 Transport = Literal["grpc", "http"]
 Outcome = Literal["ok", "failed", "timeout", "skipped"]
+ChannelKind = Literal["stdout", "file", "webhook", "email"]
 # A number; numbers by the value of the only label; the state of now; or None where it is not known.
 Reading = Callable[[], float | Mapping[str, float] | str | None]
 
@@ -31,6 +32,8 @@ Reading = Callable[[], float | Mapping[str, float] | str | None]
 ITEMS: Final[dict[Signal, str]] = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
 TRANSPORTS: Final[tuple[Transport, ...]] = get_args(Transport)
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+LOOK_OUTCOMES: Final[tuple[Outcome, ...]] = ("ok", "failed", "timeout")
+SENT_OUTCOMES: Final = ("taken", "not_taken")
 # Why whole requests are refused: the reasons of collector.receivers.status. OTHER is for one that is missing here.
 OTHER: Final = "other"
 REASONS: Final = (
@@ -104,6 +107,12 @@ COUNTERS: Final = (
     Row("spanledger_duplicate_items", "Read, but stored already.", _SIGNAL),
     Row("spanledger_quarantined_requests", "Put into the quarantine by the loader."),
     Row("spanledger_scheduled_runs", "Runs of the schedule.", {"outcome": OUTCOMES}),
+    Row("spanledger_alert_looks", "Looks at the alert rules.", {"outcome": LOOK_OUTCOMES}),
+    Row(
+        "spanledger_alert_messages",
+        "Messages that a channel was given in a look, by whether it took them; one that is not taken comes again.",
+        {"channel": get_args(ChannelKind), "outcome": SENT_OUTCOMES},
+    ),
 )
 
 # What is read whenever somebody asks; a row with the label `state` is 1 for the state of now and 0 for the others.
@@ -119,6 +128,8 @@ GAUGES: Final = (
     Row("spanledger_loader_lag_seconds", "Age of the oldest request not loaded."),
     Row("spanledger_loader_memory_rss_bytes", "Resident memory of the loader and of the process that parses for it."),
     Row("spanledger_quarantine_entries", "What lies in the quarantine now: requests, and damaged spool bytes."),
+    Row("spanledger_alerts_looked_at_seconds", "When the last look at the alert rules came to its end, Unix time."),
+    Row("spanledger_alert_rules_failed", "Alert rules that could not be looked at, in the last look."),
     Row("spanledger_http_connections", "Open connections to the port.", {"port": ("http", "admin")}),
     Row("spanledger_requests_in_flight", "Requests being received or handled.", {"transport": TRANSPORTS}),
     Row("spanledger_inflight_cost_bytes", "Memory that requests being handled are reckoned to take."),
@@ -190,6 +201,13 @@ class Telemetry:
 
     def run_ended(self, outcome: Outcome) -> None:
         self._count("spanledger_scheduled_runs", 1, outcome)
+
+    def alerts_looked_at(self, outcome: Outcome) -> None:
+        self._count("spanledger_alert_looks", 1, outcome)
+
+    def alerts_sent(self, channel: ChannelKind, taken: int, not_taken: int) -> None:
+        for outcome, messages in zip(SENT_OUTCOMES, (taken, not_taken), strict=True):
+            self._count("spanledger_alert_messages", messages, channel, outcome)
 
     def show(self, readings: Mapping[str, Reading]) -> None:
         """Read the metrics of GAUGES and READ_COUNTERS from these functions; None = not known, so not shown."""

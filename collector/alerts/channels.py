@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from collector.alerts.mail import Email
 from collector.alerts.message import Message
@@ -14,9 +14,12 @@ from collector.alerts.undelivered import Undelivered
 from collector.alerts.webhook import Webhook
 from collector.config_alerts import AlertChannels
 from collector.store.durability import append_line
+from collector.telemetry import ChannelKind
 
 
 class Channel(Protocol):
+    kind: ClassVar[ChannelKind]
+
     @property
     def name(self) -> str: ...
 
@@ -28,6 +31,7 @@ class Channel(Protocol):
 class Stdout:
     """One JSON line each, on the server's standard output or that of the command."""
 
+    kind: ClassVar[ChannelKind] = "stdout"
     to_stderr: bool = False
     name: str = "stdout"
 
@@ -44,6 +48,7 @@ class Stdout:
 class File:
     """One JSON line each, durable when it is there."""
 
+    kind: ClassVar[ChannelKind] = "file"
     path: Path
     name: str = "file"
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from analyzers.alerts import Event
-from analyzers.window import parse_length
+from analyzers.alerts import MOST_EVENTS, Event
+from analyzers.window import naive_utc, parse_length
 from collector.alerts import ledger
 from collector.alerts.channels import Channel
 from collector.alerts.evaluation import Found
-from collector.alerts.ledger import Ledger, Raised
-from collector.alerts.message import Message, of_event
+from collector.alerts.ledger import Ledger, Raised, Text, Window
+from collector.alerts.message import Message, of_end, of_event
 from collector.alerts.undelivered import Undelivered
-from collector.config_alerts import AlertRule, AlertsConfig
+from collector.config_alerts import AlertRule, AlertsConfig, StandingRule
 from collector.log import Log
 from collector.store.lake import Lake
 
@@ -50,8 +51,9 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An event beside what was raised of it last. ``new``: it is to be raised; ``waiting``: it is raised, and a channel
-    does not have it yet; ``sent``: every channel has it."""
+    """An event beside what was told of it last. ``new``: it is to be raised; ``waiting``: it is raised, and a channel
+    does not have it yet; ``sent``: every channel has it; ``resting``: its end was told, and it holds again within the
+    cool-down."""
 
     rule: AlertRule
     event: Event
@@ -59,10 +61,27 @@ class Judged:
     is_new: bool
 
     @property
-    def standing(self) -> Literal["new", "waiting", "sent"]:
+    def standing(self) -> Literal["new", "waiting", "sent", "resting"]:
         if self.is_new or self.before is None:
             return "new"
-        return "sent" if set(self.before.channels) <= set(self.before.ended) else "waiting"
+        if self.before.state == "resolved":
+            return "resting"
+        return "sent" if self.before.is_done else "waiting"
+
+
+class Over(NamedTuple):
+    """What was raised and does not hold any more, and what was sent of it."""
+
+    before: Raised
+    text: Text
+
+
+class Looked(NamedTuple):
+    """What holds beside what was told of it, what of that is over, and what was told last of each key."""
+
+    judged: list[Judged]
+    over: list[Over]
+    before: dict[str, Raised]
 
 
 def judge(alerts: AlertsConfig, found: Found, before: Mapping[str, Raised], now: dt.datetime) -> list[Judged]:
@@ -75,41 +94,73 @@ def judge(alerts: AlertsConfig, found: Found, before: Mapping[str, Raised], now:
     return list(judged.values())
 
 
+def _ended(
+    alerts: AlertsConfig, found: Found, before: Mapping[str, Raised], now: dt.datetime
+) -> Iterator[Raised]:
+    """Raised, and not found by its rule any more. Where the rule could not be looked at, or found so much that it did
+    not tell all, nobody knows; what went on holding was raised again after each cool-down."""
+    holding = {event.key for _, event in found.events}
+    told = Counter(rule.name for rule, _ in found.events)
+    cool_downs = {
+        rule.name: _cool_down(alerts, rule)
+        for _, _, rule in alerts.rules.by_kind()
+        if isinstance(rule, StandingRule) and rule.name not in found.failed and told[rule.name] < MOST_EVENTS
+    }
+    for key, one in before.items():
+        if (
+            one.rule not in cool_downs
+            or key in holding
+            or now >= one.raised_at + _KEEP_TRYING + cool_downs[one.rule]
+        ):
+            continue
+        if one.state == "raised" and one.is_done and "sent" in one.ended.values():
+            yield one
+
+
 def _cool_down(alerts: AlertsConfig, rule: AlertRule) -> dt.timedelta:
     return parse_length(getattr(rule, "cool_down", None) or alerts.cool_down)
 
 
-def send_new(
-    lake: Lake,
-    channels: Sequence[Channel],
-    judged: Sequence[Judged],
-    before: Iterable[Raised],
-    now: dt.datetime,
-) -> list[Sent]:
-    """Raise what is new and send all that waits. The caller holds LOCK. Raises what writing the lake can raise."""
-    new = [one for one in judged if one.is_new]
+def send_new(lake: Lake, channels: Sequence[Channel], looked: Looked, now: dt.datetime) -> list[Sent]:
+    """Raise what is new, tell what is over and send all that waits. The caller holds LOCK. Raises what writing the lake
+    can raise."""
+    new = [one for one in looked.judged if one.is_new]
     if len(new) > MOST_NEW:
         log.warning("more alerts than are sent at once; the rest waits", new=len(new), sent=MOST_NEW)
-    waiting = list(_waiting(before))
-    if not new and not waiting:
+    waiting = list(_waiting(looked.before.values()))
+    told = [
+        *(_raise(one, channels, now) for one in new[:MOST_NEW]),
+        *(_resolve(one, now) for one in looked.over[:MOST_NEW]),
+    ]
+    if not told and not waiting:
         return []
     book = Ledger(lake)
-    raised = [(one.event, _raise(one, channels, now)) for one in new[:MOST_NEW]]
-    added = [one for _, one in book.add_raised(raised, now)] if raised else []
+    added = book.add_told(told, now) if told else []
     return list(_send_all(book, [*waiting, *added], channels, now))
 
 
-def _raise(one: Judged, channels: Sequence[Channel], now: dt.datetime) -> Raised:
+def _raise(one: Judged, channels: Sequence[Channel], now: dt.datetime) -> tuple[Raised, Window]:
+    window = one.event.window
     message = of_event(one.event, now)
     wanted = tuple(
         channel.name for channel in channels if one.rule.channels is None or channel.name in one.rule.channels
     )
-    return Raised(message.id, one.rule.name, one.event.key, now, wanted, message)
+    raised = Raised(message.id, one.rule.name, one.event.key, now, wanted, message, now)
+    return raised, (naive_utc(window.start), naive_utc(window.end))
+
+
+def _resolve(one: Over, now: dt.datetime) -> tuple[Raised, Window]:
+    """To the channels that have the alert."""
+    before, text = one
+    message = of_end(text.message, before.raised_at, now)
+    wanted = tuple(channel for channel in before.channels if before.ended[channel] == "sent")
+    over = Raised(message.id, before.rule, before.key, before.raised_at, wanted, message, now, "resolved")
+    return over, text.window
 
 
 def _waiting(before: Iterable[Raised]) -> Iterator[Raised]:
     for one in before:
-        if one.message is not None and not set(one.channels) <= set(one.ended):
+        if one.message is not None and not one.is_done:
             yield one
 
 
@@ -129,7 +180,7 @@ def _send_all(
             yield Sent(one.alert_id, channel.name, error)
             if error is None:
                 book.add_ended(one, channel.name, "sent")
-            elif now - one.raised_at > _KEEP_TRYING:
+            elif now - one.recorded_at > _KEEP_TRYING:
                 book.add_ended(one, channel.name, "given up")
             if error is not None:
                 log.warning("alert was not taken", channel=channel.name, alert=one.alert_id, reason=error)
@@ -151,9 +202,9 @@ def send(channel: Channel, message: Message, pause: Callable[[float], None] = ti
     return None
 
 
-def look(
-    config: Config, lake: Lake, found: Found, now: dt.datetime
-) -> tuple[list[Judged], dict[str, Raised]]:
-    """What holds beside what was raised before, by key."""
+def look(config: Config, lake: Lake, found: Found, now: dt.datetime) -> Looked:
     before = ledger.latest(lake.connection)
-    return judge(config.alerts, found, before, now), before
+    ended = list(_ended(config.alerts, found, before, now)) if config.alerts.resolved else []
+    texts = ledger.texts(lake.connection, [one.alert_id for one in ended]) if ended else {}
+    over = [Over(one, texts[one.alert_id]) for one in ended if one.alert_id in texts]
+    return Looked(judge(config.alerts, found, before, now), over, before)

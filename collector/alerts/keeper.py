@@ -1,7 +1,8 @@
 """The server's looks at its alert rules: every ``alerts.every``, in a child process.
 
-``python -m collector.alerts.keeper`` is that child. It gets the configuration as one JSON line on standard input,
-prints on the server's standard output what goes there, and ends with its parent.
+``python -m collector.alerts.keeper N`` is that child. It gets the configuration as one JSON line on standard input,
+prints on the server's standard output what goes there, and ends with its parent. Into the open file N it writes what
+came of the look (_Look) as JSON.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import contextlib
 import datetime as dt
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict
 
 import orjson
 
@@ -25,8 +28,11 @@ from collector.log import Log, configure
 from collector.memory import GIVE_MEMORY_BACK
 from collector.scheduler import MEMORY_BESIDE_DATABASE, run_child
 from collector.store.lock import LockTimeout, file_lock
+from collector.telemetry import ChannelKind, Outcome
 
 if TYPE_CHECKING:
+    from collector.alerts.channels import Channel
+    from collector.alerts.delivery import Sent
     from collector.alerts.evaluation import Found
 
 COMMAND: Final = (sys.executable, "-m", "collector.alerts.keeper")
@@ -34,6 +40,8 @@ COMMAND: Final = (sys.executable, "-m", "collector.alerts.keeper")
 _LOOK_SECONDS: Final = 600.0
 # What a start left unsent should not wait for long; but a start has enough to do.
 _FIRST_LOOK_SECONDS: Final = 5.0
+# A few numbers, which a pipe takes at once.
+_MOST_TOLD: Final = 4096
 # Receiving and loading come first.
 _THREADS: Final = 1
 # What the child has no use for, secrets first of all.
@@ -44,16 +52,35 @@ _NOT_FOR_CHILD: Final = {
 log = Log("alerts")
 
 
+class CountsAlerts(Protocol):
+    def alerts_looked_at(self, outcome: Outcome) -> None: ...
+
+    def alerts_sent(self, channel: ChannelKind, taken: int, not_taken: int) -> None: ...
+
+
+class _Look(TypedDict):
+    """What came of one: how many rules could not be looked at, and by the kind of channel how many messages were taken
+    and not taken."""
+
+    rules_failed: int
+    sent: dict[ChannelKind, tuple[int, int]]
+
+
 class AlertKeeper:
-    """Starts a child for each look; without rules none."""
+    """Starts a child for each look; without rules none. ``looked_at``: when the last one came to its end, Unix time;
+    ``rules_failed``: how many rules could not be looked at then. None before the first."""
 
     def __init__(
         self,
         config: Config,
+        telemetry: CountsAlerts,
         *,
         command: Sequence[str] = COMMAND,
         first_look_seconds: float = _FIRST_LOOK_SECONDS,
     ) -> None:
+        self._telemetry = telemetry
+        self.looked_at: float | None = None
+        self.rules_failed: int | None = None
         self._every = parse_length(config.alerts.every).total_seconds()
         self._has_rules = any(True for _ in config.alerts.rules.by_kind())
         self._line = orjson.dumps(config.model_dump(mode="json", exclude=_NOT_FOR_CHILD)) + b"\n"
@@ -76,21 +103,35 @@ class AlertKeeper:
     async def _keep(self) -> None:
         await asyncio.sleep(self._first_look_seconds)
         while True:
-            await self._look()
+            self._telemetry.alerts_looked_at(await self._look())
             await asyncio.sleep(self._every)
 
-    async def _look(self) -> None:
+    async def _look(self) -> Outcome:
+        reader, writer = os.pipe()
         try:
+            command = (*self._command, str(writer))
             environment = GIVE_MEMORY_BACK | os.environ
-            code, _ = await run_child(self._command, _LOOK_SECONDS, None, environment, self._line)
+            code, _ = await run_child(command, _LOOK_SECONDS, None, environment, self._line, (writer,))
         except (TimeoutError, OSError) as error:
             log.failed("a look for alerts did not come to its end", error)
-        else:
-            if code != 0:
-                log.warning("a look for alerts failed", exit_code=code)
+            return "timeout" if isinstance(error, TimeoutError) else "failed"
+        finally:
+            os.close(writer)
+            told = os.read(reader, _MOST_TOLD)
+            os.close(reader)
+        if told:
+            self._hear(orjson.loads(told))
+        if code != 0:
+            log.warning("a look for alerts failed", exit_code=code)
+        return "failed" if code else "ok"
+
+    def _hear(self, look: _Look) -> None:
+        self.looked_at, self.rules_failed = time.time(), look["rules_failed"]
+        for channel, (taken, not_taken) in look["sent"].items():
+            self._telemetry.alerts_sent(channel, taken, not_taken)
 
 
-def look_once(config: Config) -> None:
+def look_once(config: Config) -> _Look:
     """What the child does. Raises LakeError, duckdb.Error, OSError."""
     from collector.alerts.channels import channels_of  # noqa: PLC0415 - the server never needs these
     from collector.alerts.delivery import LOCK, look, send_new  # noqa: PLC0415 - as above
@@ -105,12 +146,19 @@ def look_once(config: Config) -> None:
         now = dt.datetime.now(dt.UTC)
         found = evaluate(config, lake, now)
         _log_failed(found)
-        judged, before = look(config, lake, found, now)
+        looked = look(config, lake, found, now)
         channels = list(channels_of(config.alerts.channels))
-        sent = send_new(lake, channels, judged, before.values(), now)
+        sent = send_new(lake, channels, looked, now)
     if sent:
         taken = sum(one.error is None for one in sent)
         log.info("alerts sent", taken=taken, not_taken=len(sent) - taken)
+    return {"rules_failed": len(found.failed), "sent": _counted(channels, sent)}
+
+
+def _counted(channels: Iterable[Channel], sent: Sequence[Sent]) -> dict[ChannelKind, tuple[int, int]]:
+    kinds = {channel.name: channel.kind for channel in channels}
+    ways = Counter((kinds[one.channel], one.error is None) for one in sent)
+    return {kind: (ways[kind, True], ways[kind, False]) for kind in dict.fromkeys(kinds.values())}
 
 
 def _log_failed(found: Found) -> None:
@@ -124,7 +172,7 @@ def main() -> int:
     be_limited(parse_size(config.sql.memory_limit) + MEMORY_BESIDE_DATABASE)
     configure(config.log_level)
     try:
-        look_once(config)
+        os.write(int(sys.argv[1]), orjson.dumps(look_once(config)))
     except LockTimeout:
         log.info("somebody else is looking for alerts")
     except Exception as error:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import duckdb
 
-from analyzers.alerts import Event
 from analyzers.window import naive_utc
 from collector.alerts.message import Message
 from collector.erasure_log import erased_since
@@ -21,7 +20,8 @@ from collector.store.lake import Lake, attach_sql
 from collector.store.statements import sql
 from collector.store.transaction import Writer
 
-State = Literal["raised", "sent", "given up"]
+Told = Literal["raised", "resolved"]
+State = Literal[Told, "sent", "given up"]
 
 _COLUMNS: Final = (
     *("alert_id", "rule", "event_key", "state", "recorded_at"),
@@ -31,8 +31,9 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alert that was raised: ``ended`` has how it went, by channel. ``raised_at``: aware. ``message`` is None where
-    every channel has it, or what it told of was erased since."""
+    """An alert that was raised, or that tells of the end of one (``state``): ``ended`` has how that went, by channel.
+    Times are aware: ``raised_at`` of the alert, ``recorded_at`` of this. ``message`` is None where every channel has
+    it, or what it told of was erased since."""
 
     alert_id: str
     rule: str
@@ -40,21 +41,46 @@ class Raised:
     raised_at: dt.datetime
     channels: tuple[str, ...]
     message: Message | None
+    recorded_at: dt.datetime
+    state: Told = "raised"
     ended: dict[str, State] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """No channel is waited for."""
+        return set(self.channels) <= set(self.ended)
+
+
+# Naive UTC, as the lake has times.
+Window: TypeAlias = tuple[dt.datetime, dt.datetime]
+
+
+class Text(NamedTuple):
+    """Of an alert that was raised: what was sent, and the calls that it is about."""
+
+    message: Message
+    window: Window
 
 
 def latest(connection: duckdb.DuckDBPyConnection) -> dict[str, Raised]:
-    """By key of the event, what was raised last."""
+    """By key of the event, what was told of it last."""
     rows = connection.execute(sql("sql/alerts_latest.sql")).fetchall()
     return {one.key: one for one in map(_raised, rows)}
 
 
 def _raised(row: Sequence[Any]) -> Raised:
-    alert_id, rule, key, raised_at, channels, document, ended = row
+    alert_id, rule, key, raised_at, channels, document, ended, state, recorded_at = row
     message = None if document is None else Message(alert_id, document)
-    return Raised(
-        alert_id, rule, key, raised_at.replace(tzinfo=dt.UTC), tuple(channels), message, dict(ended or {})
-    )
+    begun, told = (moment.replace(tzinfo=dt.UTC) for moment in (raised_at, recorded_at))
+    return Raised(alert_id, rule, key, begun, tuple(channels), message, told, state, dict(ended or {}))
+
+
+def texts(connection: duckdb.DuckDBPyConnection, alert_ids: Sequence[str]) -> dict[str, Text]:
+    """By id, of those that are not erased."""
+    rows = connection.execute(sql("sql/alerts_told.sql"), {"alert_ids": list(alert_ids)}).fetchall()
+    return {
+        alert_id: Text(Message(alert_id, document), (start, end)) for alert_id, document, start, end in rows
+    }
 
 
 class Ledger:
@@ -67,19 +93,16 @@ class Ledger:
         self._lake = lake
         self._writer = Writer(lake)
 
-    def add_raised(
-        self, raised: Sequence[tuple[Event, Raised]], looked_at: dt.datetime
-    ) -> Sequence[tuple[Event, Raised]]:
-        """All in one transaction, durable on return; which were added: none if something was erased after
-        ``looked_at``, as they may tell of it."""
+    def add_told(self, told: Sequence[tuple[Raised, Window]], looked_at: dt.datetime) -> list[Raised]:
+        """With the calls that they are about, all in one transaction, durable on return; which were added: none if
+        something was erased after ``looked_at``, as they may tell of it."""
         with self._writer.transaction():
             if erased_since(self._lake.data_dir, looked_at):
-                return ()
-            for event, one in raised:
-                window = (naive_utc(event.window.start), naive_utc(event.window.end))
+                return []
+            for one, window in told:
                 document = one.message.body if one.message else None
-                self._add(one, "raised", one.raised_at, None, list(one.channels), *window, document)
-        return raised
+                self._add(one, one.state, one.recorded_at, None, list(one.channels), *window, document)
+        return [one for one, _ in told]
 
     def add_ended(self, one: Raised, channel: str, state: State) -> None:
         """Durable on return."""

@@ -7,12 +7,13 @@ import ssl
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Final
+from typing import ClassVar, Final
 
 from collector.alerts.message import Message
 from collector.alerts.undelivered import Undelivered
 from collector.config_alerts import EmailConfig
 from collector.config_section import ConfigError
+from collector.telemetry import ChannelKind
 
 # Replies of 4xx are for the moment, those of 5xx for good (RFC 5321, 4.2.1).
 _FOR_GOOD: Final = 500
@@ -20,6 +21,7 @@ _FOR_GOOD: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Email:
+    kind: ClassVar[ChannelKind] = "email"
     config: EmailConfig
 
     @property

@@ -15,11 +15,12 @@ from collector.cli.render import json_text
 
 _ID_DIGITS: Final = 32
 _LONGEST_SUBJECT: Final = 200
+_OVER: Final = "so it is also where too few calls came since to tell"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """``body``: the document as JSON text, with ``type`` (alert, test), ``id``, ``timestamp`` and ``data``."""
+    """``body``: the document as JSON, with ``type`` (alert, resolved, test), ``id``, ``timestamp`` and ``data``."""
 
     id: str
     body: str
@@ -27,7 +28,7 @@ class Message:
     @property
     def subject(self) -> str:
         """One line of at most 200 characters, whatever names its title quotes."""
-        title = " ".join(str(self._data()["title"]).split())
+        title = " ".join(str(self.data()["title"]).split())
         printable = "".join(character for character in title if character.isprintable())
         return f"[spanledger] {printable}"[:_LONGEST_SUBJECT]
 
@@ -36,7 +37,7 @@ class Message:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        data = self._data()
+        data = self.data()
         yield data["title"]
         yield ""
         for name, value in (*data.get("about", {}).items(), *data.get("evidence", {}).items()):
@@ -50,9 +51,10 @@ class Message:
         if data.get("action"):
             yield f"what to do: {data['action']}"
         yield ""
-        yield f"alert {self.id}" + (f" of rule {data['rule']}" if data["rule"] else "")
+        # Of what is over: the alert that told of it.
+        yield f"alert {data.get('alert_id', self.id)}" + (f" of rule {data['rule']}" if data["rule"] else "")
 
-    def _data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, Any]:
         # Digits stay as they are.
         data: dict[str, Any] = json.loads(self.body, parse_float=str)["data"]
         return data
@@ -64,6 +66,20 @@ def of_event(event: Event, raised_at: dt.datetime) -> Message:
     return _message(
         "alert", hashlib.sha256(seen.encode()).hexdigest()[:_ID_DIGITS], event.as_dict(), raised_at
     )
+
+
+def of_end(alert: Message, raised_at: dt.datetime, now: dt.datetime) -> Message:
+    """That what an alert told of does not hold any more. Times are aware."""
+    data = alert.data()
+    ended = {
+        **{name: data[name] for name in ("rule", "kind", "about")},
+        "title": f"no longer: {data['title']}",
+        "alert_id": alert.id,
+        "raised_at": iso(raised_at),
+        "caveats": [_OVER],
+    }
+    identifier = hashlib.sha256(json.dumps(["resolved", alert.id]).encode()).hexdigest()[:_ID_DIGITS]
+    return _message("resolved", identifier, ended, now)
 
 
 def test_message(now: dt.datetime) -> Message:

@@ -18,12 +18,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from collector.alerts.message import Message
 from collector.alerts.undelivered import Undelivered
 from collector.config_alerts import WebhookConfig
 from collector.config_section import ConfigError
+from collector.telemetry import ChannelKind
 
 _PREFIX: Final = "whsec_"
 # Request Timeout, Too Early, Too Many Requests; and whatever is the server's own trouble.
@@ -33,6 +34,7 @@ _SERVER_TROUBLE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
+    kind: ClassVar[ChannelKind] = "webhook"
     config: WebhookConfig
 
     @property

@@ -114,7 +114,7 @@ def _settings(config: Config, dry_run: bool) -> Settings:
         if dry_run:
             return config.semconv_settings(spare_key=os.urandom(32))
         prepare(config.data_dir)
-        config.redaction.make_key(config.data_dir)
+        config.redaction.make_key(config.data_dir, of_prompts=config.capture.prompt_hashes)
         return config.semconv_settings()
     except (CannotStart, ConfigError) as error:
         raise CliError(str(error)) from None

@@ -15,7 +15,7 @@ from collector.cli.options import CliError, InputRejectedError, config_options, 
 from collector.cli.render import json_text, write_table
 
 if TYPE_CHECKING:
-    from collector.alerts.delivery import Judged, Sent
+    from collector.alerts.delivery import Judged, Looked, Sent
     from collector.alerts.evaluation import Found
     from collector.config import Config
 
@@ -74,6 +74,7 @@ def _look(config: Config, sends: bool, as_json: bool) -> list[Sent]:
     from collector.alerts.evaluation import evaluate
     from collector.cli.lake import open_lake
     from collector.runs import NOT_RECORDED
+    from collector.store.lake import check_current
     from collector.store.lock import LockTimeout, file_lock
 
     now = dt.datetime.now(dt.UTC)
@@ -82,18 +83,19 @@ def _look(config: Config, sends: bool, as_json: bool) -> list[Sent]:
             file_lock(config.data_dir / LOCK, _LOCK_SECONDS) if sends else nullcontext(),
             open_lake(config) as lake,
         ):
+            check_current(lake)
             found = evaluate(config, lake, now)
-            judged, before = look(config, lake, found, now)
+            looked = look(config, lake, found, now)
             channels = list(channels_of(config.alerts.channels, to_stderr=as_json))
-            sent = send_new(lake, channels, judged, before.values(), now) if sends else []
+            sent = send_new(lake, channels, looked, now) if sends else []
     except LockTimeout:
         raise CliError("a server is sending alerts right now") from None
     except NOT_RECORDED as error:
         raise CliError(f"alerts cannot be looked for: {error}") from None
     if as_json:
-        click.echo(json_text(_document(config, found, judged, sent), indent="  "))
+        click.echo(json_text(_document(config, found, looked, sent), indent="  "))
     else:
-        _print_judged(config, found, judged)
+        _print_looked(config, found, looked)
         if sends:
             _print_sent(sent, as_json=False)
     for rule, reason in found.failed.items():
@@ -101,7 +103,7 @@ def _look(config: Config, sends: bool, as_json: bool) -> list[Sent]:
     return sent
 
 
-def _document(config: Config, found: Found, judged: Sequence[Judged], sent: Iterable[Sent]) -> dict[str, Any]:
+def _document(config: Config, found: Found, looked: Looked, sent: Iterable[Sent]) -> dict[str, Any]:
     return {
         "alerts": [
             {
@@ -111,9 +113,14 @@ def _document(config: Config, found: Found, judged: Sequence[Judged], sent: Iter
                 "raised_at": one.before.raised_at if one.before else None,
                 "channels": one.before.ended if one.before else {},
             }
-            for one in judged
+            for one in looked.judged
         ],
-        "quiet_rules": _quiet(config, found, judged),
+        "over": [
+            {"rule": before.rule, "title": text.message.data()["title"], "alert_id": before.alert_id}
+            | {"raised_at": before.raised_at}
+            for before, text in looked.over
+        ],
+        "quiet_rules": _quiet(config, found, looked.judged),
         "failed_rules": found.failed,
         "notes": list(found.notes),
         "sent": [one._asdict() for one in sent],
@@ -125,10 +132,14 @@ def _quiet(config: Config, found: Found, judged: Iterable[Judged]) -> list[str]:
     return [rule.name for _, _, rule in config.alerts.rules.by_kind() if rule.name not in loud]
 
 
-def _print_judged(config: Config, found: Found, judged: Sequence[Judged]) -> None:
+def _print_looked(config: Config, found: Found, looked: Looked) -> None:
+    judged = looked.judged
     rows: list[tuple[object, ...]] = [
         (one.rule.name, one.standing, one.before.raised_at if one.before else None, one.event.title)
         for one in judged
+    ]
+    rows += [
+        (before.rule, "over", before.raised_at, text.message.data()["title"]) for before, text in looked.over
     ]
     rows += [(name, "quiet", None, None) for name in _quiet(config, found, judged)]
     if not rows and not found.failed:

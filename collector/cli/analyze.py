@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,7 +16,7 @@ from analyzers import registry, setting
 from analyzers.registry import Analyzer, UnknownAnalyzer
 from analyzers.window import BadWindow, Window, parse_window
 from collector import runs
-from collector.cli import recorded, report
+from collector.cli import export_config, recorded, report
 from collector.cli.alerts import OrAlerts
 from collector.cli.analyzer_options import (
     Form,
@@ -43,6 +44,8 @@ Examples:
   otlp-analyze unit-cost --by app.job_id --unit-budget 0.10 --budget 500 --top 10
   otlp-analyze accounts --since 2026-03-01 --until 2026-04-01 --config collector.yaml
   otlp-analyze data-quality --since 24h --fail-on finding
+  otlp-analyze --since 4w --compare previous --html report.html
+  otlp-analyze --since 4w --export-config litellm --output litellm.yaml
   otlp-analyze --last
   otlp-analyze --runs --since 4w
   otlp-analyze alerts --help
@@ -68,6 +71,7 @@ _EXCEEDED: Final = "exceeded"
 @click.option("--until", metavar="TIME", help="End, exclusive: an ISO time. Default: now.")
 @setting_options
 @output_options
+@export_config.export_options
 @click.option(
     "--fail-on",
     type=click.Choice(["budget", "finding"]),
@@ -82,6 +86,13 @@ def main(names: tuple[str, ...], *, list_them: bool, config_path: Path | None, *
     empty window is said in a note), 1 --fail-on found something, 2 it could not run.
     """
     form = form_of(rest)
+    if form == "html" and (list_them or rest["list_runs"]):
+        raise CliError("--html: a page is of results, not of --list or --runs")
+    if rest["export_config"]:
+        if list_them or rest["list_runs"]:
+            raise CliError("--export-config: a configuration is of results, not of --list or --runs")
+        names = names or export_config.ANALYZERS
+    export_config.check(rest, names)
     if list_them:
         _print_list(form)
         return
@@ -106,7 +117,12 @@ def _analyze(config: Config, names: Sequence[str], form: Form, rest: Mapping[str
         done = [runs.execute(lake, entry, window, settings[entry.name], limit) for entry in analyzers]
         done = runs.settle(lake, done, now, limit)
         results = [result for run in done if (result := run.result()) is not None]
-        _print(results, form)
+        if form == "html":
+            _write_html(rest["html"], results, now, _daily(lake, window, results, limit))
+        else:
+            _print(results, form)
+        if rest["export_config"]:
+            export_config.export(rest, results, lake.connection)
         _record(lake, [run for run in done if run.outcome.report is not None])
     _fail_with_the_first_error(done)
     _fail_on(rest["fail_on"], results)
@@ -129,9 +145,14 @@ def _show_recorded(config: Config, names: Sequence[str], form: Form, rest: Mappi
                 "--last prints results over the windows that they were computed for, without --since"
             )
         results = recorded.last_results(lake.connection, chosen)
+        if rest["export_config"]:
+            export_config.export(rest, results, lake.connection)
     if form == "csv" and len(results) > 1:
         raise CliError("--csv prints one analyzer: name it")
-    _print(results, form)
+    if form == "html":
+        _write_html(rest["html"], results, dt.datetime.now(dt.UTC))
+    else:
+        _print(results, form)
     found = {result["analyzer"] for result in results}
     for name in chosen or ([] if found else ["any analyzer"]):
         if name not in found:
@@ -196,6 +217,30 @@ def _print(results: list[dict[str, Any]], form: Form) -> None:
     else:
         for result in results:
             (report.print_csv if form == "csv" else report.print_table)(result, sys.stdout)
+
+
+def _daily(
+    lake: Lake, window: Window, results: Sequence[Mapping[str, Any]], limit: float
+) -> Mapping[str, Mapping[str, Any]]:
+    """What the page shows over time, where it is of costs at all."""
+    from collector.cli.html.daily import daily_costs
+
+    return daily_costs(lake, window, limit) if any(one["analyzer"] == "cost" for one in results) else {}
+
+
+def _write_html(
+    path: Path,
+    results: list[dict[str, Any]],
+    now: dt.datetime,
+    daily: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> None:
+    from collector.cli.html.page import write_page
+
+    try:
+        write_page(path, results, daily, now)
+    except OSError as error:
+        raise CliError(f"--html {path}: {error.strerror}") from None
+    click.echo(f"wrote {path}")
 
 
 def _record(lake: Lake, done: list[runs.Run]) -> None:

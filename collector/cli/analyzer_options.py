@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import click
@@ -13,7 +14,7 @@ from analyzers.setting import BadSetting
 from collector.cli.options import CliError, json_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Form = Literal["table", "json", "csv", "markdown"]
+Form = Literal["table", "json", "csv", "markdown", "html"]
 
 # Setting -> its flag.
 _FLAGS: Final = {
@@ -26,7 +27,12 @@ _FLAGS: Final = {
     "baseline": "--compare",
 }
 _SETTINGS: Final = {flag: name for name, flag in _FLAGS.items()}
-_FORMS: Final[Mapping[str, Form]] = {"as_json": "json", "as_csv": "csv", "as_markdown": "markdown"}
+_FORMS: Final[Mapping[str, Form]] = {
+    "as_json": "json",
+    "as_csv": "csv",
+    "as_markdown": "markdown",
+    "html": "html",
+}
 
 
 def setting_options(command: Command) -> Command:
@@ -59,6 +65,12 @@ def setting_options(command: Command) -> Command:
 def output_options(command: Command) -> Command:
     """What ``form_of`` reads."""
     for option in (
+        click.option(
+            "--html",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Write one page with charts that needs no network, to look at, print or send.",
+        ),
         click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown, for a pull request."),
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe to open in a spreadsheet."),
     ):

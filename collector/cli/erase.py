@@ -79,14 +79,15 @@ def _run(
     from collector.store.lock import LockTimeout
 
     now, dry_run = how
+    again = "nothing was counted" if dry_run else "it stopped; the same command again goes on from there"
     try:
         if dry_run:
             return [find(config, Subject(kind, forms(config, identifier), tenant))]
         return erase_everywhere(config, kind, identifier, tenant, now=now, tell=_tell)
     except (EraseError, LakeError, LockTimeout, ConfigError, OSError, duckdb.Error, sqlite3.Error) as error:
-        raise CliError(f"it stopped; the same command again goes on from there: {error}") from error
+        raise CliError(f"{again}: {error}") from error
     except KeyboardInterrupt:
-        raise CliError("interrupted; the same command again goes on from there") from None
+        raise CliError(f"interrupted: {again}") from None
 
 
 def _tell(doing: str) -> None:

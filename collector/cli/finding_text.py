@@ -61,15 +61,19 @@ def _between(low: Any, high: Any) -> str:
     """Two ends that are amounts of one kind of money, or tokens."""
     if isinstance(high, Mapping):
         ends = [honest.amount(end) for end in (low, high)]
-        least, most = (_dollars(end) for end in ends)
+        least, most = (dollars(end.usd) for end in ends)
         words = honest.label(ends[1].pricing_mode)
         return f"{words}: {least if least == most else f'{least} to {most}'} USD"
     least, most = ("an unknown number of" if end is None else f"{end:,}" for end in (low, high))
     return f"{least if least == most else f'{least} to {most}'} tokens"
 
 
-def _dollars(amount: honest.Amount) -> str:
-    return "unknown" if amount.usd is None else f"{amount.usd:,.6f}"
+def dollars(usd: Decimal | None) -> str:
+    """To the cent, two digits of less than a dollar: an estimate knows no more. JSON has every digit."""
+    if usd is None:
+        return "unknown"
+    places = 2 if not usd else max(2, 1 - usd.adjusted())
+    return f"{usd:,.{places}f}"
 
 
 def _words(name: str) -> str:

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "serve": "Receive OTLP and store, count and price it.",
     "status": "Today's calls and cost, and whether everything arrived.",
     "sql": "Ask the lake anything, with SELECT.",
+    "export": "Write calls or spans as Parquet, CSV or JSON Lines.",
     "doctor": "Say what is wrong and what to do about it.",
     "demo": "Send a small made-up agent session to a collector.",
     "generate-load": "Send made-up traces at a rate, to size a machine.",

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
@@ -112,9 +112,27 @@ def write_json(columns: Sequence[str], rows: Iterable[Row], stream: TextIO) -> N
     names = [_quoted(name) for name in columns]
     stream.write("[")
     for number, row in enumerate(rows):
-        cells = ",".join(f"{name}:{json_text(value)}" for name, value in zip(names, row, strict=True))
-        stream.write((",\n" if number else "") + "{" + cells + "}")
+        stream.write((",\n" if number else "") + _json_object(names, map(json_text, row)))
     stream.write("]\n")
+
+
+def write_json_lines(
+    columns: Sequence[str], documents: Collection[str], rows: Iterable[Row], stream: TextIO
+) -> None:
+    """An object a line, column name -> value. ``documents``: columns whose texts are JSON already."""
+    names = [_quoted(name) for name in columns]
+    as_json = [_document if name in documents else json_text for name in columns]
+    for row in rows:
+        cells = (write(value) for write, value in zip(as_json, row, strict=True))
+        stream.write(_json_object(names, cells) + "\n")
+
+
+def _json_object(names: Iterable[str], cells: Iterable[str]) -> str:
+    return "{" + ",".join(f"{name}:{cell}" for name, cell in zip(names, cells, strict=True)) + "}"
+
+
+def _document(text: str | None) -> str:
+    return "null" if text is None else text
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Row], stream: TextIO) -> None:
@@ -122,20 +140,40 @@ def write_csv(columns: Sequence[str], rows: Iterable[Row], stream: TextIO) -> No
 
     Text that a spreadsheet would run as a formula gets a ' before it; numbers stay as they are.
     """
-    for row in itertools.chain([columns], rows):
+    write_csv_rows(itertools.chain([columns], rows), stream)
+
+
+def write_csv_rows(rows: Iterable[Row], stream: TextIO) -> None:
+    """Like ``write_csv``, without a header."""
+    for row in rows:
         stream.write(",".join(map(_cell, row)) + "\r\n")
 
 
 def _cell(value: Any) -> str:
-    if value is None:
-        return ""
+    if (write := _SIMPLE_CELLS.get(type(value))) is not None:
+        return write(value)
     value = plain(value)
     if isinstance(value, str):
-        text = f"'{value}" if value.startswith(_FORMULA) else value
-        special = not text or any(character in text for character in ',"\r\n')
-        return '"' + text.replace('"', '""') + '"' if special else text
+        return _text_cell(value)
     text = json_text(value)
     return '"' + text.replace('"', '""') + '"' if isinstance(value, dict | list) else text
+
+
+def _text_cell(text: str) -> str:
+    if text.isalnum():  # most are, and need nothing
+        return text
+    if text.startswith(_FORMULA):
+        text = f"'{text}"
+    special = not text or any(character in text for character in ',"\r\n')
+    return '"' + text.replace('"', '""') + '"' if special else text
+
+
+_SIMPLE_CELLS: Final[dict[type, Callable[[Any], str]]] = {
+    type(None): lambda _: "",
+    str: _text_cell,
+    int: str,
+    bool: _SIMPLE[bool],
+}
 
 
 def console(stream: TextIO | None = None) -> Console:

@@ -27,12 +27,13 @@ _MICRO: Final = Decimal("0.000001")
 
 
 class Section(NamedTuple):
-    """A table with its totals last: of one pricing mode, as amounts of two never share one. Columns without any figure
-    are left out."""
+    """A table with its totals last (so many rows): of one pricing mode, as amounts of two never share one. Columns
+    without any figure are left out."""
 
     title: str
     headings: list[str]
     cells: list[list[Any]]
+    totals: int
 
 
 def print_json(results: Sequence[Result]) -> None:
@@ -120,7 +121,7 @@ def _section(title: str, columns: Sequence[Column], rows: list[Row], totals: lis
     ]
     printed = [*rows, *((_TOTAL, *total[1:]) for total in totals)]
     cells = [[_cell(columns[at], row[at]) for at in shown] for row in printed]
-    return Section(title, [_heading(columns[at]) for at in shown], cells)
+    return Section(title, [_heading(columns[at]) for at in shown], cells, len(totals))
 
 
 def _is_empty(column: Column, values: Iterable[object]) -> bool:

@@ -40,6 +40,10 @@ class LakeTooNew(LakeError):  # noqa: N818 - the name says what is the case
     """The lake was written by a newer version of this program."""
 
 
+class LakeTooOld(LakeError):  # noqa: N818 - as above
+    """What reads lacks tables of the lake until something that writes has brought it up to this program's version."""
+
+
 class LakeUnavailable(LakeError):  # noqa: N818 - the name says what is the case
     """The catalog cannot be opened or read."""
 
@@ -168,6 +172,16 @@ def check_version(data_dir: Path, version: int) -> None:
         raise LakeTooNew(
             f"the lake in {data_dir} has schema version {version}, this program knows versions up to "
             f"{LATEST_VERSION}: install the newer program that wrote it"
+        )
+
+
+def check_current(lake: Lake) -> None:
+    """For what reads tables that older lakes do not have. Raises LakeTooOld."""
+    version = lake_version(lake)
+    if version < LATEST_VERSION:
+        raise LakeTooOld(
+            f"the lake in {lake.data_dir} has schema version {version}, and {LATEST_VERSION} is needed: start the "
+            "server, or run `otlp-collector maintain`, which bring it up to date"
         )
 
 

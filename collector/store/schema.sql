@@ -30,7 +30,7 @@ CREATE TABLE spans (
     attributes               JSON,               -- every attribute as received, except what the content gate takes
     events                   JSON,
     links                    JSON,
-    evidence                 JSON,               -- numbers, ids, models and tiers out of gated content; never text
+    evidence                 JSON,               -- numbers, ids, models and tiers out of gated content, hashes of prompts if switched on; never text
     dropped_attributes_count BIGINT,
     dropped_events_count     BIGINT,
     dropped_links_count      BIGINT,
@@ -370,13 +370,13 @@ CREATE TABLE alerts (
     alert_id     VARCHAR   NOT NULL, -- what receivers know it by
     rule         VARCHAR   NOT NULL,
     event_key    VARCHAR   NOT NULL, -- the same for the same thing: what is not raised again too soon
-    state        VARCHAR   NOT NULL, -- raised, sent, given up
+    state        VARCHAR   NOT NULL, -- raised, resolved; of one of these on a channel: sent, given up
     recorded_at  TIMESTAMP NOT NULL,
-    channel      VARCHAR,            -- NULL: raised
-    channels     VARCHAR[],          -- of a raised one: where it is to go
-    window_start TIMESTAMP,          -- of a raised one: the calls that it is about
+    channel      VARCHAR,            -- NULL: raised, resolved
+    channels     VARCHAR[],          -- of these: where it is to go
+    window_start TIMESTAMP,          -- of these: the calls that it is about
     window_end   TIMESTAMP,
-    alert        JSON                -- of a raised one: what is sent
+    alert        JSON                -- of these: what is sent
 );
 
 -- Versions that this lake has been brought to, oldest first.
