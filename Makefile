@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BLOAT := .venv-bloat
+LITELLM := .venv-litellm
 JS := tests/contract/js
 JS_READY := $(JS)/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test check soak bench fuzz clean
+.PHONY: help serve demo test test-bloat test-litellm check soak bench fuzz clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,9 +33,30 @@ serve: $(READY) ## run the collector on 127.0.0.1:4317 (gRPC) and :4318 (HTTP)
 demo: $(READY) ## send a small made-up agent session to the running collector
 	@$(BIN)/otlp-collector demo
 
-# Without Node.js the tests of the JavaScript exporters skip themselves.
+# A place of its own, as what the extra brings makes every process of the product slower.
+$(BLOAT)/.ready: pyproject.toml constraints.txt
+	@test -x $(BLOAT)/bin/python || $(PYTHON) -m venv $(BLOAT)
+	@echo "Installing the extra bloat into $(BLOAT) (once) ..."
+	@$(BLOAT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bloat]'
+	@touch $@
+
+test-bloat: $(BLOAT)/.ready ## prompt-bloat with a real, tiny model, which the test trains
+	@$(BLOAT)/bin/python -m pytest --numprocesses 0 tests/bloat
+
+# Beside the project: its dependencies are at odds with ours. Auto routing came with 1.94.
+$(LITELLM)/.ready:
+	@test -x $(LITELLM)/bin/python || $(PYTHON) -m venv $(LITELLM)
+	@echo "Installing LiteLLM into $(LITELLM) (once) ..."
+	@$(LITELLM)/bin/python -m pip install --quiet --disable-pip-version-check litellm==1.94.3
+	@touch $@
+
+test-litellm: $(READY) $(LITELLM)/.ready ## LiteLLM reads what --export-config litellm writes
+	@LITELLM_PYTHON=$(LITELLM)/bin/python $(BIN)/python -m pytest --numprocesses 0 tests/litellm
+
+# Without Node.js the tests of the JavaScript exporters skip themselves. Hundreds of processes are started: compiled
+# modules are kept, also where the environment would have each process compile them for itself.
 test: $(READY) $(if $(shell command -v npm),$(JS_READY)) ## the test suite
-	@$(BIN)/python -m pytest
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 check: $(READY) ## style, types and the direction of imports
 	@$(BIN)/ruff check .
@@ -60,4 +83,4 @@ fuzz: $(READY) ## throw bytes at the decoders for a minute (make fuzz SECONDS=60
 	  { echo "make: the input is in $(FUZZ); once mended, it belongs into tests/fuzz/corpus as found-<what>"; exit 1; }
 
 clean: ## remove what make has installed and built
-	rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BLOAT) $(LITELLM) $(JS)/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -18,6 +18,10 @@ from pathlib import Path
 
 import trustme
 
+SECRET = "a-secret-of-some-length"
+SPEND = {"daily_spend": [{"name": "spend", "above_usd": 5}]}
+ERRORS = {"error_rate": [{"name": "errors", "above": 0.1, "least_calls": 1, "window": "30d"}]}
+
 
 @dataclass
 class Hook:

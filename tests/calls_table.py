@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from itertools import count, groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -71,6 +71,20 @@ def lake_with_calls(data_dir: Path, *calls: dict[str, Any], dimensions: tuple[st
         lake.connection.begin()
         insert_calls(lake.connection, "lake.calls", calls)
         lake.connection.commit()
+    return data_dir
+
+
+_laid: Final[dict[str, Path]] = {}
+
+
+def copied_lake(data_dir: Path, *calls: dict[str, Any]) -> Path:
+    """As `lake_with_calls`, for rows that each test of a file begins with: written once, and copied."""
+    key = repr(calls)
+    if key not in _laid:
+        directory = Path(tempfile.mkdtemp(prefix="calls-lake-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        _laid[key] = lake_with_calls(directory / "data", *calls)
+    shutil.copytree(_laid[key], data_dir)
     return data_dir
 
 

@@ -69,6 +69,9 @@ class Quiet:
     agents: int = 6
     users: int = 10
     failures: float = 0.01
+    unrest: float = 0.1
+    mood: float = 0.0
+    spread: float = 1.0
     models: tuple[Model, ...] = MODELS
     modes: tuple[tuple[str, str], ...] = (("api", "api"), ("api", "api"), ("subscription", "team"))
 
@@ -89,8 +92,13 @@ def fill(
     days: range | None = None,
 ) -> None:
     """Add the calls, and the spans of the tools that were used between them, of all days or of these."""
-    _make(connection, quiet, 1, days or range(quiet.days))
+    make(connection, quiet, days or range(quiet.days))
     _add(connection, quiet.seed, calls, spans)
+
+
+def make(connection: duckdb.DuckDBPyConnection, quiet: Quiet, days: range) -> None:
+    """The same as TEMP tables `planted_calls` and `planted_spans`, whose column `seed` a lake does not have."""
+    _make(connection, quiet, 1, days)
 
 
 def quiet_lakes(count: int, quiet: Quiet = _QUIET) -> Iterator[tuple[Quiet, duckdb.DuckDBPyConnection]]:

@@ -9,8 +9,9 @@ WITH days AS (
         day,
         DATE '{first_day}' + day::INTEGER AS date,
         -- Half a day's work on Saturday, a quarter on Sunday; growth; days that differ for no reason.
-        [1, 1, 1, 1, 1, 0.5, 0.25][isodow(date)] * (1 + {growth}) ** day * exp(0.1 * normal(seed, 'day', day, 0))
-            AS busy
+        [1, 1, 1, 1, 1, 0.5, 0.25][isodow(date)] * (1 + {growth}) ** day * exp({unrest} * normal(seed, 'day', day, 0))
+            AS busy,
+        {mood} * normal(seed, 'mood', day, 0) AS mood
     FROM range({first_seed}, {last_seed}) AS seeds (seed)
     CROSS JOIN range({first}, {last}) AS numbers (day)
 ),
@@ -25,9 +26,9 @@ sessions AS (
         -- Some agents and users have several times the sessions of others.
         ({agents} * even(seed, 'agent', session, 0) ** 1.5)::INTEGER % {agents} AS agent,
         ({users} * even(seed, 'user', session, 0) ** 1.5)::INTEGER % {users} AS user,
-        round(exp(ln({calls_a_session}) + 0.8 * normal(seed, 'turns', session, 0))) AS turns_drawn,
+        round(exp(ln({calls_a_session}) + mood + 0.8 * {spread} * normal(seed, 'turns', session, 0))) AS turns_drawn,
         greatest(1, least(100, turns_drawn))::BIGINT AS turns,
-        round(exp(ln(4000) + 0.7 * normal(seed, 'context', session, 0)))::BIGINT AS context,
+        round(exp(ln(4000) + mood + 0.7 * {spread} * normal(seed, 'context', session, 0)))::BIGINT AS context,
         round(exp(ln(800) + 0.5 * normal(seed, 'step', session, 0)))::BIGINT AS step,
         -- Work is around one o'clock, and ends before midnight.
         greatest(0, least(46_800 + 9_000 * normal(seed, 'hour', session, 0), 86_000 - 40 * turns)) AS begins

@@ -16,13 +16,13 @@ from typing import Any
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.store.commit import Committer
 from collector.store.lake import Lake
 from collector.store.load_row import LoadRow, Origin
 from collector.store.migrate import open_current
 from semconv.extract import Extracted, extract
 from semconv.request import Request
 from semconv.settings import Settings
+from tests.kept_lake import KeptLake
 
 NOON = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)
 SECOND = 1_000_000_000
@@ -114,8 +114,9 @@ class Store:
     def __init__(self, data_dir: Path, settings: Settings) -> None:
         self.data_dir = data_dir
         self.settings = settings
-        self.lake = Lake.open(data_dir, threads=1, memory_limit="256MB")
-        self.committer = Committer(self.lake, settings)
+        self._kept = KeptLake.open(data_dir, settings)
+        self.lake = self._kept.lake
+        self.committer = self._kept.committer()
         self._reader: Lake | None = None  # opening one takes longer than what it is asked
 
     def load(self, *requests: Request, position: tuple[int, int] | None = None, **options: Any) -> LoadRow:
@@ -130,7 +131,7 @@ class Store:
         return self._reader.connection.execute(query).fetchall()
 
     def close(self) -> None:
-        self.lake.close()
+        self._kept.give_back()
         if self._reader is not None:
             self._reader.close()
 

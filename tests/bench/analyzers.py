@@ -18,9 +18,10 @@ from collector.store.migrate import open_current
 from tests.bench.clients import StoredSpans
 from tests.bench.scale import Figures, Scale, say
 from tests.bench.sustained import sustained
-from tests.planted import Quiet, fill
+from tests.planted import Quiet, make
 from tests.support import BIN, Collector, running
 
+_SQL: Final = Path(__file__).with_name("analyzed.sql").read_text(encoding="utf-8")
 _DAYS: Final = 30
 _AGENTS: Final = 50
 # Of a median of five, with a long tail; and of a week's seven days, two are half and quarter ones.
@@ -71,7 +72,8 @@ def _fill(data_dir: Path, calls: int) -> tuple[Window, int]:
     open_current(data_dir, {}).close()
     with Lake.open(data_dir, threads=2, memory_limit="2GB") as lake:
         for first in range(0, _DAYS, _DAYS_AT_ONCE):
-            fill(lake.connection, quiet, "lake.calls", "lake.spans", range(first, first + _DAYS_AT_ONCE))
+            make(lake.connection, quiet, range(first, first + _DAYS_AT_ONCE))
+            lake.connection.execute(_SQL)
         ((found,),) = lake.connection.execute("SELECT count(*) FROM lake.calls").fetchall()
     return quiet.window(), int(found)
 

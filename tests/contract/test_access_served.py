@@ -34,7 +34,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from tests.support import BIN, Collector, free_port, run, wait_until
+from tests.support import BIN, Collector, free_port, run, run_here, wait_until
 
 # Nothing of this may be left out by an encoding, a shell or an SDK.
 TOKEN_A = "a,b=c;d%20e\"f$(g)`h`'i\\j+k/l"
@@ -354,9 +354,9 @@ def test_health_is_for_everybody_and_metrics_for_whom_they_are_meant(guarded: Gu
 def test_status_and_doctor_find_a_collector_behind_tls(guarded: Guarded) -> None:
     config = ("--config", guarded.folder / "collector.yaml")
     environment = {**os.environ, "TEAM_A": TOKEN_A}
-    status = json.loads(run("otlp-collector", "status", *config, "--json", env=environment).stdout)
+    status = json.loads(run_here("otlp-collector", "status", *config, "--json", env=environment).stdout)
     assert status["server"] == {"running": True, "ready": True}
-    doctor = json.loads(run("otlp-collector", "doctor", *config, "--json", env=environment).stdout)
+    doctor = json.loads(run_here("otlp-collector", "doctor", *config, "--json", env=environment).stdout)
     assert [check["name"] for check in doctor["checks"] if check["level"] == "fail"] == []
 
 
@@ -463,7 +463,7 @@ def test_a_certificate_that_cannot_be_used_starts_nothing(guarded: Guarded, tmp_
     broken = guarded.folder / "broken"
     flags = ("--tls-cert-file", broken / "server.crt", "--tls-key-file", broken / "server.key")
     for command in ("serve", "validate"):
-        answer = run("otlp-collector", command, "--data-dir", tmp_path / "data", *flags)
+        answer = run_here("otlp-collector", command, "--data-dir", tmp_path / "data", *flags)
         assert (answer.returncode, answer.stdout) == (2, "")
         assert answer.stderr == (
             f"Error: {broken}/server.key: tls.key_file: it is not the key of {broken}/server.crt\n"

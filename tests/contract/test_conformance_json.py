@@ -32,7 +32,7 @@ from tests.contract.conformance_messages import (
 )
 from tests.contract.conformance_spellings import SPELLINGS, dumped, literal
 from tests.contract.conformance_support import OK, Outcome, Server, each_signal
-from tests.support import run
+from tests.support import run_here
 
 # One request with every field, spelt in every way.
 
@@ -392,7 +392,7 @@ def test_J11_files_of_json_lines_and_of_one_object_load(server: Server, tmp_path
         (tmp_path / f"{signal.name}.json").write_bytes(dumped(requests[2], indent=2))
     config = server.collector.data_dir.parent / f"{server.collector.data_dir.name}.yaml"
     files = sorted(tmp_path.glob("*.json*"))
-    answer = run("otlp-backfill", *files, "--data-dir", server.collector.data_dir, "--config", config)
+    answer = run_here("otlp-backfill", *files, "--data-dir", server.collector.data_dir, "--config", config)
     assert answer.returncode == 0, answer.stderr
     for signal in SIGNALS:
         count = 5 if signal is METRICS else 1

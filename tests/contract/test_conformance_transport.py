@@ -46,7 +46,7 @@ from tests.contract.conformance_support import (
     each_media,
     each_signal,
 )
-from tests.support import run
+from tests.support import run_here
 
 
 def head_of(path: str, media: str, *headers: str) -> bytes:
@@ -72,7 +72,7 @@ def read_until_closed(connection: socket.socket) -> bytes:
 
 
 def test_T1_T2_the_ports_by_default_are_4317_and_4318_of_this_machine() -> None:
-    printed = yaml.safe_load(run("otlp-collector", "print-config").stdout)
+    printed = yaml.safe_load(run_here("otlp-collector", "print-config").stdout)
     assert printed["grpc_endpoint"] == "127.0.0.1:4317"
     assert printed["http_endpoint"] == "127.0.0.1:4318"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support import BIN, run
+from tests.support import BIN, run_here
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -46,16 +46,16 @@ def commands_in_deploy() -> list[str]:
 def test_every_command_in_deploy_exists_with_its_options(command: str) -> None:
     words = command.split()
     names = [word for word in words if not word.startswith("-")][: 2 if words[0] == "otlp-collector" else 1]
-    helped = run(*names, "--help")
+    helped = run_here(*names, "--help")
     assert helped.returncode == 0, helped.stderr
     for option in (word for word in words if word.startswith("--")):
         assert option in helped.stdout
 
 
 def test_environment_variables_in_deploy_are_options_of_serve() -> None:
-    texts = [path.read_text() for path in DEPLOY.rglob("*") if path.is_file()]
+    texts = [path.read_text() for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     names = set(re.findall(r"SPANLEDGER_([A-Z_]+)", " ".join(texts)))
-    helped = run("otlp-collector", "serve", "--help").stdout
+    helped = run_here("otlp-collector", "serve", "--help").stdout
     assert names
     for name in names:
         assert f"--{name.lower().replace('_', '-')}" in helped

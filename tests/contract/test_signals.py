@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support import Collector, get_json, run, running, wait_until
+from tests.support import Collector, get_json, run_here, running, wait_until
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "otel-genai-openai"
 
@@ -75,7 +75,7 @@ def test_what_is_not_kept_is_counted_where_people_look(tmp_path: Path) -> None:
         wait_until(lambda: wanted in collector.metrics())
         assert collector.sql("SELECT count(*) AS n FROM log_records") == [{"n": 0}]
         for command in ("status", "doctor"):
-            answer = run(
+            answer = run_here(
                 "otlp-collector",
                 command,
                 "--data-dir",

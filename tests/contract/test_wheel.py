@@ -87,10 +87,10 @@ def test_the_wheel_carries_its_data_and_names_the_extension_wheels(wheel: Path) 
     data = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
-        for pattern in ("*.sql", "*.toml")
+        for pattern in ("*.sql", "*.toml", "*.j2", "*.css", "*.js", "*.txt")
         for path in (ROOT / package).rglob(pattern)
     }
-    assert "collector/store/schema.sql" in data
+    assert {"collector/store/schema.sql", "collector/cli/html/vendor/plot.umd.min.js"} <= data
     assert data <= names
     assert not [name for name in names if name.startswith("tests/")]
     for requirement in ("duckdb==", "duckdb-extension-ducklake==", "duckdb-extension-sqlite-scanner=="):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.support import Collector, free_port, run, wait_until
+from tests.support import Collector, free_port, run, run_here, wait_until
 
 START = 1_795_000_000_000_000_000
 
@@ -70,7 +70,7 @@ def test_an_unknown_config_key_is_named_with_its_file_before_any_port_opens(tmp_
     config = tmp_path / "collector.yaml"
     config.write_text("grpc_endpiont: 127.0.0.1:4317\n")
     for command in ("serve", "validate"):
-        answer = run("otlp-collector", command, "--config", config)
+        answer = run_here("otlp-collector", command, "--config", config)
         assert answer.returncode == 2
         line = one_line(answer.stderr)
         assert "grpc_endpiont" in line
@@ -81,7 +81,7 @@ def test_an_unknown_config_key_is_named_with_its_file_before_any_port_opens(tmp_
 def test_a_wrong_config_value_says_what_is_allowed(tmp_path: Path) -> None:
     config = tmp_path / "collector.yaml"
     config.write_text("keep:\n  spans: some\n")
-    answer = run("otlp-collector", "validate", "--config", config)
+    answer = run_here("otlp-collector", "validate", "--config", config)
     assert answer.returncode == 2
     line = one_line(answer.stderr)
     for part in ("keep.spans", "collector.yaml", "all", "genai", "none"):
@@ -236,12 +236,12 @@ def test_a_file_that_is_not_otlp_is_refused_and_leaves_the_lake_as_it_was(
         "x.pb": b"\xff" * 50,
     }.items():
         (tmp_path / name).write_bytes(content)
-        answer = run("otlp-backfill", tmp_path / name, "--data-dir", collector.data_dir)
+        answer = run_here("otlp-backfill", tmp_path / name, "--data-dir", collector.data_dir)
         assert answer.returncode == 1
         assert name in answer.stderr + answer.stdout
         assert "Traceback" not in answer.stderr
     assert collector.sql("SELECT count(*) AS n FROM spans") == before
-    answer = run("otlp-backfill", tmp_path / "absent.json", "--data-dir", collector.data_dir)
+    answer = run_here("otlp-backfill", tmp_path / "absent.json", "--data-dir", collector.data_dir)
     assert answer.returncode == 2
     assert "absent.json" in answer.stderr
 
@@ -250,7 +250,7 @@ def test_a_truncated_gzip_file_says_where_it_ended(collector: Collector, tmp_pat
     lines = b"\n".join(json_body(json_span()) for _ in range(2000))
     whole = gzip.compress(lines)
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    answer = run("otlp-backfill", tmp_path / "cut.jsonl.gz", "--data-dir", collector.data_dir)
+    answer = run_here("otlp-backfill", tmp_path / "cut.jsonl.gz", "--data-dir", collector.data_dir)
     assert answer.returncode == 1
     assert "cut.jsonl.gz" in answer.stderr + answer.stdout
     assert "gzip" in answer.stderr + answer.stdout

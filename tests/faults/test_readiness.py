@@ -23,7 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.faults.test_bad_input import json_body, json_span, post, stored
 from tests.faults.test_kill import loader_pid
-from tests.support import Collector, get_json, run, running, start_collector, wait_until
+from tests.support import Collector, get_json, run_here, running, start_collector, wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -91,7 +91,7 @@ def wait_for(server: Collector, status: int) -> Any:
 def doctor(server: Collector) -> dict[str, str]:
     """What otlp-collector doctor says about the running collector."""
     endpoint = ("--admin-endpoint", server.admin.removeprefix("http://"))
-    answer = run("otlp-collector", "doctor", "--data-dir", server.data_dir, *endpoint, "--json")
+    answer = run_here("otlp-collector", "doctor", "--data-dir", server.data_dir, *endpoint, "--json")
     return next(check for check in json.loads(answer.stdout)["checks"] if check["name"] == "collector")
 
 

@@ -27,7 +27,7 @@ from tests.faults.test_kill import loader_pid
 from tests.faults.test_readiness import readyz, wait_for
 from tests.otlp_data import pairs_json
 from tests.store_support import SECOND, call, store, traces
-from tests.support import Collector, run, start_collector, wait_until
+from tests.support import Collector, run, run_here, start_collector, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
@@ -110,7 +110,7 @@ def entries(server: Collector) -> dict[str, quarantine.Entry]:
 
 def checked(server: Collector, *options: str) -> dict[str, dict[str, str]]:
     """What `otlp-collector doctor` says."""
-    answer = run("otlp-collector", "doctor", *options, "--data-dir", server.data_dir, "--json")
+    answer = run_here("otlp-collector", "doctor", *options, "--data-dir", server.data_dir, "--json")
     assert answer.returncode == 0, answer.stderr
     return {check["name"]: check for check in json.loads(answer.stdout)["checks"]}
 
@@ -176,11 +176,11 @@ def test_a_damaged_data_file_is_named_and_what_comes_next_loads(server: Collecto
     content = bytes(byte ^ 0x55 for byte in path.read_bytes())
     path.write_bytes(content)
 
-    answer = run("otlp-collector", "sql", "SELECT * FROM spans", "--data-dir", server.data_dir)
+    answer = run_here("otlp-collector", "sql", "SELECT * FROM spans", "--data-dir", server.data_dir)
     assert (answer.returncode, answer.stdout) == (2, "")
     assert f"{path.name} of spans (1 rows) is damaged" in answer.stderr
     near_sound = f"SELECT name FROM spans WHERE start_time > make_timestamp({(START + 80 * DAY) // 1000})"
-    answer = run("otlp-collector", "sql", near_sound, "--data-dir", server.data_dir, "--json")
+    answer = run_here("otlp-collector", "sql", near_sound, "--data-dir", server.data_dir, "--json")
     assert json.loads(answer.stdout) == [{"name": "chat"}]
     found = checked(server)["data files"]
     assert (found["level"], path.name in found["found"]) == ("fail", True)
@@ -313,4 +313,4 @@ def test_doctor_puts_damaged_files_aside_without_a_server(tmp_path: Path) -> Non
     with Lake.open(tmp_path / "data", read_only=True) as reader:
         assert reader.connection.execute("SELECT count(*), sum(cost_usd) FROM calls").fetchall() == cost
         assert reader.connection.execute("SELECT trace_id FROM spans").fetchall() == [(f"{1:032x}",)]
-    assert json.loads(run(*command).stdout)["put_aside"] == []
+    assert json.loads(run_here(*command).stdout)["put_aside"] == []

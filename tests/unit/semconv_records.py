@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from functools import cache
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -116,21 +116,46 @@ def seeded(seed: int) -> random.Random:
     return random.Random(seed)
 
 
-@cache
-def _default_resolver() -> Resolver:
-    """One for all tests that set nothing: to make one takes 0.3 s."""
-    return Resolver(duckdb.connect(config={"threads": 1}), Settings())
+class _Bench:
+    """A connection and the resolver on it: to make both and to plan their statements takes half a second."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.connection = duckdb.connect(config={"threads": 1})
+        self.connection.execute(SCHEMA)
+        for name in settings.dimensions:
+            self.connection.execute(f"ALTER TABLE calls ADD COLUMN {name} VARCHAR")
+        self.resolver = Resolver(self.connection, settings)
+
+    def clear(self) -> None:
+        for name in ("spans", "log_records", "calls"):
+            self.connection.execute(f"DELETE FROM {name}")
 
 
-def _resolver(settings: Settings | None) -> Resolver:
-    if settings is None:
-        return _default_resolver()
-    return Resolver(duckdb.connect(config={"threads": 1}), settings)
+# Those that nobody uses, the one used last behind.
+_benches: list[_Bench] = []
+_MOST_BENCHES = 4
+
+
+def _take_bench(settings: Settings) -> _Bench:
+    for number, bench in enumerate(_benches):
+        if bench.settings == settings:
+            del _benches[number]
+            bench.clear()
+            return bench
+    return _Bench(settings)
+
+
+def _put_back(bench: _Bench) -> None:
+    _benches.append(bench)
+    del _benches[:-_MOST_BENCHES]
 
 
 def resolve(*rows: Row, settings: Settings | None = None) -> list[Row]:
     """What `rows` are resolved to, in their order."""
-    found = _resolver(settings).resolve_spans(table(list(rows))).to_pylist()
+    bench = _take_bench(settings or Settings())
+    found = bench.resolver.resolve_spans(table(list(rows))).to_pylist()
+    _put_back(bench)
     resolved = {row["span_id"]: row for row in found}
     return [resolved[row["span_id"]] for row in rows]
 
@@ -141,13 +166,12 @@ class Store:
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings()
-        self.connection = duckdb.connect(config={"threads": 1})
-        self.connection.execute(SCHEMA)
-        for name in settings.dimensions:
-            self.connection.execute(f"ALTER TABLE calls ADD COLUMN {name} VARCHAR")
+        bench = _take_bench(settings)
+        weakref.finalize(self, _put_back, bench)
+        self.connection = bench.connection
+        self._resolver = bench.resolver
         self._spans = span_record_select(settings.dimensions)
         self._logs = log_record_select(settings.dimensions)
-        self._resolver = Resolver(self.connection, settings)
 
     def commit(self, *rows: Row) -> None:
         """Rows of spans and of log records, as made below."""

@@ -111,6 +111,8 @@ def test_metrics_are_prometheus_text_with_otelcols_names(tmp_path: Path) -> None
         telemetry.quarantined("metrics", 9)
         telemetry.quarantined(None, 0)
         telemetry.run_ended("timeout")
+        telemetry.alerts_looked_at("ok")
+        telemetry.alerts_sent("webhook", 3, 1)
 
     status, headers, body = ask(tmp_path, "/metrics", count)
     assert status == 200
@@ -132,6 +134,10 @@ def test_metrics_are_prometheus_text_with_otelcols_names(tmp_path: Path) -> None
         'otelcol_exporter_send_failed_metric_points_total{exporter="lake"} 9.0',
         "spanledger_quarantined_requests_total 2.0",
         'spanledger_scheduled_runs_total{outcome="timeout"} 1.0',
+        'spanledger_alert_looks_total{outcome="ok"} 1.0',
+        'spanledger_alert_messages_total{channel="webhook",outcome="taken"} 3.0',
+        'spanledger_alert_messages_total{channel="webhook",outcome="not_taken"} 1.0',
+        'spanledger_alert_messages_total{channel="email",outcome="taken"} 0.0',
         'spanledger_load_duration_seconds_bucket{le="0.05"} 1.0',
     } <= lines
 

@@ -8,44 +8,29 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner, Result
 
 from analyzers import alerts
 from collector import erasure_log
 from collector.alerts import delivery
-from collector.alerts.channels import channels_of
-from collector.alerts.delivery import Sent, look, send_new
-from collector.alerts.evaluation import Found, evaluate
 from collector.alerts.keeper import COMMAND, AlertKeeper
-from collector.cli.analyze import main
 from collector.config import Config
-from collector.store.lake import Lake, attach_sql
-from collector.store.lock import writer_lock
-from tests.alert_support import Hook, hook, is_signed, mail_server
-from tests.calls_table import call, insert_calls, lake_with_calls
+from collector.telemetry import Telemetry
+from tests.alert_looks import HOUR, NOW, ROWS, add_calls, asked, close_opened, config_of, run_look, states
+from tests.alert_support import ERRORS, SECRET, SPEND, Hook, hook, is_signed
+from tests.calls_table import call, copied_lake, lake_with_calls
 from tests.support import until, wait_until
-
-SECRET = "a-secret-of-some-length"
-NOW = dt.datetime(2026, 3, 10, 18, tzinfo=dt.UTC)
-HOUR = dt.timedelta(hours=1)
-SPEND = {"daily_spend": [{"name": "spend", "above_usd": 5}]}
-ERRORS = {"error_rate": [{"name": "errors", "above": 0.1, "least_calls": 1, "window": "30d"}]}
-ROWS = [
-    call(cost_usd=Decimal(6), agent_name="a"),
-    call(cost_usd=Decimal(7), agent_name="b", status_code="ERROR"),
-]
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    return lake_with_calls(tmp_path / "data", *ROWS)
+    return copied_lake(tmp_path / "data", *ROWS)
 
 
 @pytest.fixture
@@ -59,58 +44,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "_PAUSES", (0.0, 0.0))
 
 
-def config_of(data_dir: Path, rules: dict[str, Any], received: Hook | None = None, **settings: Any) -> Config:
-    channels = settings.pop("channels", {})
-    if received is not None:
-        channels |= {"webhooks": [{"name": "hook", "url": received.url, "secret": SECRET}]}
-    if not channels:
-        channels = {"file": data_dir.parent / "alerts.jsonl"}
-    values = {"data_dir": data_dir, "alerts": {"rules": rules, "channels": channels, **settings}}
-    return Config.model_validate(values)
-
-
-_opened: dict[Path, Lake] = {}
-
-
 @pytest.fixture(autouse=True)
 def close_lakes() -> Iterator[None]:
     yield
-    while _opened:
-        _opened.popitem()[1].close()
-
-
-def opened(data_dir: Path) -> Lake:
-    """Attached for reading. The connection is kept, as making one loads the extensions."""
-    if data_dir not in _opened:
-        _opened[data_dir] = Lake.open(data_dir, read_only=True, threads=1)
-    lake = _opened[data_dir]
-    lake.connection.execute("USE memory; DETACH lake")
-    lake.connection.execute(attach_sql(data_dir, read_only=True) + "; USE lake")
-    return lake
-
-
-def run_look(config: Config, now: dt.datetime = NOW) -> tuple[Found, list[Sent]]:
-    """One look, as the server's child takes it."""
-    lake = opened(config.data_dir)
-    found = evaluate(config, lake, now)
-    judged, before = look(config, lake, found, now)
-    channels = list(channels_of(config.alerts.channels))
-    return found, send_new(lake, channels, judged, before.values(), now)
-
-
-def add_calls(data_dir: Path, *calls: dict[str, Any]) -> None:
-    with Lake.open(data_dir) as lake, writer_lock(data_dir):
-        lake.connection.begin()
-        insert_calls(lake.connection, "lake.calls", calls)
-        lake.connection.commit()
-
-
-def asked(data_dir: Path, statement: str) -> list[tuple[Any, ...]]:
-    return opened(data_dir).connection.execute(statement).fetchall()
-
-
-def states(data_dir: Path) -> list[tuple[Any, ...]]:
-    return asked(data_dir, "SELECT rule, state, channel FROM alerts ORDER BY recorded_at, state")
+    close_opened()
 
 
 # --- once
@@ -302,7 +239,7 @@ def test_what_was_erased_meanwhile_is_not_told(data_dir: Path, receiver: Hook) -
 
 
 def child(config: Config) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen((*COMMAND, "1"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(orjson.dumps(config.model_dump(mode="json")) + b"\n")
     process.stdin.flush()
@@ -342,7 +279,7 @@ def test_the_keeper_looks_again_and_again_and_only_where_there_are_rules(tmp_pat
     command = [sys.executable, "-c", code]
 
     async def scenario(config: Config, seconds: float) -> None:
-        keeper = AlertKeeper(config, command=command, first_look_seconds=0)
+        keeper = AlertKeeper(config, Telemetry(), command=command, first_look_seconds=0)
         keeper._every = 0.05
         keeper.start()
         async with asyncio.timeout(30):
@@ -363,6 +300,7 @@ def test_a_look_that_fails_is_logged_and_another_follows(
     async def scenario() -> None:
         keeper = AlertKeeper(
             config_of(tmp_path, SPEND),
+            Telemetry(),
             command=[sys.executable, "-c", "raise SystemExit(3)"],
             first_look_seconds=0,
         )
@@ -375,100 +313,26 @@ def test_a_look_that_fails_is_logged_and_another_follows(
     asyncio.run(scenario())
 
 
-# --- by hand
-
-
-def by_hand(tmp_path: Path, rules: dict[str, Any], channels: dict[str, Any], *arguments: str) -> Result:
-    path = tmp_path / "collector.yaml"
-    path.write_text(json.dumps({"alerts": {"rules": rules, "channels": channels}}, default=str))
-    arguments = ("alerts", *arguments, "--config", str(path), "--data-dir", str(tmp_path / "data"))
-    return CliRunner().invoke(main, arguments, prog_name="otlp-analyze")
-
-
-@pytest.fixture
-def today(tmp_path: Path) -> Path:
-    moment = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-    lake_with_calls(
-        tmp_path / "data",
-        call(cost_usd=Decimal(6), start_time=moment),
-        call(cost_usd=Decimal(6), start_time=moment, pricing_mode="unknown", plan_tier="unknown"),
+def test_what_a_look_came_to_is_counted(tmp_path: Path, receiver: Hook) -> None:
+    """Scenario: two alerts of which the webhook refuses one, and a rule of a dimension that the lake does not have yet.
+    Guarantee: the server's metrics tell all of it, and when it was."""
+    today = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    data_dir = lake_with_calls(tmp_path / "data", call(cost_usd=Decimal(6), start_time=today))
+    lead = {"name": "lead", "above_usd": 1, "each": "lead"}
+    values = config_of(data_dir, SPEND, receiver, channels={"file": tmp_path / "a.jsonl"}).model_dump(
+        mode="json"
     )
-    return tmp_path
-
-
-def test_a_listing_sends_and_records_nothing_and_says_what_is_left_out(today: Path) -> None:
-    channels = {"file": today / "alerts.jsonl"}
-    result = by_hand(today, SPEND | ERRORS, channels)
-    assert result.exit_code == 0, result.output
-    assert "spend: 6.000000 USD on" in result.output
-    assert "note: spend: calls that are no spend, and not counted: 1" in result.output
-    assert "note: calls without a declared plan: 1" in result.output
-    assert "quiet" in result.output
-    assert not (today / "alerts.jsonl").exists()
-    assert states(today / "data") == []
-
-
-def test_send_does_what_the_server_does_and_the_listing_knows_it(today: Path) -> None:
-    channels = {"file": today / "alerts.jsonl"}
-    for expected in (["file: taken"], []):
-        result = by_hand(today, SPEND, channels, "--send")
-        assert (result.exit_code, [line for line in result.output.splitlines() if "taken" in line]) == (
-            0,
-            expected,
-        )
-    (listed,) = json.loads(by_hand(today, SPEND, channels, "--json").output)["alerts"]
-    assert (listed["state"], listed["channels"]) == ("sent", {"file": "sent"})
-    assert listed["evidence"]["spend"]["spend_usd"] == 6
-    assert len((today / "alerts.jsonl").read_text().splitlines()) == 1
-
-
-def test_a_test_message_goes_over_every_channel_and_failures_are_told(today: Path, receiver: Hook) -> None:
-    """Guarantee: exit code 1 and the reason where one does not take it; the others get theirs; nothing is recorded."""
-    with mail_server() as box:
-        channels = {
-            "stdout": True,
-            "file": today / "missing" / "alerts.jsonl",
-            "webhooks": [{"name": "hook", "url": receiver.url, "secret": SECRET}],
-            "email": [
-                {
-                    **{"name": "mail", "host": "127.0.0.1", "port": box.port, "encryption": "none"},
-                    **{"sender": "a@example.com", "to": ["b@example.com"]},
-                }
-            ],
-        }
-        result = by_hand(today, SPEND, channels, "--test", "--json")
-    assert result.exit_code == 1
-    told = {one["channel"]: one["error"] for one in json.loads(result.stdout)}
-    assert told["file"].endswith("No such file or directory")
-    assert {name: told[name] for name in ("stdout", "hook", "mail")} == dict.fromkeys(
-        ("stdout", "hook", "mail")
-    )
-    assert json.loads(receiver.requests[0][1])["type"] == "test"
-    assert box.mails[0][1]["Subject"] == "[spanledger] A test: alerts of this Spanledger arrive here"
-    assert states(today / "data") == []
-
-
-def test_an_empty_configuration_and_a_missing_lake_are_said(tmp_path: Path) -> None:
-    result = by_hand(tmp_path, {}, {}, "--test")
-    assert (result.exit_code, "no channel to test" in result.output) == (2, True)
-    result = by_hand(tmp_path, SPEND, {"stdout": True})
-    assert (result.exit_code, "no lake in" in result.output) == (2, True)
-    lake_with_calls(tmp_path / "data")
-    result = by_hand(tmp_path, {}, {})
-    assert (result.exit_code, "no alert rules are configured" in result.output) == (0, True)
-
-
-def test_a_rule_that_cannot_be_looked_at_is_exit_code_2_after_the_others_are_listed(
-    today: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(alerts.ErrorRate, "events", lambda *_: 1 / 0)
-    result = by_hand(today, SPEND | ERRORS, {"stdout": True})
-    assert result.exit_code == 2
-    assert "spend: 6.000000 USD on" in result.output
-    assert "Error: rule errors: ZeroDivisionError" in result.output
-
-
-def test_the_help_is_there_and_the_analyzers_are_as_before() -> None:
-    shown = CliRunner().invoke(main, ["alerts", "--help"], prog_name="otlp-analyze")
-    assert "otlp-analyze alerts --config collector.yaml --test" in shown.output
-    assert "cost" in CliRunner().invoke(main, ["--list"]).output
+    values["alerts"]["rules"] = {"daily_spend": [lead, *SPEND["daily_spend"]]}
+    values["dimensions"] = {"lead": {"attribute": "app.lead"}}
+    receiver.answers = [(401, {})]
+    telemetry = Telemetry()
+    keeper = AlertKeeper(Config.model_validate(values), telemetry)
+    before = time.time()
+    assert asyncio.run(keeper._look()) == "ok"
+    assert keeper.rules_failed == 1
+    assert keeper.looked_at is not None and before <= keeper.looked_at <= time.time()
+    assert {
+        'spanledger_alert_messages_total{channel="file",outcome="taken"} 1.0',
+        'spanledger_alert_messages_total{channel="webhook",outcome="not_taken"} 1.0',
+        'spanledger_alert_messages_total{channel="webhook",outcome="taken"} 0.0',
+    } <= set(telemetry.text().decode().splitlines())

@@ -26,6 +26,8 @@ START = dt.datetime(2026, 2, 2)  # a Monday
 NOW = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
 DAYS = 35
 PLANTED = 30
+# Beside other work 200 lakes take minutes.
+SOAK = (pytest.mark.soak, pytest.mark.timeout(600))
 
 
 def calls_table(*rows: dict[str, Any]) -> duckdb.DuckDBPyConnection:
@@ -153,10 +155,17 @@ def test_the_same_day_has_the_same_finding_whatever_the_window():
     ("lakes", "quiet", "days"),
     [
         (40, Quiet(days=28, growth=0.01, sessions_a_day=8, users=6, agents=4), 28),
-        pytest.param(200, Quiet(days=35, growth=0.01), 35, marks=pytest.mark.soak),
-        pytest.param(200, Quiet(days=49, growth=0.005, users=30, seed=500), 7, marks=pytest.mark.soak),
+        pytest.param(200, Quiet(days=35, growth=0.01), 35, marks=SOAK),
+        pytest.param(200, Quiet(days=49, growth=0.005, users=30, seed=500), 7, marks=SOAK),
+        pytest.param(200, Quiet(days=49, sessions_a_day=3, users=3, seed=1000), 7, marks=SOAK),
+        pytest.param(
+            200,
+            Quiet(days=49, sessions_a_day=20, spread=1.7, unrest=0.3, mood=0.3, seed=1500),
+            7,
+            marks=SOAK,
+        ),
     ],
-    ids=["short", "month", "week"],
+    ids=["short", "month", "week", "few sessions", "uneven days"],
 )
 def test_quiet_lakes_have_findings_in_fewer_than_one_of_twenty(lakes: int, quiet: Quiet, days: int):
     """Weekdays, growth, sessions that differ a thousandfold, users that do more than others; every cent counts."""
@@ -165,6 +174,96 @@ def test_quiet_lakes_have_findings_in_fewer_than_one_of_twenty(lakes: int, quiet
         end = lake.window().end
         alarms += bool(settled(connection, Window(end - days * DAY, end), least_usd="0.01"))
     assert alarms <= 0.05 * lakes
+
+
+_AGAIN = """
+    INSERT INTO calls BY NAME
+    SELECT * EXCLUDE (number) REPLACE (call_id || ' ' || number AS call_id, {session} AS session_id)
+    FROM (SELECT calls.*, number FROM calls, range({times}) AS again (number) WHERE {{day}})
+"""
+PLANTED_DAYS = {
+    # Every call costs eight times as much.
+    "cost_per_call": "UPDATE calls SET cost_usd = 8 * cost_usd WHERE {day}",
+    # Every session goes on for five times as many calls.
+    "calls_per_session": _AGAIN.format(session="session_id", times=4),
+    # Three more sessions like each.
+    "sessions": _AGAIN.format(session="session_id || ' ' || number", times=3),
+}
+
+
+@pytest.mark.parametrize("side", PLANTED_DAYS)
+def test_a_day_is_told_by_what_its_cost_is_made_of(side: str):
+    """Scenario: Wednesday, 18 March, of seven weeks with a dozen sessions a day, which differ a thousandfold, so that a
+    day's cost alone tells little. Guarantee: in at least half of eight lakes it is found, and as what it is."""
+    quiet = Quiet(days=49, seed=9100, modes=(("api", "api"),))
+    found = 0
+    for lake, connection in quiet_lakes(8, quiet):
+        day = dt.date(2026, 3, 18)
+        connection.execute(PLANTED_DAYS[side].format(day=f"start_time::DATE = DATE '{day}'"))
+        end = lake.window().end
+        for finding in about(settled(connection, Window(end - 7 * DAY, end), least_usd="0.01"), "day"):
+            assert finding.dimension == {"day": str(day)}
+            assert side in finding.evidence["unusual"]
+            found += 1
+    assert found >= 4
+
+
+def test_a_planted_agent_is_found():
+    """On 4 March each call of one agent costs ten times as much: beside another that costs a thousand times more, the
+    day as a whole shows nothing."""
+    rows = [
+        one | {"cost_usd": 10 * one["cost_usd"]} if one["start_time"].date() == dt.date(2026, 3, 4) else one
+        for one in steady()
+    ]
+    rows += [
+        one | {"cost_usd": 1000 * one["cost_usd"], "user_id": "else"}
+        for one in steady(seed=2, agent_name="big", request_model="gpt-4.1")
+    ]
+    findings = settled(calls_table(*rows))
+    assert about(findings, "day") == []
+    (agent,) = about(findings, "day", "agent")
+    assert agent.dimension == {"day": "2026-03-04", "agent": "planner"}
+    assert agent.evidence["calls"] == agent.evidence["compared_calls"] == 20
+
+
+BUSY = Quiet(days=49, sessions_a_day=40, agents=3, modes=(("api", "api"),), seed=9400)
+SILENT_FROM = "DELETE FROM calls WHERE start_time >= TIMESTAMP '2026-03-17' AND {about}"
+
+
+def busy_window(days: float, end: dt.datetime | None = None) -> Window:
+    end = end or BUSY.window().end
+    return Window(end - days * DAY, end)
+
+
+def test_silence_is_found_on_its_first_day():
+    """From Tuesday, 17 March, nothing comes in any more. Guarantee: whatever the window, one finding, which names that
+    day; none where it begins later."""
+    ((_, connection),) = quiet_lakes(1, BUSY)
+    connection.execute(SILENT_FROM.format(about="true"))
+    for days in (6, 14):
+        findings = settled(connection, busy_window(days), least_usd="0.01")
+        (finding,) = about(findings, "day")
+        assert (finding.kind, finding.dimension) == ("fall", {"day": "2026-03-17"})
+        assert "on 2026-03-17: only 0.0 times the usual" in finding.title
+        assert finding.evidence["cost"] == honest.Amount("api", Decimal(0))
+        assert finding.evidence["usual"].usd > 1
+        assert finding.evidence["calls"] == 0 < finding.evidence["compared_calls"]
+        assert len({one.finding_id for one in findings}) == len(findings)
+    assert settled(connection, busy_window(5), least_usd="0.01") == ()
+
+
+def test_an_agent_that_falls_silent_is_found_beside_the_others():
+    ((_, connection),) = quiet_lakes(1, BUSY)
+    connection.execute(SILENT_FROM.format(about="agent_name = 'agent-0'"))
+    (finding,) = settled(connection, busy_window(7), least_usd="0.01")
+    assert (finding.kind, finding.dimension) == ("fall", {"day": "2026-03-17", "agent": "agent-0"})
+
+
+def test_a_day_that_is_not_over_has_not_fallen():
+    """At six in the morning a day has cost next to nothing."""
+    ((_, connection),) = quiet_lakes(1, BUSY)
+    morning = dt.datetime(2026, 3, 20, 6, tzinfo=dt.UTC)
+    assert settled(connection, busy_window(7, morning), least_usd="0.01") == ()
 
 
 def test_less_than_the_least_amount_is_no_anomaly():

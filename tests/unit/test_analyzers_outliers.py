@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from analyzers.outliers import Tail, distances, tail
+from analyzers.outliers import Tail, chances_of_counts, chances_of_means, distances, tail
 
 
 def test_weekdays_and_growth_are_usual():
@@ -52,3 +52,43 @@ def test_chance_is_called_rare_no_more_often_than_it_is(shape: str, size: int):
         known = tail([draw() for _ in range(size)])
         rare += sum(known.p_value(draw()) < 0.01 for _ in range(20))
     assert rare <= 0.013 * 4000
+
+
+def test_a_mean_by_hand():
+    """Five weeks of days that are the same, but for one whose four values are 2.5 deviations higher on average. It is
+    judged by four days: 2.5 / sqrt(1/4 + pi/2 * 1/4 / 4) = 4.24 deviations, and 0.0000855 of a t distribution with 33
+    degrees of freedom is above that."""
+    means = dict.fromkeys(range(35), 0.0) | {20: 2.5}
+    found = chances_of_means(means, dict.fromkeys(means, 4))
+    assert found[20] == pytest.approx(0.0000855, rel=0.03)
+    assert all(chance == 0.5 for day, chance in found.items() if day != 20)
+
+
+def test_a_count_is_told_by_its_root():
+    """25 a day, half as many on weekends: 60 are far more than usual, 60 on one of many uneven days are not."""
+    choose = random.Random(1)
+    usual = {day: 12 if day % 7 in (5, 6) else 25 for day in range(42)}
+    assert chances_of_counts(usual | {30: 60})[30] < 1e-4
+    uneven = {day: round(count * math.exp(choose.gauss(0, 0.5))) for day, count in usual.items()}
+    assert chances_of_counts(uneven | {30: 60})[30] > 0.001
+
+
+@pytest.mark.parametrize("unrest", [0.0, 0.3])
+@pytest.mark.parametrize("days", [21, 49])
+def test_days_are_called_rare_no_more_often_than_they_are(days: int, unrest: float):
+    """Of 4000 days with few sessions and weekends, at most as many are at p < 0.005 as promised (and a bit), whether
+    all sessions of a day have something in common or not."""
+    choose = random.Random(days)
+    rare = seen = 0
+    while seen < 4000:
+        moods = {day: choose.gauss(0, unrest) for day in range(days)}
+        counts = {
+            day: 1
+            + sum(choose.random() < 0.1 * math.exp(mood) for _ in range(15 if day % 7 in (5, 6) else 60))
+            for day, mood in moods.items()
+        }
+        means = {day: mood + choose.gauss(0, 1) / math.sqrt(counts[day]) for day, mood in moods.items()}
+        found = [*chances_of_counts(counts).values(), *chances_of_means(means, counts).values()]
+        rare += sum(chance < 0.005 for chance in found)
+        seen += days
+    assert rare <= 0.006 * 2 * seen

@@ -89,18 +89,19 @@ def test_a_service_that_reports_nothing_is_not_listed() -> None:
     assert [row["calls_only_ours"] for row in report.as_dict()["totals"]] == [1]
 
 
-def test_the_calls_that_differ_most_are_findings_with_their_ids() -> None:
-    """Twelve calls that are 1 to 12 USD too high, and one within a hundredth: the ten dearest differences are told."""
+def test_what_differs_most_is_one_finding_with_the_calls_that_differ_most() -> None:
+    """Twelve calls of one model that are 1 to 12 USD too high and one of another that is 3 too low; one within a
+    hundredth is in no finding."""
     calls = [told(str(1 + n), "1", call_id=f"too-high-{n:02}") for n in range(1, 13)]
-    report = reported_cost(calls_table(*calls, told("100.5", "100", call_id="near")))
-    assert [finding.examples for finding in report.findings] == [
-        (f"too-high-{n:02}",) for n in range(12, 2, -1)
-    ]
-    first = report.findings[0].as_dict()
-    assert first["title"].startswith(
-        "call too-high-12 of shop, gpt-4o: 13.000000 USD reported by the sender, spend 1."
+    low = told("1", "4", call_id="too-low", request_model="gpt-4o-mini")
+    report = reported_cost(calls_table(low, *calls, told("100.5", "100", call_id="near")))
+    high, other = report.findings
+    assert high.examples == tuple(f"too-high-{n:02}" for n in range(12, 7, -1))
+    assert high.title == (
+        "12 calls of shop, gpt-4o: 90.000000 USD reported by the sender, spend 12.000000 USD"
     )
-    assert first["evidence"]["ours"] == {"pricing_mode": "api", "spend_usd": Decimal(1)}
+    assert high.as_dict()["evidence"]["ours"] == {"pricing_mode": "api", "spend_usd": Decimal(12)}
+    assert (other.examples, other.dimension["model"]) == (("too-low",), "gpt-4o-mini")
 
 
 def test_a_cost_of_nothing_is_told_as_what_it_is() -> None:

@@ -217,6 +217,65 @@ def test_a_loop_is_the_fourth_of_six_and_claims_what_repeats():
     assert any("no more" in caveat for caveat in candidate.caveats)
 
 
+def insert_logs(
+    connection: duckdb.DuckDBPyConnection, tools: Iterable[dict[str, Any]], **columns: Any
+) -> None:
+    """Log records that tell of the same tool calls, without ids of a trace unless `columns` have them."""
+    same = (
+        "tenant",
+        "role",
+        "session_id",
+        "agent_name",
+        "tool_name",
+        "evidence",
+        "source",
+        "received_at",
+        "load_id",
+    )
+    logs = [
+        {name: one[name] for name in same}
+        | {"record_hash": one["span_id"], "time": one["start_time"], "trace_id": None, "span_id": None}
+        | columns
+        for one in tools
+    ]
+    insert_calls(connection, "log_records", logs)
+
+
+def test_loops_are_seen_where_only_log_records_tell_of_tool_calls():
+    """Guarantee: the same claims as from spans; of a session that has both, each tool call counts once."""
+    names = ["search", "read", "search", "read", "search", "search"]
+    calls, tools = steps(names, [40, 41, 40, 42, 40, 40])
+    connection = calls_table(*calls)
+    insert_logs(connection, tools)
+    from_logs = reported(connection)
+    assert claims(from_logs) == {f"ask-{at}": (0, 1) for at in (2, 4, 5)}
+    insert_tools(connection, *tools)
+    assert claims(reported(connection)) == claims(from_logs)
+
+
+def test_two_reports_of_two_tool_calls_are_no_loop():
+    """Scenario: two equal searches, each told of by a span and a log record."""
+    calls, tools = steps(["search"] * 2)
+    connection = calls_table(*calls)
+    insert_tools(connection, *tools)
+    insert_logs(connection, tools)
+    assert claims(reported(connection)) == {}
+
+
+def test_what_was_captured_of_a_span_is_not_the_arguments_of_its_log_records():
+    """Scenario: log records of tool calls within one span, whose prompt was captured; their own arguments were not."""
+    calls, tools = steps(["search"] * 6, [None] * 6)
+    connection = calls_table(*calls)
+    insert_logs(connection, tools, trace_id="t", span_id="llm")
+    connection.execute(
+        "INSERT INTO contents VALUES ('', 't', 'llm', 'prompts', 'gen_ai.input.messages', 'x', ?, '1')",
+        [START],
+    )
+    report = reported(connection)
+    assert claims(report) == {}
+    assert any("by name alone" in note for note in report.notes)
+
+
 def capture(connection: duckdb.DuckDBPyConnection, text: str) -> None:
     """`text`, in SQL, is what was captured of each tool call's arguments."""
     connection.execute(

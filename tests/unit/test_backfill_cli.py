@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collector.store.lake import Lake
-from tests.support import Collector, ask, run
+from tests.support import Collector, ask, run, run_here
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 CAPTURE = CORPUS / "otel-genai-openai" / "chat.json"
@@ -27,8 +27,8 @@ FILES = [
 ]
 
 
-def backfill(*arguments, **options):
-    return run("otlp-backfill", *arguments, **options)
+def backfill(*arguments):
+    return run_here("otlp-backfill", *arguments)
 
 
 def sql(data_dir, statement):
@@ -104,7 +104,8 @@ def test_a_gzip_cut_off_gives_what_could_be_read(tmp_path):
 
 
 def test_standard_input_is_a_file_too(tmp_path):
-    answer = backfill("-", "--data-dir", tmp_path / "data", "--json", input=CAPTURE.read_text())
+    arguments = ("-", "--data-dir", tmp_path / "data", "--json")
+    answer = run("otlp-backfill", *arguments, input=CAPTURE.read_text())
     assert answer.returncode == 0, answer.stderr
     assert sql(tmp_path / "data", "SELECT DISTINCT source FROM spans") == [{"source": "backfill:stdin"}]
 
@@ -119,8 +120,9 @@ def test_standard_input_is_a_file_too(tmp_path):
         ((CAPTURE, "--signal", "profiles"), "profiles"),
     ],
 )
-def test_what_cannot_run_is_exit_code_2_and_creates_nothing(tmp_path, arguments, said):
-    answer = backfill(*arguments, "--data-dir", tmp_path / "data", cwd=tmp_path)
+def test_what_cannot_run_is_exit_code_2_and_creates_nothing(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    answer = backfill(*arguments, "--data-dir", tmp_path / "data")
     assert answer.returncode == 2
     assert said in answer.stderr
     assert "Traceback" not in answer.stderr
@@ -143,7 +145,8 @@ def test_the_file_and_the_wire_give_the_same_rows(collector: Collector, tmp_path
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 200
     collector.wait_for_spans(1)
-    again = json.loads(backfill(CAPTURE, "--data-dir", collector.data_dir, "--json").stdout)
+    beside = run("otlp-backfill", CAPTURE, "--data-dir", collector.data_dir, "--json")
+    again = json.loads(beside.stdout)
     assert again["total"]["spans"] | {"not_kept": 0} == {
         "read": 1,
         "stored": 0,

@@ -124,7 +124,7 @@ def test_every_call_is_there_once(at_once: list[tuple[Any, ...]]) -> None:
     assert [row[8] for row in at_once if row[12] == 7] == ["s-1"], "a log record has its trace's session"
 
 
-@pytest.mark.parametrize("first", ["traces", "logs"])
+@pytest.mark.parametrize("first", ["logs", pytest.param("traces", marks=pytest.mark.soak)])
 def test_each_record_in_a_request_of_its_own(
     tmp_path: Path, at_once: list[tuple[Any, ...]], first: str
 ) -> None:
@@ -134,7 +134,7 @@ def test_each_record_in_a_request_of_its_own(
     assert calls_of(tmp_path / "data", [[request] for request in requests]) == at_once
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2, pytest.param(3, marks=pytest.mark.soak)])
 def test_any_batches(tmp_path: Path, at_once: list[tuple[Any, ...]], seed: int) -> None:
     pick = seeded(seed)
     requests = pick.sample(records(), len(records()))

@@ -1,9 +1,8 @@
-"""otlp-collector as a process: exit codes, one-line errors, help, and the configuration as it is shown."""
+"""otlp-collector's commands: exit codes, one-line errors, help, and the configuration as it is shown."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +15,13 @@ from click.testing import CliRunner
 from collector.cli.main import COMMANDS, main
 from collector.config import Config
 from collector.config_load import scalar_options
+from tests.support import run_here
 
 TOKEN = "secret-secret-secret"
 
 
-def run(*arguments: str | Path, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "collector.cli.main", *map(str, arguments)]
-    environment = {**os.environ, **environ}
-    return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=environment
-    )
+def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return run_here("otlp-collector", *arguments, env=environ)
 
 
 def test_help_names_every_command_with_examples_and_starts_fast() -> None:

@@ -127,13 +127,13 @@ def test_a_finding_is_printed_whole_with_modes_apart_and_facts_first(data_dir: P
     assert "\x1b" not in text
     assert spend.startswith("could be saved: spend\n")
     assert "finding: calls of api repeat\n  about: agent api\n  saves in this window: " in spend
-    assert "spend: 30.436875 USD, with 90% confidence" in spend
+    assert "spend: 30.44 USD, with 90% confidence" in spend
     assert "frees in a month: 1,674 tokens, 25.0% of this window's tokens" in spend
     assert "how: half of each call" in spend
     assert "chance: p = 0.0005 that" in spend
     assert "note: a caveat of api\n  what to do: keep what was answered" in spend
     assert implied.startswith("could be saved: implied API value\n")
-    assert "implied API value (beside the fee): 91.310625 USD" in implied
+    assert "implied API value (beside the fee): 91.31 USD" in implied
 
 
 def test_markdown_has_what_the_table_has_and_nothing_in_it_is_markup(data_dir: Path, install: Install):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.renormalize_support import loading_with, older_tables
 from tests.store_support import Store, span, store, traces
-from tests.support import run
+from tests.support import run_here
 
 CALL = {
     "openinference.span.kind": "LLM",
@@ -20,7 +20,7 @@ CALL = {
 
 
 def renormalize(*arguments: str | Path) -> tuple[int, str, str]:
-    answer = run("otlp-collector", "renormalize", *arguments)
+    answer = run_here("otlp-collector", "renormalize", *arguments)
     return answer.returncode, answer.stdout, answer.stderr
 
 

@@ -176,11 +176,12 @@ def test_ctrl_c_is_the_supervisors_business(data_dir: Path) -> None:
         assert running.load_up_to(durable)
 
 
-def test_killed_in_the_middle_it_loses_nothing_and_stores_nothing_twice(data_dir: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.soak)])
+def test_killed_in_the_middle_it_loses_nothing_and_stores_nothing_twice(data_dir: Path, kills: int) -> None:
     """kill -9 at random moments of reading, committing and starting; its successor starts at once and goes on."""
     durable = accept(data_dir, *numbered(1, 400))
     dice = random.Random(20_261_122)
-    for _ in range(6):
+    for _ in range(kills):
         running = LoaderProcess(data_dir, loader={"max_batch_spans": 60, "max_wait_seconds": 0.01})
         running.hear("ready")
         running.say(durable=durable)
@@ -201,12 +202,15 @@ def extracting(loader_pid: int) -> int:
     return pid
 
 
-def test_loader_and_extraction_die_together_and_nothing_is_lost_or_stored_twice(data_dir: Path) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.soak)])
+def test_loader_and_extraction_die_together_and_nothing_is_lost_or_stored_twice(
+    data_dir: Path, kills: int
+) -> None:
     """kill -9 of either at random moments. Guarantee: the other one is gone too, so that whoever comes next is alone;
     and it goes on where the lake says."""
     durable = accept(data_dir, *numbered(1, 200))
     dice = random.Random(20_261_123)
-    for _ in range(3):
+    for _ in range(kills):
         running = LoaderProcess(data_dir, loader={"max_batch_spans": 40, "max_wait_seconds": 0.01})
         running.hear("ready")
         beside = extracting(running.process.pid)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from collector.config import Config, ConfigError
+from semconv.prompt_hashes import hash_key
 from semconv.settings import RedactionRules
 
 
@@ -36,6 +37,21 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     loader = Config.model_validate_json(config.model_dump_json()).semconv_settings().redaction
     assert loader == RedactionRules((), ("app.customer",), "drop", path.read_bytes())
     assert list(data.iterdir()) == [path]
+
+
+def test_hashes_of_prompts_need_the_key_too_and_have_one_of_their_own_from_it(tmp_path: Path) -> None:
+    """Nothing is redacted for their sake; without them nothing is hashed."""
+    config = Config(data_dir=tmp_path, capture={"prompt_hashes": True})
+    with pytest.raises(ConfigError, match=r"redaction\.key: .*otlp-collector serve makes it"):
+        config.semconv_settings()
+    path = config.redaction.make_key(tmp_path, of_prompts=True)
+    assert path == tmp_path / "redaction.key"
+    settings = config.semconv_settings()
+    assert settings.redaction is None
+    assert settings.prompt_hash_key == hash_key(path.read_bytes())
+    assert settings.prompt_hash_key not in (b"", path.read_bytes())
+    assert "prompt_hash_key" not in repr(settings)
+    assert Config(data_dir=tmp_path).semconv_settings().prompt_hash_key == b""
 
 
 def test_makers_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:

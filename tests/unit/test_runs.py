@@ -17,7 +17,8 @@ from analyzers.window import BadWindow, Window, iso
 from collector import erasure_log, runs
 from collector.runs import Occasion, execute, record, scheduled_window
 from collector.store.lake import Lake
-from tests.calls_table import lake_with_calls
+from collector.store.lock import writer_lock
+from tests.calls_table import call, insert_calls, lake_with_calls
 
 SLOT = dt.datetime(2026, 3, 11, 6, 0, tzinfo=dt.UTC)
 DAY = Window(SLOT - dt.timedelta(days=1), SLOT)
@@ -93,6 +94,42 @@ def test_the_connection_is_usable_after_a_run_in_time(lake: Lake):
     assert run(lake, analyzer(empty), seconds=0.2).outcome.status == "ok"
     time.sleep(0.4)
     assert rows(lake, "SELECT 1") == [(1,)]
+
+
+def test_all_that_a_run_reads_is_of_one_moment(tmp_path: Path):
+    """Between two statements of an analyzer another process stores a call: the second statement does not see it, the
+    next run does."""
+    counted: list[int] = []
+
+    def count(connection: Any) -> None:
+        counted.append(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
+
+    def counts_twice(connection: Any, *rest: Any) -> Report:
+        count(connection)
+        with Lake.open(tmp_path / "data") as other, writer_lock(tmp_path / "data"):
+            insert_calls(other.connection, "lake.calls", [call()])
+        count(connection)
+        return empty()
+
+    with Lake.open(lake_with_calls(tmp_path / "data", call()), read_only=True) as lake:
+        assert run(lake, analyzer(counts_twice)).outcome.status == "ok"
+        count(lake.connection)
+    assert counted == [1, 1, 2]
+
+
+def test_after_a_statement_that_fails_other_analyzers_run(lake: Lake):
+    """A failure ends the transaction of its own run alone."""
+
+    def fails(connection: Any, *rest: Any) -> Report:
+        connection.execute("SELECT 'a'::INTEGER")
+        return empty()
+
+    def reads(connection: Any, *rest: Any) -> Report:
+        connection.execute("SELECT count(*) FROM calls").fetchall()
+        return empty()
+
+    assert run(lake, analyzer(fails)).outcome.status == "failed"
+    assert run(lake, analyzer(reads)).outcome.status == "ok"
 
 
 def test_a_bug_in_an_analyzer_is_a_failed_run(lake: Lake):

@@ -25,7 +25,7 @@ from collector.server import NOT_FOR_CHILDREN
 from collector.store.lake import Lake
 from collector.store.lock import LockTimeout, file_lock, writer_lock
 from collector.store.maintenance import Maintenance
-from tests.calls_table import call, insert_calls, lake_with_calls
+from tests.calls_table import call, copied_lake, insert_calls
 
 SLOT = dt.datetime(2026, 3, 11, 6, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -35,7 +35,7 @@ NOON = dt.datetime(2026, 3, 10, 12)
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
     """Two calls of the day before the slot."""
-    return lake_with_calls(tmp_path / "data", call(call_id="a"), call(call_id="b"))
+    return copied_lake(tmp_path / "data", call(call_id="a"), call(call_id="b"))
 
 
 def config(data_dir: Path, **entry: Any) -> Config:

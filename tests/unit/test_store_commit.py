@@ -90,11 +90,9 @@ def test_parts_of_a_trace_in_any_order_and_any_batches_give_the_same_calls(tmp_p
         span(2, 9, attributes={"session.id": "other"}),
     ]
     results = []
-    for number, order in enumerate(itertools.permutations(parts)):
-        if number % 4:
-            continue  # 6 of the 24 orders show every part first and last
+    for number in range(len(parts)):  # of the 24 orders those in which each part is first once, and last
         with store(tmp_path / str(number)) as opened:
-            for part in order:
+            for part in parts[number:] + parts[:number]:
                 opened.load(traces(part))
             results.append(opened.ask(CALLS))
     with store(tmp_path / "at-once") as opened:

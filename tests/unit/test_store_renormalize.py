@@ -16,6 +16,7 @@ import pytest
 
 from collector.store.lock import writer_lock
 from semconv.dialects import AllTables, compile_tables
+from semconv.prompt_hashes import hash_key
 from semconv.request import Request
 from semconv.settings import CONTENT_CLASSES, RedactionRules, Settings
 from tests.otlp_data import logs_message
@@ -30,6 +31,7 @@ from tests.renormalize_support import (
 from tests.store_support import HOUR, NOON, NOON_NANOS, SECOND, Store, call, fingerprint, span, store, traces
 
 ALL = Settings(keep_logs="all", keep_metrics="all")
+HASHING = replace(ALL, prompt_hash_key=hash_key(b"k" * 32))
 OPENINFERENCE = {
     "openinference.span.kind": "LLM",
     "llm.model_name": "gpt-4.1-mini",
@@ -151,12 +153,24 @@ def test_what_was_loaded_with_todays_tables_stays_as_it_is(tmp_path: Path) -> No
     long = "x" * 100_000
     taken = span(900, 1, attributes={"metadata.usage_object": f'{{"prompt_tokens":7,"text":"{long}"}}'})
     cut = span(901, 1, attributes={"metadata": f'{{"session_id":"s1","text":"{long}"}}'})
-    with store(tmp_path / "data", ALL) as lake:
+    with store(tmp_path / "data", HASHING) as lake:
         lake.load(*requests, traces(taken), traces(cut))
+        assert lake.one("SELECT count(*) FROM spans WHERE evidence::VARCHAR LIKE '%\"prompt\":%'") > 50
         assert lake.one("SELECT session_id FROM spans WHERE list_contains(notes, 'value_cut')") == "s1"
         outcome = renormalize(lake)
         assert outcome.read["spans"] > 100
         assert not outcome.changes
+
+
+def test_a_prompt_that_is_only_now_known_as_one_is_hashed_as_a_fresh_load_does(tmp_path: Path) -> None:
+    """Its text was an attribute as any other; of texts that were taken before nothing is left to hash."""
+    prompt = {"llm.prompts.0.prompt.text": "Where are the atlases?"}
+    older = compile_tables(every_table_but("openinference"))
+    with two_lakes(tmp_path, HASHING, traces(call(1, 1, attributes=prompt)), older=older) as (old, fresh):
+        assert old.one("SELECT evidence FROM spans") is None
+        renormalize(old)
+        assert old.one("SELECT evidence::VARCHAR LIKE '%\"prompt\":%' FROM spans")
+        assert everything(old) == everything(fresh)
 
 
 def test_more_steps_end_in_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,6 +398,7 @@ import os, signal, sys
 from pathlib import Path
 from collector.store import renormalize
 from collector.store.durability import DataFiles
+from semconv.prompt_hashes import hash_key
 from semconv.settings import Settings
 from tests.renormalize_support import renormalize as run
 from tests.store_support import Store

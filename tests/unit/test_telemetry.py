@@ -38,6 +38,10 @@ tokens:
     token: {TOKEN}
 metrics_token:
   token: {METRICS_TOKEN}
+alerts:
+  every: 1h
+  rules: {{daily_spend: [{{name: spend, above_usd: 5}}]}}
+  channels: {{stdout: true}}
 """
 # In every text below that a client may choose; nothing of ours contains it.
 MARK = "pWn3d"
@@ -207,6 +211,8 @@ def rounds(server: Collector) -> tuple[Any, Any, list[int]]:
     """Series before and after two rounds, and the lines of the log after each."""
     assert post(server, trace_body("good"))[0] == 200
     wait_until(lambda: value(server, "otelcol_exporter_sent_spans_total", exporter="lake") == 1)
+    # Of the alerts' gauges there is nothing to say before the first look.
+    wait_until(lambda: ("spanledger_alerts_looked_at_seconds", ()) in samples(server))
     before, counts = set(samples(server)), []
     for _ in range(2):
         for text in TEXTS:
