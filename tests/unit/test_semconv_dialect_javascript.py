@@ -119,3 +119,36 @@ def test_langchains_answer_has_the_providers_id_but_not_one_of_its_own() -> None
     assert "response_id" not in read({"id": "run-7d1f"})
     stream = read({"id": "msg_1", "additional_kwargs": {"model": "answered"}})
     assert (stream["response_id"], stream["response_model"]) == ("msg_1", "answered")
+
+
+def test_laminar_names_session_and_user_of_any_instrumentation() -> None:
+    context = {
+        "lmnr.association.properties.session_id": "s",
+        "lmnr.association.properties.user_id": "u",
+        "lmnr.span.path": ["root", "chat gpt-5-mini"],
+    }
+    call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-5-mini"}
+    expected = {"dialect": "otel_genai", "role": "llm", "session_id": "s", "user_id": "u"}
+    assert columns_of(span("@traceloop/instrumentation-openai", "chat", context | call), expected) == expected
+    root = span("lmnr.tracer", "root", context, "lmnr.span.input", "lmnr.span.output")
+    assert columns_of(root, {"dialect": "", "role": "", "session_id": ""}) == {
+        "dialect": "laminar",
+        "role": "other",
+        "session_id": "s",
+    }
+
+
+def test_laminars_tools_are_named_by_their_spans() -> None:
+    meaning = span("lmnr.tracer", "get_weather", {"lmnr.span.type": "TOOL"}, "lmnr.span.input")
+    assert (meaning["role"], meaning["tool_name"]) == ("tool", "get_weather")
+
+
+def test_mastras_metadata_names_session_and_user_and_holds_answers() -> None:
+    step = {"gen_ai.operation.name": "agent_step", "mastra.span.type": "model_step"}
+    metadata = {"mastra.metadata.sessionId": "s", "mastra.metadata.userId": "u"}
+    body = json.dumps({"id": "chatcmpl-1", "choices": [{"message": {"content": CANARY}}]})
+    meaning = span("@mastra/otel-exporter", "agent_step", {**step, **metadata, "mastra.metadata.body": body})
+    assert (meaning["role"], meaning["session_id"], meaning["user_id"]) == ("agent", "s", "u")
+    memory = {"mastra.metadata.threadId": "t", "mastra.metadata.resourceId": "r"}
+    meaning = span("@mastra/otel-exporter", "agent_step", step | memory)
+    assert (meaning["session_id"], meaning["user_id"]) == ("t", "r")
