@@ -84,6 +84,9 @@ def test_a_dry_run_counts_the_same_and_leaves_nothing(lake: Store) -> None:
     assert (stored.spans_stored, stored.calls_written) == (counted.spans_stored, counted.calls_written)
 
 
+TEXT = {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"secret"}]}]'}
+
+
 def of_tenant(tenant: str, *spans: Span) -> Request:
     return replace(traces(*spans), tenant=tenant)
 
@@ -190,6 +193,11 @@ def test_files_are_synced_before_the_commit(lake: Store, monkeypatch: pytest.Mon
     assert not synced
 
 
+def in_pieces_of(max_bytes: int, lake: Store) -> commit.Committer:
+    with lake.lends_resolver(commit):
+        return commit.Committer(lake.lake, Settings(), max_bytes)
+
+
 def test_a_batch_over_many_years_is_stored_in_pieces(lake: Store) -> None:
     """26 months: more partitions than a commit may have. The position stands with the last piece alone."""
     batch = traces(*(call(1, 1 + month, at=-month * 31 * DAY) for month in range(26)))
@@ -205,7 +213,7 @@ def test_a_large_batch_is_stored_in_pieces_as_if_it_were_in_one(lake: Store) -> 
     parts = [call(n % 7 + 1, n, parent=max(n - 7, 0), at=n * SECOND) for n in range(1, 41)]
     batch = [of_tenant("pieces", *parts), replace(logs(*range(10)), tenant="pieces")]
     size = sum(getattr(extracted(*batch), name).nbytes for name in TABLES)
-    at_once, lake.committer = lake.committer, commit.Committer(lake.lake, Settings(), size // 3)
+    at_once, lake.committer = lake.committer, in_pieces_of(size // 3, lake)
     row = lake.load(*batch, position=(1, 10))
     assert lake.one("SELECT count(*) FROM loads") > 2
     assert lake.ask("SELECT spool_offset FROM loads WHERE spool_segment IS NOT NULL") == [(10,)]
@@ -222,7 +230,7 @@ def test_a_large_batch_that_ends_between_two_pieces_is_completed_by_the_next_att
 ) -> None:
     """As after kill -9: the first pieces are there, the position is not, and nothing is stored twice."""
     batch = traces(*(call(1, n, at=n * SECOND) for n in range(1, 21)))
-    lake.committer = commit.Committer(lake.lake, Settings(), extracted(batch).spans.nbytes // 3)
+    lake.committer = in_pieces_of(extracted(batch).spans.nbytes // 3, lake)
     pieces = itertools.count()
     insert = commit.insert_load
 
@@ -243,12 +251,10 @@ def test_a_large_batch_that_ends_between_two_pieces_is_completed_by_the_next_att
     assert lake.committer.spool_position() == (1, 10)
 
 
-def test_texts_are_stored_once_and_only_where_switched_on(tmp_path: Path) -> None:
-    text = {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"secret"}]}]'}
-    batch = traces(call(1, 1, attributes=text))
-    with store(tmp_path / "off") as opened:
-        opened.load(batch)
-        assert opened.one("SELECT count(*) FROM contents") == 0
+def test_texts_are_stored_once_and_only_where_switched_on(lake: Store, tmp_path: Path) -> None:
+    batch = traces(call(1, 1, attributes=TEXT))
+    lake.load(batch)
+    assert lake.one("SELECT count(*) FROM contents") == 0
     with store(tmp_path / "on", Settings(capture=frozenset({"prompts"}))) as opened:
         for _ in range(2):
             opened.load(batch)
