@@ -51,6 +51,33 @@ def test_four_libraries_around_parallel_calls_report_as_many_calls() -> None:
     assert members(build(*rows)) == sorted([f"a{n}", f"b{n}", f"c{n}", f"d{n}"] for n in range(10))
 
 
+def test_calls_told_by_callbacks_are_those_of_the_sdk_beside_them() -> None:
+    """A framework tells its calls from callbacks: its spans stand beside the SDK's, below one step. Four at once."""
+    rows = [span("step", took=9)]
+    for n in range(4):
+        rows += [
+            chat(f"framework{n}", "step", at=n * 0.01, took=1.05, scope_name="one"),
+            chat(f"sdk{n}", "step", at=n * 0.01 + 0.005, took=1, scope_name="two", response_id=f"r{n}"),
+        ]
+    assert members(build(*rows)) == [[f"framework{n}", f"sdk{n}"] for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [{"at": 0.2}, {"scope_name": "one"}, {"input_tokens": 101}, {"response_id": "msg_1"}, {"parent": "step"}],
+    ids=lambda differs: next(iter(differs)),
+)
+def test_calls_beside_each_other_that_only_resemble_each_other_stay_two(differs: Row) -> None:
+    other: Row = {"parent": "root", "at": 0.01, "took": 1, "scope_name": "two"}
+    calls = build(
+        span("root", took=9),
+        span("step", "root", took=9),
+        chat("a", "root", took=1.02, scope_name="one", response_id="resp_1"),
+        chat("b", **other | differs),
+    )
+    assert members(calls) == [["a"], ["b"]]
+
+
 # --- ids that a gateway replaced
 
 
