@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyzers import frame, registry
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
@@ -25,7 +24,7 @@ from tests import planted
 from tests.calls_table import lake_with_calls
 from tests.pages import assert_example
 from tests.planted import Quiet
-from tests.priced_lakes import DAY, MONTH, Row, gpt, lake, opus
+from tests.priced_lakes import DAY, MONTH, Row, gpt, lake, named_rows, opus, report_of
 
 START = dt.datetime(2026, 11, 2)  # a Monday
 NOW = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
@@ -40,18 +39,11 @@ def window(days: int = 14, start: dt.datetime = START, timezone: str = "UTC") ->
 
 
 def settled(connection: duckdb.DuckDBPyConnection, over: Window | None = None, **settings: Any) -> Report:
-    over = over or window()
-    report = registry.get("batch-eligible").bind({"price_overrides": ()}).run(connection, over, settings)
-    return frame.settle(connection, over, NOW, {"batch-eligible": report})["batch-eligible"]
+    return report_of("batch-eligible", connection, over or window(), NOW, **settings)
 
 
 def findings(connection: duckdb.DuckDBPyConnection, **settings: Any) -> tuple[Finding, ...]:
     return settled(connection, **settings).findings
-
-
-def named_rows(report: Report) -> list[dict[str, Any]]:
-    names = [column.name for column in report.columns]
-    return [dict(zip(names, row, strict=True)) for row in report.rows]
 
 
 def one(at: dt.datetime, make: Callable[..., Row] = gpt, **columns: Any) -> Row:
