@@ -26,7 +26,7 @@ from analyzers.window import Window
 from semconv.planned import relation
 from semconv.sqltext import literal
 
-# Of the analyzers that read what calls asked and what spans tell of a cache: see `asked`.
+# Of the analyzers that begin with `asked`.
 FAMILY: Final = "what was asked before"
 METHOD: Final = (
     "what the repeated calls cost: at the high end all of them, at the low end those that were answered with as many "
