@@ -114,6 +114,8 @@ def discover() -> dict[str, Analyzer]:
 
 def get(name: str) -> Analyzer:
     """Raises UnknownAnalyzer, which names the nearest and lists all."""
+    if name in _registered:
+        return _registered[name]
     known = discover()
     if name in known:
         return known[name]

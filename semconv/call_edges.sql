@@ -6,7 +6,8 @@ WITH
 candidates AS (
     SELECT
         node, tenant, trace_id, span_id, signal, scope_name, resource, response_id, request_model, response_model,
-        input_tokens, output_tokens, status_code, start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano,
+        input_tokens, output_tokens, coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0) AS cached_tokens,
+        status_code, start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano,
         concat_ws(chr(31), signal, scope_name, event_name) AS reporter
     FROM call_candidates
 ),
@@ -111,6 +112,8 @@ compared AS (
     SELECT
         rule, left_node, right_node, l.reporter AS left_reporter, r.reporter AS right_reporter,
         CASE
+            WHEN l.output_tokens = r.output_tokens AND differ_by_cache(l.input_tokens, r.input_tokens, l.cached_tokens, r.cached_tokens)
+                THEN 3
             WHEN l.input_tokens <> r.input_tokens OR l.output_tokens <> r.output_tokens THEN 0
             WHEN l.input_tokens = r.input_tokens AND l.output_tokens IS NOT DISTINCT FROM r.output_tokens THEN 3
             WHEN coalesce(l.input_tokens, l.output_tokens, r.input_tokens, r.output_tokens) IS NULL THEN 2

@@ -28,7 +28,6 @@ Row = dict[str, Any]
 
 
 CONNECTION = calls_table()
-CONNECTION.execute("SET threads = 1")
 TYPES = {name: CONNECTION.execute(f"SELECT * FROM {name} LIMIT 0").to_arrow_table().schema for name in TABLES}
 
 

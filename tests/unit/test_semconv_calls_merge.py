@@ -243,6 +243,35 @@ def test_counts_that_differ_under_one_id_are_the_richer_records() -> None:
     assert call["notes"] == ["token_counts_differ"]
 
 
+CACHE: Row = {"cache_read_tokens": 1024, "cache_write_tokens": 300}
+
+
+@pytest.mark.parametrize("counts_of_framework", [CACHE, {}], ids=["told", "untold"])
+def test_a_framework_that_leaves_the_cache_out_and_the_sdk_below_it_report_one_call(
+    counts_of_framework: Row,
+) -> None:
+    """It hands on Anthropic's own count, which nothing says of it; the SDK's span has the whole."""
+    [call] = build(
+        chat("framework", took=3, scope_name="one", input_tokens=2035, **counts_of_framework),
+        chat(
+            "sdk", "framework", at=0.5, took=2, scope_name="two", input_tokens=3359, response_id="m", **CACHE
+        ),
+    )
+    assert (call["span_id"], call["input_tokens"], call["cache_read_tokens"]) == ("sdk", 3359, 1024)
+    assert call["notes"] == ["token_counts_differ"]
+
+
+@pytest.mark.parametrize("differs", [{"input_tokens": 2036}, {"output_tokens": 11}])
+def test_other_counts_around_a_call_are_of_another_call(differs: Row) -> None:
+    calls = build(
+        chat("framework", took=3, scope_name="one", **{"input_tokens": 2035} | differs),
+        chat(
+            "sdk", "framework", at=0.5, took=2, scope_name="two", input_tokens=3359, response_id="m", **CACHE
+        ),
+    )
+    assert members(calls) == [["framework"], ["sdk"]]
+
+
 def test_of_equally_rich_records_the_one_that_saw_more_of_the_stream_counts() -> None:
     """A span that has a stream's first count, and the event of its end."""
     [call] = build(
