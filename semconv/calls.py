@@ -104,6 +104,13 @@ _TEXT_BYTES: Final = (
     " lambda entry: regexp_matches(entry.key, '[.][0-9]+[.]')), lambda entry: entry.value))::BIGINT) END"
 )
 
+# Some senders say in an attribute or an event alone that a call failed (Langfuse, LangSmith's JavaScript, Mastra).
+# One that has usage was answered, whatever went wrong beside it.
+_SPAN_STATUS: Final = (
+    "CASE WHEN error_type IS NOT NULL AND coalesce(input_tokens, output_tokens) IS NULL"
+    " THEN 'ERROR' ELSE status_code END"
+)
+
 _COMMON: Final = {
     **{name: name for name in ("service_name", "deployment_environment", "scope_name", "dialect", "role")},
     **{name: name for name, _ in CLAIMED if name not in _READ_FOR_RESOLUTION_ONLY},
@@ -114,7 +121,8 @@ _COMMON: Final = {
 # Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
 _OF_SPANS: Final = {
     **{name: name for name in ("tenant", "trace_id", "span_id", "parent_span_id")},
-    **{name: name for name in ("start_time", "start_unix_nano", "end_unix_nano", "status_code")},
+    **{name: name for name in ("start_time", "start_unix_nano", "end_unix_nano")},
+    "status_code": _SPAN_STATUS,
     "duration_ns": _SPAN_DURATION_NS,
     "signal": "'span'",
     "event_name": f"CASE WHEN {_IS_STREAMS_END} THEN {literal(STREAMS_END)} END",

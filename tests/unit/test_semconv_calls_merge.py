@@ -116,7 +116,7 @@ def test_a_failure_that_two_libraries_report_in_traces_of_their_own_is_one_faile
         {"scope_name": "one"},
         {"resource_attributes": "{}"},
         {"request_model": "gpt-4o-mini"},
-        {"status_code": "UNSET"},
+        {"status_code": "UNSET", "error_type": None},
     ],
     ids=lambda differs: next(iter(differs)),
 )
