@@ -51,6 +51,11 @@ KNOWN_FOR = [
     ("@opentelemetry/instrumentation-openai", "0.22.0", GPT, "inclusive"),
     ("opentelemetry.instrumentation.genai.bedrock", "1.3b0", BEDROCK_MODEL, "exclusive"),
     ("opentelemetry.instrumentation.botocore.bedrock-runtime", "0.66b2", BEDROCK_MODEL, "exclusive"),
+    # OpenInference: its conventions, and a framework whose counts it sends as they are.
+    ("openinference.instrumentation.anthropic", "1.0.0", CLAUDE, "inclusive"),
+    ("openinference.instrumentation.agno", "1.0.15", CLAUDE, "exclusive"),
+    ("openinference.instrumentation.agno", "1.0.15", BEDROCK_MODEL, "exclusive"),
+    ("openinference.instrumentation.agno", "1.0.15", GPT, "inclusive"),
     # OpenLLMetry.
     ("opentelemetry.instrumentation.openai.v1", "0.40.14", GPT, "inclusive"),
     ("opentelemetry.instrumentation.anthropic", "0.62.4", CLAUDE, "inclusive"),
