@@ -32,6 +32,9 @@ PARTNER_HORIZON: Final = dt.timedelta(hours=1)
 PARTNER_HORIZON_NS: Final = int(PARTNER_HORIZON.total_seconds()) * 1_000_000_000
 # Rule (c): how far the inner record may stand from the outer one at each end.
 NESTING_SLACK_NS: Final = 50_000_000
+# By how much the inner record may end later: OpenTelemetry for JavaScript starts a trace at a whole millisecond and
+# measures from there, so that two traces of one process disagree by up to one.
+CLOCK_NS: Final = 1_000_000
 # How far a log record may stand from the end of the call it reports.
 LOG_SLACK_NS: Final = 5_000_000_000
 # A log record without ids or a trace looks for its span within one period of the clock, so that a sender whose
@@ -47,6 +50,7 @@ MOST_ALIKE: Final = 5000
 BOUNDS: Final = {
     "horizon_ns": PARTNER_HORIZON_NS,
     "slack_ns": NESTING_SLACK_NS,
+    "clock_ns": CLOCK_NS,
     "log_slack_ns": LOG_SLACK_NS,
     "log_period_ns": LOG_PERIOD_NS,
     "neighbours": NEIGHBOURS,
