@@ -82,7 +82,7 @@ within_one_process AS (
       AND r.start_unix_nano - l.start_unix_nano <= {slack_ns}
       AND abs(l.end_unix_nano - r.end_unix_nano) <= {slack_ns}
       -- the later one inside the earlier one, or both started at once
-      AND (r.end_unix_nano <= l.end_unix_nano OR r.start_unix_nano = l.start_unix_nano)
+      AND (r.end_unix_nano <= l.end_unix_nano + {clock_ns} OR r.start_unix_nano = l.start_unix_nano)
 ),
 -- One library, one trace, one id, at the same time: identical calls in parallel are real.
 repeated_id AS (

@@ -46,6 +46,19 @@ def test_a_failed_call_is_a_call_without_usage_and_cost() -> None:
     assert (call["input_tokens"], call["cost_usd"], call["cost_note"]) == (None, None, "no_usage")
 
 
+@pytest.mark.parametrize("status", ["UNSET", "OK"])
+def test_a_call_with_an_error_and_no_usage_failed_whatever_its_status(status: str) -> None:
+    """Langfuse, LangSmith's JavaScript and Mastra tell of a failure in an attribute or an event. What has usage was
+    answered.
+    """
+    sent = {"status_code": status, "error_type": "ERROR"}
+    refused, answered = build(
+        chat("a", trace_id="t1", input_tokens=None, output_tokens=None, **sent),
+        chat("b", trace_id="t2", at=5, input_tokens=100, **sent),
+    )
+    assert (refused["status_code"], answered["status_code"]) == ("ERROR", status)
+
+
 # --- rule (a): equal response ids
 
 

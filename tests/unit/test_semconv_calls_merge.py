@@ -78,6 +78,16 @@ def test_calls_beside_each_other_that_only_resemble_each_other_stay_two(differs:
     assert members(calls) == [["a"], ["b"]]
 
 
+@pytest.mark.parametrize(("later", "calls"), [(0.0009, 1), (0.0011, 2)])
+def test_two_traces_of_one_process_disagree_by_a_millisecond_at_most(later: float, calls: int) -> None:
+    """A trace of JavaScript starts at a whole millisecond: what is inside may seem to end after what is around it."""
+    rows = (
+        chat("framework", took=1, scope_name="one"),
+        chat("sdk", trace_id="t2", at=0.01, took=0.99 + later, scope_name="two", response_id="r"),
+    )
+    assert len(build(*rows)) == calls
+
+
 # --- ids that a gateway replaced
 
 
@@ -143,7 +153,7 @@ def test_a_failure_that_two_libraries_report_in_traces_of_their_own_is_one_faile
         {"scope_name": "one"},
         {"resource_attributes": "{}"},
         {"request_model": "gpt-4o-mini"},
-        {"status_code": "UNSET"},
+        {"status_code": "UNSET", "error_type": None},
     ],
     ids=lambda differs: next(iter(differs)),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.otlp_data import key_values, read, traces_message
 from tests.unit.semconv_meaning import CANARY, SAID, span
 
 CLAUDE_USAGE = {
@@ -201,3 +202,35 @@ def test_langwatch_repeats_the_metadata_of_langchains_runs() -> None:
         "langwatch.instrumentation.langchain", "openai gpt", metadata | {"langwatch.span.type": "llm"}
     )
     assert (meaning["role"], meaning["session_id"], meaning["user_id"]) == ("llm", "t", "u")
+
+
+def test_langfuse_tells_a_failure_by_its_level() -> None:
+    generation = {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-5-mini"}
+
+    def error_type(level: str) -> str | None:
+        message = {"langfuse.observation.level": level, "langfuse.observation.status_message": CANARY}
+        meaning = span("langfuse-sdk", "OpenAI.chat", generation | message)
+        error: str | None = meaning.get("error_type")
+        return error
+
+    assert (error_type("ERROR"), error_type("WARNING")) == ("ERROR", None)
+
+
+def test_mastra_tells_a_failure_by_its_finish_reason() -> None:
+    call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-5-mini"}
+
+    def error_type(reasons: str) -> str | None:
+        finished = {"gen_ai.response.finish_reasons": reasons}
+        error: str | None = span("@mastra/otel-exporter", "chat", call | finished).get("error_type")
+        return error
+
+    assert (error_type('["error"]'), error_type('["stop"]')) == ("error", None)
+
+
+def test_an_exception_event_is_all_that_tells_of_a_run_of_langsmiths_that_failed() -> None:
+    """Its JavaScript sets the status OK whatever came of the run."""
+    message = traces_message({"langsmith.span.kind": "llm"}, {"gen_ai.operation.name": "chat"})
+    for sent in message.resource_spans[0].scope_spans[0].spans:
+        sent.status.code = 1
+        sent.events.add(name="exception", attributes=key_values({"exception.type": "Error"}))
+    assert read(message).spans["error_type"].to_pylist() == ["Error", None]
