@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,8 @@ from analyzers.prompts import HOW_TO_SWITCH_ON
 from analyzers.setting import BadSetting
 from analyzers.shared import Shared
 from analyzers.window import Window
-from collector.store.lake import Lake
-from collector.store.lock import writer_lock
-from tests.calls_table import call, calls_table, insert_calls, lake_with_calls, replace_calls
+from tests.asked_calls import Row, asked, lake, lake_with_asked
+from tests.calls_table import insert_calls, replace_calls
 from tests.pages import assert_example
 
 START = dt.datetime(2026, 3, 2)
@@ -35,55 +32,6 @@ HOUR = dt.timedelta(hours=1)
 DAYS = 14
 MONTH = Decimal("30.436875")
 ANALYZERS = {name: registry.get(name) for name in ("reuse", "application-cache")}
-Row = dict[str, Any]
-_numbers = count(1)
-# What a call's row does not have, but its span.
-OWN = ("prompt", "attributes")
-
-CONNECTION = calls_table()
-
-
-def lake(*parts: Iterable[Row]) -> duckdb.DuckDBPyConnection:
-    """One connection for every lake; it holds these calls alone, each with a span, which has its prompt's hash and the
-    attributes that are said."""
-    rows = [row for part in parts for row in part]
-    replace_calls(CONNECTION, [{name: row[name] for name in row if name not in OWN} for row in rows])
-    CONNECTION.execute("DELETE FROM spans; DELETE FROM contents")
-    insert_calls(CONNECTION, "spans", map(span, rows))
-    return CONNECTION
-
-
-def span(row: Row) -> Row:
-    prompt = row.get("prompt")
-    hashed = {
-        "hash": hashlib.md5(str(prompt).encode(), usedforsecurity=False).hexdigest(),
-        "bytes": 100,
-        "parts": ["user"],
-        "prefixes": [1],
-        "ends": [100],
-    }
-    return {
-        **{name: row[name] for name in ("tenant", "trace_id", "span_id", "start_time", "status_code")},
-        **{"name": "chat", "kind": "CLIENT", "start_unix_nano": 0, "end_unix_nano": 1, "role": "llm"},
-        **{"source": "otlp", "received_at": START, "load_id": "1", "service_name": row.get("service_name")},
-        "evidence": None if prompt is None else json.dumps({"prompt": hashed}, separators=(",", ":")),
-        "attributes": json.dumps(row.get("attributes", {})),
-    }
-
-
-def asked(prompt: str | None, at: dt.datetime, **columns: Any) -> Row:
-    """A call of a second that cost 0.01 USD, in a session of its own."""
-    number = next(_numbers)
-    about = {
-        "prompt": prompt,
-        "start_time": at,
-        "agent_name": "planner",
-        "session_id": f"session-{number}",
-        "trace_id": f"{number:032x}",
-        "span_id": f"{number:016x}",
-        "cost_usd": Decimal("0.01"),
-    }
-    return call(**(about | columns))
 
 
 def each_day(prompt: str, times: int, days: int = DAYS, **columns: Any) -> list[Row]:
@@ -341,13 +289,7 @@ def test_the_examples_of_the_pages(tmp_path: Path):
         for number in range(10)
     ]  # fmt: skip
     rows = [*plans, *questions]
-    data_dir = lake_with_calls(
-        tmp_path / "data", *({name: row[name] for name in row if name not in OWN} for row in rows)
-    )
-    with Lake.open(data_dir) as stored, writer_lock(data_dir):
-        stored.connection.begin()
-        insert_calls(stored.connection, "lake.spans", map(span, rows))
-        stored.connection.commit()
+    data_dir = lake_with_asked(tmp_path / "data", rows)
     for name in ANALYZERS:
         assert_example(name, data_dir)
 
