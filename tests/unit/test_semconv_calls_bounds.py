@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 from unittest import mock
 
@@ -16,6 +14,7 @@ import pytest
 
 from semconv.planned import Planned
 from tests.unit.semconv_records import Row, Store, chat, log
+from tests.unit.work_support import calls_counted
 
 Make = Callable[[int], list[Row]]
 
@@ -25,7 +24,7 @@ class Work:
     hand on, and the calls that Python makes."""
 
     def __init__(self, store: Store) -> None:
-        self.done = 0
+        self.rows = 0
         self._connection = store.connection
         self._table = Planned.table
 
@@ -35,21 +34,19 @@ class Work:
         with (
             mock.patch.object(Planned, "table", lambda plan, **relations: self._run(plan, relations)),
             mock.patch.object(Planned, "rows", lambda plan, **relations: _rows(self._run(plan, relations))),
+            calls_counted() as self._calls,
         ):
-            sys.setprofile(self._call)
-            try:
-                yield
-            finally:
-                sys.setprofile(None)
+            yield
         self._connection.execute("PRAGMA disable_profiling")
 
     def _run(self, plan: Planned, relations: dict[str, pa.Table]) -> pa.Table:
         found = self._table(plan, **relations)
-        self.done += rows_handled(json.loads(self._connection.get_profiling_information()))
+        self.rows += rows_handled(json.loads(self._connection.get_profiling_information()))
         return found
 
-    def _call(self, _frame: FrameType, event: str, _argument: object) -> None:
-        self.done += event in ("call", "c_call")
+    @property
+    def done(self) -> int:
+        return self.rows + self._calls.made
 
 
 def _rows(table: pa.Table) -> list[tuple[Any, ...]]:
