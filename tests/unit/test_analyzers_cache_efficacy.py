@@ -9,19 +9,17 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyzers import frame, registry
 from analyzers.cache_rules import rule_of
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
 from collector.store.lake import Lake
-from tests.cached_calls import cached_call, insert_prices
-from tests.calls_table import call, calls_table, replace_calls
+from tests.cached_calls import cached_call, priced_table, report_of
+from tests.calls_table import call, replace_calls
 from tests.captured_lake import captured_lake
 
 START = dt.datetime(2026, 3, 1)
 DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
-NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 WINDOW = Window(START.replace(tzinfo=dt.UTC), (START + 10 * DAY).replace(tzinfo=dt.UTC))
 EVER = Window(dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
 CAUSES = (
@@ -31,8 +29,7 @@ CAUSES = (
 Row = dict[str, Any]
 
 
-CONNECTION = calls_table()
-insert_prices(CONNECTION)
+CONNECTION = priced_table()
 
 
 def lake(*rows: Row) -> duckdb.DuckDBPyConnection:
@@ -42,8 +39,7 @@ def lake(*rows: Row) -> duckdb.DuckDBPyConnection:
 
 
 def run(connection: duckdb.DuckDBPyConnection, window: Window = WINDOW, **settings: Any) -> Report:
-    report = registry.get("cache-efficacy").run(connection, window, settings)
-    return frame.settle(connection, window, NOW, {"cache-efficacy": report})["cache-efficacy"]
+    return report_of("cache-efficacy", connection, window, **settings)
 
 
 def daily(*calls: tuple[float, int, int, int], model: str = "opus", **columns: Any) -> list[Row]:

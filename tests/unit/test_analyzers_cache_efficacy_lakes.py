@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import random
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -11,18 +10,21 @@ from typing import Any, Final
 import duckdb
 import pytest
 
-from analyzers import frame, registry, statistics
+from analyzers import statistics
 from analyzers.finding import Report, finding_id
-from analyzers.window import Window
-from tests.cached_calls import OPUS, cached_call, insert_prices, refill
-from tests.calls_table import calls_table
+from tests.cached_calls import (
+    DAY,
+    DAYS,
+    DAYS_IN_MONTH,
+    MINUTE,
+    OPUS,
+    START,
+    cached_call,
+    priced_table,
+    report_of,
+)
+from tests.calls_table import replace_calls
 
-DAYS: Final = 14
-DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
-START: Final = dt.datetime(2026, 3, 2)  # a Monday
-NOW: Final = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
-WINDOW: Final = Window(START.replace(tzinfo=dt.UTC), (START + DAYS * DAY).replace(tzinfo=dt.UTC))
-DAYS_IN_MONTH: Final = 30.436875
 NEW, READ, WRITE, HOUR = (
     float(OPUS[unit]) / 1e6
     for unit in ("input_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok")
@@ -34,16 +36,13 @@ Session = list[tuple[float, int, int, int]]
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    made = calls_table()
-    insert_prices(made)
-    yield made
-    made.close()
+    with priced_table() as made:
+        yield made
 
 
 def run(connection: duckdb.DuckDBPyConnection, rows: list[Row], **settings: Any) -> Report:
-    refill(connection, rows)
-    report = registry.get("cache-efficacy").run(connection, WINDOW, settings)
-    return frame.settle(connection, WINDOW, NOW, {"cache-efficacy": report})["cache-efficacy"]
+    replace_calls(connection, rows)
+    return report_of("cache-efficacy", connection, **settings)
 
 
 def sessions(chance: random.Random, day: int) -> int:

@@ -47,13 +47,17 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """A lake in which each of these cases has a day of its own, by `days_before`."""
     data_dir = tmp_path_factory.mktemp("cases") / "data"
     with store(data_dir) as lake:
-        lake.load(*map(sampled, TRACE_STATES), *(one for tokens in COUNTED for one in counted(tokens)))
+        lake.load(
+            *map(sampled, TRACE_STATES),
+            *(one for tokens in COUNTED for one in counted(tokens)),
+            *map(told, TELLING),
+        )
     with Lake.open(data_dir, read_only=True, threads=1) as lake:
         yield lake
 
 
 def days_before(case: object) -> int:
-    return 1 + [*TRACE_STATES, *COUNTED].index(case)
+    return 1 + [*TRACE_STATES, *COUNTED, *TELLING].index(case)
 
 
 def report_of_case(cases: Lake, case: object) -> Report:
@@ -115,9 +119,35 @@ def test_each_lack_is_a_finding_that_says_what_it_does_to_the_cost(tmp_path: Pat
     assert [finding.finding_id for finding in again.findings] == [finding.finding_id]
 
 
-def test_a_failed_call_without_usage_lacks_nothing(tmp_path: Path) -> None:
-    request = Request("traces", "protobuf", failed(traces_body([asked(1, 1, "strict")])), NOON_NANOS + HOUR)
-    found = report(tmp_path / "data", request)
+# Spans by what they are about.
+TELLING = {
+    "failed": [asked(1, 1, "strict")],
+    "meaning": [call(1, 1, scope="vague", attributes={"gen_ai.usage.cache_read.input_tokens": 400})],
+    "reasoning": [
+        call(
+            1,
+            1,
+            scope="opentelemetry.instrumentation.google_generativeai",
+            attributes={"gen_ai.provider.name": "gcp.gemini", "gen_ai.request.model": "gemini-2.5-pro"},
+        )
+    ],
+    "merged": [
+        call(1, 1, scope="outer", response_id="same", lasts=3 * SECOND, attributes=CACHED),
+        call(1, 2, parent=1, scope="inner", response_id="same", at=SECOND, attributes=CACHED),
+    ],
+}
+
+
+def told(about: str) -> Request:
+    """On the day of the case, in a trace of its own."""
+    days = days_before(about)
+    spans = [one | {"trace": days, "at": one["at"] - days * 24 * HOUR} for one in TELLING[about]]
+    body = traces_body(spans)
+    return Request("traces", "protobuf", failed(body) if about == "failed" else body, NOON_NANOS + HOUR)
+
+
+def test_a_failed_call_without_usage_lacks_nothing(cases: Lake) -> None:
+    found = report_of_case(cases, "failed")
     [row] = rows(found).values()
     assert (row["calls"], row["failed"], row["without_usage"]) == (1, 1, 0)
     assert found.findings == ()
@@ -129,30 +159,23 @@ def failed(body: bytes) -> bytes:
     return request.SerializeToString()
 
 
-def test_input_of_unknown_meaning_makes_the_cost_uncertain(tmp_path: Path) -> None:
+def test_input_of_unknown_meaning_makes_the_cost_uncertain(cases: Lake) -> None:
     """1,000 input tokens, of which 400 may have come on top from the cache."""
-    attributes = {"gen_ai.usage.cache_read.input_tokens": 400}
-    [row] = rows(report(tmp_path / "data", traces(call(1, 1, scope="vague", attributes=attributes)))).values()
+    [row] = rows(report_of_case(cases, "meaning")).values()
     assert row["unknown_semantics"] == 1
     assert row["uncertain_share"] > 0
 
 
-def test_a_library_that_leaves_reasoning_out_understates(tmp_path: Path) -> None:
+def test_a_library_that_leaves_reasoning_out_understates(cases: Lake) -> None:
     """OpenLLMetry's Google instrumentation tells what the candidates took, and thoughts nowhere."""
-    attributes = {"gen_ai.provider.name": "gcp.gemini", "gen_ai.request.model": "gemini-2.5-pro"}
-    scope = "opentelemetry.instrumentation.google_generativeai"
-    found = report(tmp_path / "data", traces(call(1, 1, scope=scope, attributes=attributes)))
+    found = report_of_case(cases, "reasoning")
     [row] = rows(found).values()
     assert row["understated"] == 1
     assert any("too low" in finding.caveats[0] for finding in found.findings)
 
 
-def test_merged_reports_are_told_and_are_no_finding(tmp_path: Path) -> None:
-    spans = [
-        call(1, 1, scope="outer", response_id="same", lasts=3 * SECOND, attributes=CACHED),
-        call(1, 2, parent=1, scope="inner", response_id="same", at=SECOND, attributes=CACHED),
-    ]
-    found = report(tmp_path / "data", traces(*spans))
+def test_merged_reports_are_told_and_are_no_finding(cases: Lake) -> None:
+    found = report_of_case(cases, "merged")
     assert [row["duplicates_merged"] for row in rows(found).values()] == [1]
     assert found.findings == ()
 

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyzers import frame, registry
+from analyzers import registry
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
@@ -24,7 +24,6 @@ from tests.price_support import price_file
 from tests.priced_lakes import (
     DAY,
     MONTH,
-    NOW,
     START,
     Row,
     every_day,
@@ -34,6 +33,7 @@ from tests.priced_lakes import (
     log,
     opus,
     quiet_lakes,
+    report_of,
     tool,
     window,
 )
@@ -45,10 +45,7 @@ def downsize(connection: duckdb.DuckDBPyConnection, over: Window | None = None, 
 
 
 def settled(connection: duckdb.DuckDBPyConnection, over: Window | None = None, **settings: Any) -> Report:
-    over = over or window()
-    return frame.settle(connection, over, NOW, {"downsize": downsize(connection, over, **settings)})[
-        "downsize"
-    ]
+    return report_of("downsize", connection, over or window(), **settings)
 
 
 def findings(connection: duckdb.DuckDBPyConnection, **settings: Any) -> tuple[Finding, ...]:

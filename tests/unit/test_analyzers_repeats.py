@@ -16,11 +16,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from analyzers import application_cache, frame, registry, reuse
+from analyzers import frame, registry, repeats
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.prompts import HOW_TO_SWITCH_ON
 from analyzers.setting import BadSetting
+from analyzers.shared import Shared
 from analyzers.window import Window
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
@@ -387,6 +388,40 @@ def test_the_order_of_rows_changes_nothing(name: str):
     assert len(found) == 2
 
 
+# --- together
+
+
+def test_analyzers_that_share_what_calls_asked_say_what_each_says_alone(monkeypatch: pytest.MonkeyPatch):
+    """Prompts are read once for both; spans' attributes once for each choice of attributes."""
+    hit = {"cache.hit": "true"}
+    connection = lake(
+        each_day("plan the week", 3), each_day("again", 4, attributes=hit), [asked("once", START)]
+    )
+    alone = [reported(name, connection) for name in ANALYZERS]
+    reads: list[str] = []
+
+    def counted(name: str) -> None:
+        read = getattr(repeats, name)
+        monkeypatch.setattr(repeats, name, lambda *of: (reads.append(name), read(*of))[1])
+
+    counted("_prompts")
+    counted("_cache_lookups")
+    shared = Shared()
+    together = [one.run(connection, window(), {}, shared) for one in ANALYZERS.values()]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert (ours.rows, ours.notes, ours.findings, ours.candidates) == (
+            theirs.rows,
+            theirs.notes,
+            theirs.findings,
+            theirs.candidates,
+        )
+        assert ours.claims.sort_by("call_id") == theirs.claims.sort_by("call_id")
+        assert ours.rows
+    assert sorted(reads) == ["_cache_lookups", "_prompts"]
+    ANALYZERS["reuse"].run(connection, window(), {"hit_attributes": ["app.hit"]}, shared)
+    assert sorted(reads) == ["_cache_lookups", "_cache_lookups", "_prompts"]
+
+
 # --- chance
 
 
@@ -394,8 +429,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch, prompts: dict[str, str]) -> None:
     """What is known of prompts, for lakes without spans: hundreds of them in seconds."""
     names = {"call_id": [*prompts], "told_by": ["hashes"] * len(prompts), "hash": [*prompts.values()]}
     table = pa.table(names | {"bytes": [100] * len(prompts)})
-    for module in (reuse, application_cache):
-        monkeypatch.setattr(module, "prompts", lambda *_: table)
+    monkeypatch.setattr(repeats, "prompts", lambda *_: table)
 
 
 def quiet(pick: random.Random, days: int) -> Iterator[Row]:

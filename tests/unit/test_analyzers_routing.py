@@ -12,7 +12,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyzers import frame, registry
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.setting import BadSetting
@@ -22,14 +21,15 @@ from tests.pages import assert_example
 from tests.priced_lakes import (
     DAY,
     MONTH,
-    NOW,
     START,
     Row,
     every_day,
     gpt,
     lake,
+    named_rows,
     opus,
     quiet_lakes,
+    report_of,
     tool,
     window,
 )
@@ -39,18 +39,11 @@ SAVED = Decimal("0.00329")
 
 
 def settled(connection: duckdb.DuckDBPyConnection, over: Window | None = None, **settings: Any) -> Report:
-    over = over or window()
-    report = registry.get("routing").bind({"price_overrides": ()}).run(connection, over, settings)
-    return frame.settle(connection, over, NOW, {"routing": report})["routing"]
+    return report_of("routing", connection, over or window(), **settings)
 
 
 def findings(connection: duckdb.DuckDBPyConnection, **settings: Any) -> tuple[Finding, ...]:
     return settled(connection, **settings).findings
-
-
-def named_rows(report: Report) -> list[dict[str, Any]]:
-    names = [column.name for column in report.columns]
-    return [dict(zip(names, row, strict=True)) for row in report.rows]
 
 
 def mixed(simple: int = 2, large: int = 3, **columns: Any) -> list[Row]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.unit.semconv_records import INSTANCE, Row, Store, build, chat, log, seeded, span
+from tests.unit.semconv_records import INSTANCE, Row, build, chat, in_turn_and_at_once, log, seeded, span
 
 FAILED: Row = {"status_code": "ERROR", "error_type": "429", "input_tokens": None, "output_tokens": None}
 
@@ -49,6 +49,33 @@ def test_four_libraries_around_parallel_calls_report_as_many_calls() -> None:
             ),
         ]
     assert members(build(*rows)) == sorted([f"a{n}", f"b{n}", f"c{n}", f"d{n}"] for n in range(10))
+
+
+def test_calls_told_by_callbacks_are_those_of_the_sdk_beside_them() -> None:
+    """A framework tells its calls from callbacks: its spans stand beside the SDK's, below one step. Four at once."""
+    rows = [span("step", took=9)]
+    for n in range(4):
+        rows += [
+            chat(f"framework{n}", "step", at=n * 0.01, took=1.05, scope_name="one"),
+            chat(f"sdk{n}", "step", at=n * 0.01 + 0.005, took=1, scope_name="two", response_id=f"r{n}"),
+        ]
+    assert members(build(*rows)) == [[f"framework{n}", f"sdk{n}"] for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [{"at": 0.2}, {"scope_name": "one"}, {"input_tokens": 101}, {"response_id": "msg_1"}, {"parent": "step"}],
+    ids=lambda differs: next(iter(differs)),
+)
+def test_calls_beside_each_other_that_only_resemble_each_other_stay_two(differs: Row) -> None:
+    other: Row = {"parent": "root", "at": 0.01, "took": 1, "scope_name": "two"}
+    calls = build(
+        span("root", took=9),
+        span("step", "root", took=9),
+        chat("a", "root", took=1.02, scope_name="one", response_id="resp_1"),
+        chat("b", **other | differs),
+    )
+    assert members(calls) == [["a"], ["b"]]
 
 
 # --- ids that a gateway replaced
@@ -296,8 +323,7 @@ def test_a_doubt_about_the_output_ends_where_another_record_tells_it(
     assert call["notes"] == notes
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_which_record_came_first_does_not_matter(seed: int) -> None:
+def test_which_record_came_first_does_not_matter() -> None:
     rows = [
         chat("a", took=1.04, scope_name="one", response_id="chatcmpl-1"),
         chat(
@@ -307,9 +333,7 @@ def test_which_record_came_first_does_not_matter(seed: int) -> None:
         chat("x", trace_id="t4", at=5, took=1.02, scope_name="one", **FAILED),
         chat("y", trace_id="t5", at=5.01, took=1, scope_name="two", **FAILED),
     ]
-    at_once = build(*rows)
-    assert len(at_once) == 2
-    store = Store()
-    for row in seeded(seed).sample(rows, len(rows)):
-        store.commit(row)
-    assert store.calls() == at_once
+    orders = [seeded(attempt).sample(rows, len(rows)) for attempt in range(3)]
+    in_turn, at_once = in_turn_and_at_once(*([[row] for row in order] for order in orders))
+    assert len(at_once) == 3 * 2
+    assert in_turn == at_once

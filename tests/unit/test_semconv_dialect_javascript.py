@@ -152,3 +152,52 @@ def test_mastras_metadata_names_session_and_user_and_holds_answers() -> None:
     memory = {"mastra.metadata.threadId": "t", "mastra.metadata.resourceId": "r"}
     meaning = span("@mastra/otel-exporter", "agent_step", step | memory)
     assert (meaning["session_id"], meaning["user_id"]) == ("t", "r")
+
+
+def test_voltagents_spans_say_under_general_names_what_they_are_of() -> None:
+    context = {"user.id": "u", "conversation.id": "s", "entity.type": "agent", "entity.name": "planner"}
+    call = {
+        "span.type": "llm",
+        "llm.operation": "generateText",
+        "llm.model": "gpt-5-mini",
+        "llm.usage.prompt_tokens": 100,
+        "llm.usage.completion_tokens": 7,
+        "llm.usage.total_tokens": 107,
+        "llm.usage.cached_tokens": 40,
+        "llm.usage.reasoning_tokens": 5,
+        "llm.finish_reason": "stop",
+    }
+    meaning = span("@voltagent/core", "llm:generateText", context | call, "llm.messages", "output")
+    expected = {
+        "dialect": "voltagent",
+        "role": "llm",
+        "provider": "openai",
+        "request_model": "gpt-5-mini",
+        "agent_name": "planner",
+        "session_id": "s",
+        "user_id": "u",
+        "input_tokens": 100,
+        "cache_read_tokens": 40,
+        "output_tokens": 7,
+        "reasoning_tokens": 5,
+        "finish_reasons": ["stop"],
+    }
+    assert columns_of(meaning, expected) == expected
+    said = ("input", "agent.instructions", "agent.stateSnapshot", "agent.messages.ui")
+    assert span("@voltagent/core", "planner", context, *said)["role"] == "agent"
+    tool = {"span.type": "tool", "tool.name": "get_weather", "tool.call.id": "call_1"}
+    meaning = span("@voltagent/core", "tool.execution:get_weather", context | tool, "input", "output")
+    assert (meaning["role"], meaning["tool_name"], meaning["tool_call_id"]) == (
+        "tool",
+        "get_weather",
+        "call_1",
+    )
+    assert "dialect" not in span("my.app", "anything", {"span.type": "llm", "entity.type": "agent"})
+
+
+def test_langwatch_repeats_the_metadata_of_langchains_runs() -> None:
+    metadata = {"langwatch.langgraph.thread_id": "t", "langwatch.langgraph.user_id": "u"}
+    meaning = span(
+        "langwatch.instrumentation.langchain", "openai gpt", metadata | {"langwatch.span.type": "llm"}
+    )
+    assert (meaning["role"], meaning["session_id"], meaning["user_id"]) == ("llm", "t", "u")
