@@ -7,7 +7,7 @@ once, a test for each lake. A plan reads no table of a lake, so it serves all of
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -25,6 +25,14 @@ from semconv.settings import Settings
 # A committer leaves statements behind that are prepared for it alone.
 _MOST_USES: Final = 40
 _MOST_SPARE: Final = 3
+# Settings of which a resolver knows nothing.
+_OF_EXTRACTION: Final = {
+    name: getattr(Settings(), name)
+    for name in (
+        *("capture", "prompt_hash_key", "keep_spans", "keep_logs", "keep_metrics"),
+        *("max_value_bytes", "max_attributes"),
+    )
+}
 _LEFT_BEHIND: Final = """
     SELECT table_name FROM duckdb_tables()
     WHERE temporary AND table_name NOT IN ('provider_names', 'operation_roles')
@@ -33,6 +41,12 @@ _MACROS: Final = """
     SELECT hash(list((function_name, macro_definition) ORDER BY function_name, macro_definition))
     FROM duckdb_functions() WHERE database_name = 'temp' AND NOT internal
 """
+
+
+def _known_to_a_resolver(settings: Settings) -> Settings:
+    """Redaction is in it for the account rules' sake alone."""
+    redaction = settings.redaction if settings.account_rules else None
+    return replace(settings, redaction=redaction, **_OF_EXTRACTION)
 
 
 @dataclass(eq=False)
@@ -49,10 +63,11 @@ class KeptLake:
 
     @classmethod
     def open(cls, data_dir: Path, settings: Settings) -> KeptLake:
-        """A lake's, on the connection of one that was given back, where there is one of the same settings."""
+        """A lake's, on the connection of one that was given back, where there is one whose resolver fits."""
         for number, spare in enumerate(_spare):
-            if spare.settings == settings:
+            if _known_to_a_resolver(spare.settings) == _known_to_a_resolver(settings):
                 del _spare[number]
+                spare.settings = settings
                 spare.lake.data_dir = data_dir
                 spare.lake._attach(read_only=False)
                 return spare
@@ -95,7 +110,7 @@ class KeptLake:
     def _resolver(
         self, connection: duckdb.DuckDBPyConnection, settings: Settings, price_list: PriceList
     ) -> Resolver:
-        if settings != self.settings:
+        if _known_to_a_resolver(settings) != _known_to_a_resolver(self.settings):
             return Resolver(connection, settings, price_list)
         if self.resolver is None or self.connection is not connection or self.price_list != price_list:
             self.resolver = Resolver(connection, settings, price_list)
