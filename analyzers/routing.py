@@ -16,7 +16,7 @@ from analyzers.fields import Field, money
 from analyzers.finding import Candidate, Column, Finding, Report
 from analyzers.frame import MOST_CANDIDATES
 from analyzers.registry import register
-from analyzers.repricing import Repricer
+from analyzers.repricing import repricer_for
 from analyzers.routing_modes import routers
 from analyzers.setting import Setting, count, share, text
 from analyzers.window import Window
@@ -114,7 +114,7 @@ def _routed(
         tools = {"run_tools": sql.read("run_tools.sql").format(figures=_FIRST_USED)}
         thresholds = _of(settings, window, "max_input_tokens", "max_output_tokens")
         calls = _arrow(connection, "routing.sql", thresholds, tools)
-        repricer = Repricer(connection, book)
+        repricer = repricer_for(connection, book)
         prices = repricer.price(calls)
         claims = _claims(connection, calls, prices, repricer.price_uncached(calls))
         return _savings(connection, claims, settings), claims, tuple(without_price(prices))

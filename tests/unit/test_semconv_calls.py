@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from decimal import Decimal
+from itertools import islice
 
 import pytest
 
+from semconv.planned import relation
 from semconv.settings import Settings
-from tests.unit.semconv_records import Row, Store, build, chat, seeded, span
+from tests.unit.semconv_records import Row, Store, build, chat, in_turn_and_at_once, seeded, span
 
 
 def members(calls: list[Row]) -> list[list[str]]:
@@ -19,8 +22,10 @@ def members(calls: list[Row]) -> list[list[str]]:
 def test_built_calls_have_the_lakes_columns_and_the_configured_dimensions() -> None:
     store = Store(Settings(dimensions={"team": "acme.team"}))
     store.commit(chat("a"))
-    contract = store.connection.execute("DESCRIBE calls").fetchall()
-    described = store.connection.execute("DESCRIBE built_calls").fetchall()
+    connection = store.connection
+    contract = connection.execute("DESCRIBE calls").fetchall()
+    with relation(connection, "built_calls", store.built_calls):
+        described = connection.execute("DESCRIBE built_calls").fetchall()
     assert [row[:2] for row in described] == [row[:2] for row in contract]
 
 
@@ -338,21 +343,21 @@ def messy_records(seed: int) -> list[Row]:
     return rows
 
 
+def batches(rows: list[Row], sizes: random.Random) -> list[list[Row]]:
+    """Of up to 24 rows each."""
+    rest = iter(rows)
+    return list(iter(lambda: list(islice(rest, sizes.randrange(1, 25))), []))
+
+
 @pytest.mark.parametrize(
     "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 8))]
 )
 def test_order_and_batches_do_not_matter(seed: int) -> None:
     rows = messy_records(seed)
-    at_once = build(*rows)
-    assert len(at_once) > 10
-    for attempt in range(2):
-        shuffled = seeded(attempt).sample(rows, len(rows))
-        store = Store()
-        while shuffled:
-            size = seeded(len(shuffled) + attempt).randrange(1, 25)
-            store.commit(*shuffled[:size])
-            del shuffled[:size]
-        assert store.calls() == at_once
+    shuffled = [seeded(attempt).sample(rows, len(rows)) for attempt in range(2)]
+    in_turn, at_once = in_turn_and_at_once(*(batches(order, seeded(seed)) for order in shuffled))
+    assert len(at_once) > 20
+    assert in_turn == at_once
 
 
 def test_a_partner_that_came_long_before_is_found_by_id_and_by_twinship() -> None:
