@@ -37,7 +37,7 @@ from tests.faults.test_storage_faults import (
     wait_until_stored,
 )
 from tests.otlp_data import logs_message, metrics_message
-from tests.support import BIN, Collector, start_collector, wait_until
+from tests.support import BIN, LOADS_SOON, Collector, start_collector, wait_until
 
 # Live data has to be in the lake this soon while a file is loaded beside it, 99 of 100 times.
 FRESH_SECONDS = 5.0
@@ -105,7 +105,7 @@ def is_an_answer(data: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    collector = start_collector(tmp_path_factory.mktemp("once") / "data")
+    collector = start_collector(tmp_path_factory.mktemp("once") / "data", config=LOADS_SOON)
     try:
         yield collector
     finally:
@@ -145,7 +145,7 @@ def test_an_exporter_that_never_got_its_answer_sends_again(server: Collector, pr
         exporter.shutdown()
         relay.close()
     assert relay.lost == 1
-    wait_until(lambda: duplicates(server) == before + 20, 40, 0.2)
+    wait_until(lambda: duplicates(server) == before + 20)
     ours = f"WHERE service_name = 'forgetful {protocol}'"
     assert server.sql(f"SELECT count(*) AS n, count(DISTINCT span_id) AS ids FROM spans {ours}") == [
         {"n": 20, "ids": 20}
@@ -166,7 +166,7 @@ def test_of_one_identity_the_first_wins_and_the_others_are_counted(server: Colle
     for body in (json_body(first), json_body(twin, first, twin, twin), json_body(other)):
         assert post(server, body) == (200, {})
     wait_until_stored(server, first, twin)
-    wait_until(lambda: duplicates(server) == before + 5, 30, 0.2)
+    wait_until(lambda: duplicates(server) == before + 5)
     names = (
         f"SELECT name FROM spans WHERE trace_id IN ('{first['traceId']}', '{twin['traceId']}') ORDER BY ALL"
     )
@@ -186,8 +186,8 @@ def test_log_records_and_metric_points_that_come_twice_are_stored_once(server: C
     for _ in range(3):
         assert post_protobuf(server, "logs", logs) == post_protobuf(server, "metrics", points) == 200
     expected = (logs_before + 3, points_before + 1)
-    wait_until(lambda: (count(server, "log_records"), count(server, "metric_points")) == expected, 30, 0.2)
-    wait_until(lambda: duplicates(server) == before + 2 * 4, 30, 0.2)
+    wait_until(lambda: (count(server, "log_records"), count(server, "metric_points")) == expected)
+    wait_until(lambda: duplicates(server) == before + 2 * 4)
     assert (count(server, "log_records"), count(server, "metric_points")) == expected
 
 
@@ -195,7 +195,7 @@ def post_protobuf(server: Collector, signal: str, message: Any) -> int:
     request = urllib.request.Request(
         f"{server.http}/v1/{signal}", message.SerializeToString(), {"Content-Type": "application/x-protobuf"}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return int(answer.status)
 
 
@@ -293,6 +293,6 @@ def test_a_spool_that_is_read_again_stores_nothing_again(server: Collector) -> N
         shutil.copyfile(name, segment_path(spool, number))
     ports = (server.grpc_port, server.http_port, server.admin_port)
     server.process = start_collector(server.data_dir, ports=ports).process
-    wait_until(lambda: duplicates(server) >= before + len(spans), 40, 0.2)
+    wait_until(lambda: duplicates(server) >= before + len(spans))
     assert times_stored(server, *spans) == {(1, 1)}
     assert [count(server, relation) for relation in relations] == totals
