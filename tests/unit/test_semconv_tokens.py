@@ -74,7 +74,12 @@ KNOWN_FOR = [
     ("openlit.instrumentation.anthropic", None, CLAUDE, "exclusive"),
     ("openlit.instrumentation.bedrock", None, BEDROCK_MODEL, "exclusive"),
     ("openlit.instrumentation.openai", None, GPT, "inclusive"),
-    ("openlit.instrumentation.groq", None, {"provider": "groq", "request_model": "llama-3.3-70b"}, "inclusive"),
+    (
+        "openlit.instrumentation.groq",
+        None,
+        {"provider": "groq", "request_model": "llama-3.3-70b"},
+        "inclusive",
+    ),
     ("openlit.instrumentation.langchain", None, CLAUDE, "inclusive"),
     ("openlit.instrumentation.google_ai_studio", None, GEMINI, "inclusive"),
     ("@openlit/instrumentation-anthropic", "1.0.0", CLAUDE, "exclusive"),
