@@ -106,6 +106,9 @@ KNOWN_FOR = [
     ("genkit-tracer", "v1", GPT, "inclusive"),
     ("@mastra/otel-exporter", "1.4.0", CLAUDE, "inclusive"),
     ("@mastra/otel-exporter", "0.3.3", CLAUDE, "unknown"),
+    ("strands-agents", None, BEDROCK_MODEL, "exclusive"),
+    ("strands-agents", None, CLAUDE, "exclusive"),
+    ("strands-agents", None, GPT, "inclusive"),
     ("@opentelemetry/instrumentation-aws-sdk", "0.79.0", BEDROCK_MODEL, "exclusive"),
     # Nobody knows these; what instruments Bedrock hands Converse's counts on.
     ("io.opentelemetry.aws-sdk-2.2", "2.20.0", BEDROCK_MODEL, "exclusive"),
