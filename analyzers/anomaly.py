@@ -30,6 +30,7 @@ from analyzers.outliers import (
 from analyzers.registry import register
 from analyzers.setting import Setting, count, usd
 from analyzers.window import Window
+from semconv.planned import relation
 
 _SETTINGS: Final = (
     Setting("history", "days before the first that is judged", count, 56),
@@ -88,8 +89,11 @@ def anomaly(connection: duckdb.DuckDBPyConnection, window: Window, settings: dic
     period = _period(connection, window, settings)
     if isinstance(period, str):
         return Report((), (), notes=(period,))
-    of_days, counts = _days(connection, period, settings)
-    of_sessions, sessions = _sessions(connection, period, settings)
+    statement = sql.read("anomaly_parts.sql").format(day=period.window.day_sql())
+    parts = connection.execute(statement, period.parameters()).to_arrow_table()
+    with relation(connection, "anomaly_parts", parts):
+        of_days, counts = _days(connection, period, settings)
+        of_sessions, sessions = _sessions(connection, period, settings)
     out = [
         one
         for one in (*of_days, *of_sessions)
@@ -147,8 +151,7 @@ def _days(
 ) -> tuple[list[Judged], dict[str, _Counts]]:
     least = {name: settings[name] for name in ("least_days", "least_usd")}
     found = connection.execute(
-        sql.read("anomaly_days.sql").format(day=period.window.day_sql()),
-        period.parameters("first") | least | {"most": _MOST_THINGS},
+        sql.read("anomaly_days.sql"), {"first": period.first, "most": _MOST_THINGS} | least
     ).fetchall()
     counts = {kind: _Counts(*rest) for kind, _, _, days, _, _, _, _, *rest in found if days is None}
     things = [Thing(*row[:8]) for row in found if row[3] is not None]
@@ -220,8 +223,7 @@ def _sessions(
     limits = {"most": _MOST_THINGS, "most_extreme": MOST_EXTREME + 1, "least_scale": LEAST_SCALE}
     least = {name: settings[name] for name in ("least_sessions", "least_usd")}
     found = connection.execute(
-        sql.read("anomaly_sessions.sql").format(day=period.window.day_sql()),
-        period.parameters("first", "known") | limits | least,
+        sql.read("anomaly_sessions.sql"), {"first": period.first, "known": period.known} | limits | least
     ).fetchall()
     tails = {row[1]: Tail(row[7], tuple(row[9] or ())) for row in found if row[0] is None}
     examined = sum(row[8] for row in found if row[0] is None)

@@ -4,30 +4,16 @@
 -- made and how dear these are; and one per kind (`days` NULL) with how many days of things there were to judge, and how
 -- many things have too few days.
 --
--- A part is what one session (trace, call) cost on a day by one agent, model and user. How long and how dear: the ranks of
--- its number of calls and of their mean cost among the parts of the same agent and model, as values of the normal
--- distribution, so that a few huge ones count no more than others.
-WITH parts AS (
-    SELECT
-        pricing_mode, agent, model, user_id, day,
-        sum(cost_usd) AS cost_usd, count(*) AS calls, avg(cost_usd) AS call_usd
-    FROM (
-        SELECT
-            pricing_mode, agent_name AS agent, coalesce(response_model, request_model) AS model, user_id, {day} AS day,
-            tenant, coalesce(session_id, trace_id, call_id) AS session, cost_usd
-        FROM calls
-        WHERE start_time >= $start AND start_time < $end AND cost_usd > 0
-    )
-    GROUP BY pricing_mode, agent, model, user_id, day, tenant, session
-),
-
-ranked AS (
+-- How long and how dear a part (anomaly_parts.sql) is: the ranks of its number of calls and of their mean cost among the
+-- parts of the same agent and model, as values of the normal distribution, so that a few huge ones count no more than
+-- others.
+WITH ranked AS (
     SELECT
         *,
         -- Of equal ones the middle rank.
         (rank() OVER by_calls + count(*) OVER by_calls) / 2 / (1 + count(*) OVER alike) AS longer,
         (rank() OVER by_cost + count(*) OVER by_cost) / 2 / (1 + count(*) OVER alike) AS dearer
-    FROM parts
+    FROM anomaly_parts
     WINDOW
         alike AS (PARTITION BY pricing_mode, agent, model),
         by_calls AS (PARTITION BY pricing_mode, agent, model ORDER BY calls),

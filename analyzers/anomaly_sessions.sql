@@ -7,14 +7,14 @@ WITH sessions AS (
         session_id,
         pricing_mode,
         -- Of several the one that cost most.
-        arg_max(agent_name, (agent_usd, agent_name)) AS agent,
+        arg_max(agent, (agent_usd, agent)) AS agent,
         min(day) AS day,
         sum(agent_usd) AS cost_usd
     FROM (
-        SELECT tenant, session_id, pricing_mode, agent_name, min({day}) AS day, sum(cost_usd) AS agent_usd
-        FROM calls
-        WHERE start_time >= $start AND start_time < $end AND cost_usd > 0 AND session_id IS NOT NULL
-        GROUP BY ALL
+        SELECT tenant, session_id, pricing_mode, agent, min(day) AS day, sum(cost_usd) AS agent_usd
+        FROM anomaly_parts
+        WHERE session_id IS NOT NULL
+        GROUP BY tenant, session_id, pricing_mode, agent
     )
     GROUP BY tenant, session_id, pricing_mode
 ),

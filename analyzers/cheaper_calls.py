@@ -14,6 +14,7 @@ from analyzers.cheaper_models import NoStep, Step, step
 from analyzers.finding import Dimension
 from analyzers.repricing import priced_by
 from analyzers.window import Window
+from semconv.planned import relation
 from semconv.prices import PriceBook
 
 _MODELS_SHOWN: Final = 5
@@ -58,23 +59,52 @@ def who(agent: str | None, service: str | None) -> str:
     return f"calls of {honest.said(service)} without an agent" if service else "calls without an agent"
 
 
-class Steps(NamedTuple):
-    """``known``: which cheaper model stands for the models that calls name (cheaper_groups.sql reads it as
-    `cheaper_steps`). ``notes``: of which calls nothing can be said, whatever they are like."""
+class Looked(NamedTuple):
+    """What an analyzer looks for in calls: parts of cheaper_named.sql and cheaper_groups.sql, and the settings that
+    these name as parameters."""
 
-    known: pa.Table
+    traits: str
+    figures: str
+    having: str
+    of_calls: tuple[str, ...]
+    of_groups: tuple[str, ...]
+
+
+class Groups(NamedTuple):
+    """``table``: of cheaper_groups.sql. ``notes``: of which calls nothing can be said, whatever they are like."""
+
+    table: pa.Table | None
     notes: tuple[str, ...]
 
 
-def steps(connection: duckdb.DuckDBPyConnection, book: PriceBook, window: Window) -> Steps:
-    """For all models that answered in the window."""
-    statement = sql.read("cheaper_steps.sql").format(**PARTS)
-    models = connection.execute(statement, window.parameters()).fetchall()
-    found = [(model, step(book, *model[:3])) for model in models]
-    known = [(*model[:3], *one) for model, one in found if isinstance(one, Step)]
-    columns = zip(*known, strict=True) if known else ([] for _ in _STEPS)
-    table = pa.table([pa.array(column, pa.string()) for column in columns], schema=_STEPS)
-    return Steps(table, tuple(_left_out(found)) if models else (f"no calls from {window}",))
+def groups(
+    connection: duckdb.DuckDBPyConnection,
+    book: PriceBook,
+    window: Window,
+    settings: Mapping[str, Any],
+    looked: Looked,
+) -> Groups:
+    """Whose calls may be claimed, and which cheaper model stands for theirs; None where there are none."""
+    named = connection.execute(
+        sql.read("cheaper_named.sql").format(**PARTS, traits=looked.traits, figures=looked.figures),
+        window.parameters() | {name: settings[name] for name in looked.of_calls},
+    ).to_arrow_table()
+    with relation(connection, "cheaper_named", named):
+        models = connection.execute(sql.read("cheaper_steps.sql")).fetchall()
+        found = [(model, step(book, *model[:3])) for model in models]
+        notes = tuple(_left_out(found)) if models else (f"no calls from {window}",)
+        known = [(*model[:3], *one) for model, one in found if isinstance(one, Step)]
+        if not known:
+            return Groups(None, notes)
+        steps = pa.table(
+            [pa.array(column, pa.string()) for column in zip(*known, strict=True)], schema=_STEPS
+        )
+        with relation(connection, "cheaper_steps", steps):
+            table = connection.execute(
+                sql.read("cheaper_groups.sql").format(having=looked.having),
+                {name: settings[name] for name in looked.of_groups},
+            ).to_arrow_table()
+    return Groups(table if table.num_rows else None, notes)
 
 
 def _left_out(found: Sequence[tuple[tuple[Any, ...], Step | NoStep]]) -> Iterator[str]:

@@ -1,22 +1,7 @@
 -- Agents (services where no agent is known) and models of which something may be claimed, as far as single calls tell:
--- one row per way in which their calls name the model. `cheaper_steps` is of cheaper_calls.py; `figures` and `having` are
--- an analyzer's own.
+-- one row per way in which their calls name the model. `cheaper_steps` is of cheaper_calls.py; `having` is an analyzer's
+-- own.
 WITH
-named AS (
-    SELECT
-        agent_name AS agent,
-        CASE WHEN agent_name IS NULL THEN service_name END AS service,
-        provider,
-        response_model,
-        request_model,
-        pricing_mode,
-        count(*) AS calls,
-        sum(cost_usd) AS cost_usd,
-        {figures}
-    FROM calls
-    WHERE start_time >= $start AND start_time < $end AND {is_known}
-    GROUP BY ALL
-),
 groups AS (
     SELECT
         agent,
@@ -28,11 +13,12 @@ groups AS (
         sum(calls)::BIGINT AS calls,
         sum(cost_usd) AS cost_usd,
         row_number() OVER (ORDER BY agent, service, named.provider, model, cheaper, pricing_mode) AS number
-    FROM named
+    FROM cheaper_named AS named
     JOIN cheaper_steps AS steps
       ON steps.provider IS NOT DISTINCT FROM named.provider
      AND steps.response_model IS NOT DISTINCT FROM named.response_model
      AND steps.request_model IS NOT DISTINCT FROM named.request_model
+    WHERE calls > 0
     GROUP BY agent, service, named.provider, model, cheaper, pricing_mode
     HAVING {having}
 )

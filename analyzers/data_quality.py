@@ -35,8 +35,8 @@ class Problem(NamedTuple):
     def sql(self) -> str:
         """How many calls have it, and the ids of some."""
         return (
-            f"count(*) FILTER ({self.name}) AS {self.name},"
-            f" min(call_id, {EXAMPLES}) FILTER ({self.name}) AS {self.name}_examples"
+            f"coalesce(sum(calls) FILTER ({self.name}), 0)::BIGINT AS {self.name},"
+            f" list_sort(flatten(list(examples) FILTER ({self.name})))[:{EXAMPLES}] AS {self.name}_examples"
         )
 
 
@@ -160,6 +160,9 @@ def _calls_sql() -> str:
     return sql.read("data_quality.sql").format(
         libraries=sql.read("call_libraries.sql"),
         streaming=" OR ".join(f"lower(attributes ->> {literal(key)}) = 'true'" for key in keys),
+        names=", ".join(problem.name for problem in PROBLEMS),
+        any_name=" OR ".join(problem.name for problem in PROBLEMS),
+        most=EXAMPLES,
         problems=",\n    ".join(problem.sql for problem in PROBLEMS),
         clock_notes=_list(_CLOCK_NOTES),
         left_out=_list(_LEFT_OUT),
@@ -192,6 +195,8 @@ def _lacks(record: dict[str, Any]) -> Iterator[Finding]:
 
 def _metrics(connection: duckdb.DuckDBPyConnection, window: Window) -> Iterator[Finding]:
     """Where token metrics and `calls` disagree. Metrics are never a source of figures."""
+    if not _rows(connection, sql.read("metrics_told.sql"), window):
+        return
     for check in _rows(connection, sql.read("metrics_check.sql"), window):
         service = honest.said(check["service_name"] or "(no name)")
         model = honest.said(check["model"] or "(no model)")

@@ -1,5 +1,5 @@
 -- Per service and library, what the calls of a window lack. `libraries`: call_libraries.sql. `streaming`: whether a span
--- says that it streamed. `problems`: of each that `judged` names, how many calls have it, and which.
+-- says that it streamed. `problems`: of each that `judged` names, how many calls have it, and {most} of them.
 WITH
 window_calls AS NOT MATERIALIZED (
     SELECT
@@ -48,19 +48,36 @@ judged AS (
         possible_duplicate AS possible_duplicates,
         list_has_any(notes, {clock_notes}) AS clock_skew
     FROM asked
+),
+-- Calls lack things in a few ways only: by these, each figure below is one of some dozens of rows, not of all calls.
+ways AS (
+    SELECT
+        coalesce(service_name, '') AS service,
+        library,
+        version,
+        failed,
+        {names},
+        count(*) AS calls,
+        min(call_id, {most}) FILTER ({any_name}) AS examples,
+        -- No array of one object has that, and to look for it takes less than to parse it.
+        count(*) FILTER (CASE WHEN members LIKE '%}}%,%{{%' THEN json_array_length(members) > 1 END) AS merged,
+        sum(cost_usd) AS cost_usd,
+        -- Both ends are list prices, whatever the plan: their ratio may be told for all plans together.
+        -- An estimate that is no cost has the two ends alone, and is left out.
+        sum(coalesce(cost_high_usd, cost_usd) - coalesce(cost_low_usd, cost_usd))
+            FILTER (cost_usd IS NOT NULL AND (cost_low_usd IS NOT NULL OR cost_high_usd IS NOT NULL)) AS uncertain_usd
+    FROM judged
+    GROUP BY ALL
 )
 SELECT
-    coalesce(service_name, '') AS service,
+    service,
     library,
     version,
-    count(*) AS calls,
-    count(*) FILTER (failed) AS failed,
+    sum(calls)::BIGINT AS calls,
+    coalesce(sum(calls) FILTER (failed), 0)::BIGINT AS failed,
     {problems},
-    count(*) FILTER (json_array_length(members) > 1) AS duplicates_merged,
-    -- Both ends are list prices, whatever the plan: their ratio may be told for all plans together.
-    -- An estimate that is no cost has the two ends alone, and is left out.
-    (sum(coalesce(cost_high_usd, cost_usd) - coalesce(cost_low_usd, cost_usd)) FILTER (cost_usd IS NOT NULL)) / nullif(sum(cost_usd), 0)
-        AS uncertain_share
-FROM judged
-GROUP BY ALL
+    sum(merged)::BIGINT AS duplicates_merged,
+    coalesce(sum(uncertain_usd), 0) / nullif(sum(cost_usd), 0) AS uncertain_share
+FROM ways
+GROUP BY service, library, version
 ORDER BY calls DESC, service, library, version

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from analyzers import honest, sql
-from analyzers.cheaper_calls import PARTS, steps, who, whose, without_price
+from analyzers import cheaper_calls, honest, sql
+from analyzers.cheaper_calls import PARTS, Looked, who, whose, without_price
 from analyzers.fields import Field, money
 from analyzers.finding import Candidate, Column, Report
 from analyzers.frame import MOST_CANDIDATES
@@ -30,19 +30,18 @@ _PARTS: Final = PARTS | {
     " + coalesce(calls.cost_cache_read_usd, 0) + coalesce(calls.cost_cache_write_usd, 0)"
     " >= calls.cost_usd * $context_share",
 }
-_GROUPS: Final = {
-    "figures": "count(*) FILTER ({is_little}) AS little_calls, count(*) FILTER ({is_long}) AS long_calls,"
-    " sum(cost_usd) FILTER ({is_long}) AS long_usd".format(**_PARTS),
-    "having": "sum(little_calls) >= greatest($least_calls, $least_share::DOUBLE * sum(calls))"
+_OF_CALLS: Final = ("max_input_tokens", "max_output_tokens", "long_context_tokens", "context_share")
+_LOOKED: Final = Looked(
+    traits="{is_little} AS is_little, {is_long} AS is_long".format(**_PARTS),
+    figures="count(*) FILTER (is_known AND is_little) AS little_calls,"
+    " count(*) FILTER (is_known AND is_long) AS long_calls, sum(cost_usd) FILTER (is_known AND is_long) AS long_usd",
+    having="sum(little_calls) >= greatest($least_calls, $least_share::DOUBLE * sum(calls))"
     " OR (sum(long_calls) >= $least_calls"
     " AND sum(long_usd)::DOUBLE >= $least_share::DOUBLE * sum(cost_usd)::DOUBLE)",
-}
+    of_calls=_OF_CALLS,
+    of_groups=("least_share", "least_calls"),
+)
 _TOOL_CALLS: Final = "greatest(count(*) FILTER (is_log), count(*) FILTER (NOT is_log)) AS tool_calls"
-_OF_CALLS: Final = ("max_input_tokens", "max_output_tokens", "long_context_tokens", "context_share")
-_THRESHOLDS: Final = {
-    "cheaper_groups.sql": (*_OF_CALLS, "least_share", "least_calls"),
-    "downsize.sql": (*_OF_CALLS, "max_tool_calls"),
-}
 
 
 class _Saving(NamedTuple):
@@ -100,16 +99,11 @@ def downsize(connection: duckdb.DuckDBPyConnection, window: Window, settings: di
     with its own tokens. Savings are claimed call by call.
     """
     book = PriceBook(active(connection), settings.get("price_overrides", ()))
-    known, notes = steps(connection, book, window)
-    if not known.num_rows:
-        return _report([], None, notes)
-    with relation(connection, "cheaper_steps", known):
-        groups = _arrow(connection, "cheaper_groups.sql", window, settings, _GROUPS)
-    if not groups.num_rows:
+    groups, notes = cheaper_calls.groups(connection, book, window, settings, _LOOKED)
+    if groups is None:
         return _report([], None, notes)
     with relation(connection, "downsize_groups", groups):
-        tools = {"run_tools": sql.read("run_tools.sql").format(figures=_TOOL_CALLS)}
-        calls = _arrow(connection, "downsize.sql", window, settings, tools)
+        calls = _calls(connection, window, settings)
         prices = repricer_for(connection, book).price(calls)
         savings, claims = _savings(connection, calls, prices, settings)
     if any(saving.pricing_mode == "unknown" for saving in savings):
@@ -118,15 +112,12 @@ def downsize(connection: duckdb.DuckDBPyConnection, window: Window, settings: di
     return _report(savings, claims, notes)
 
 
-def _arrow(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    window: Window,
-    settings: Mapping[str, Any],
-    parts: Mapping[str, str],
-) -> pa.Table:
-    parameters = window.parameters() | {threshold: settings[threshold] for threshold in _THRESHOLDS[name]}
-    return connection.execute(sql.read(name).format(**_PARTS, **parts), parameters).to_arrow_table()
+def _calls(connection: duckdb.DuckDBPyConnection, window: Window, settings: Mapping[str, Any]) -> pa.Table:
+    tools = sql.read("run_tools.sql").format(figures=_TOOL_CALLS)
+    thresholds = {name: settings[name] for name in (*_OF_CALLS, "max_tool_calls")}
+    return connection.execute(
+        sql.read("downsize.sql").format(**_PARTS, run_tools=tools), window.parameters() | thresholds
+    ).to_arrow_table()
 
 
 def _savings(

@@ -32,40 +32,42 @@ tool_calls AS NOT MATERIALIZED (
 ),
 
 -- For tool calls that do not say it.
-trace_sessions AS (
-    SELECT tenant, trace_id, CASE WHEN min(session_id) = max(session_id) THEN min(session_id) END AS session_id
+trace_sessions AS MATERIALIZED (
+    SELECT hash(tenant, trace_id) AS trace, min(session_id) AS session_id
     FROM window_calls
-    WHERE hash(tenant, trace_id) IN (SELECT hash(tenant, trace_id) FROM tool_calls WHERE session_id IS NULL)
-    GROUP BY tenant, trace_id
+    WHERE trace IN (SELECT hash(tenant, trace_id) FROM tool_calls WHERE session_id IS NULL)
+    GROUP BY trace
+    HAVING min(session_id) = max(session_id)
 ),
 
 -- `thread`: of which session, or trace. Here and below, what two rows have in common is a hash.
 threaded AS MATERIALIZED (
     SELECT
-        tool_calls.*,
+        tool_calls.* EXCLUDE (evidence),
+        evidence ->> '$.gated' AS gated,
         hash(tenant, coalesce(tool_calls.session_id, trace_sessions.session_id, tool_calls.trace_id)) AS thread
     FROM tool_calls
-    LEFT JOIN trace_sessions USING (tenant, trace_id)
+    LEFT JOIN trace_sessions ON trace_sessions.trace = hash(tool_calls.tenant, tool_calls.trace_id)
+),
+
+-- Most tool calls never come often enough, which sums tell sooner than an order: of names first, as what is known of
+-- arguments takes long to read.
+named_often AS MATERIALIZED (
+    SELECT *
+    FROM threaded
+    SEMI JOIN (
+        SELECT thread
+        FROM threaded
+        GROUP BY thread, hash(tool_name), is_log
+        HAVING count(*) >= $loop_same
+    ) USING (thread)
 ),
 
 -- Of what reports a tool call by a span and a log record, the spans.
 reported AS (
     SELECT *
-    FROM threaded
-    WHERE NOT is_log OR thread NOT IN (SELECT thread FROM threaded WHERE NOT is_log)
-),
-
--- Most tool calls never come often enough, which sums tell sooner than an order: of names first, as what is known of
--- arguments takes long to read.
-named_often AS (
-    SELECT *
-    FROM reported
-    SEMI JOIN (
-        SELECT thread
-        FROM reported
-        GROUP BY thread, hash(tool_name)
-        HAVING count(*) >= $loop_same
-    ) USING (thread)
+    FROM named_often
+    WHERE NOT is_log OR thread NOT IN (SELECT thread FROM named_often WHERE NOT is_log)
 ),
 
 captured AS (
@@ -73,7 +75,7 @@ captured AS (
         tenant, trace_id, span_id,
         md5(string_agg(key || chr(31) || content, chr(30) ORDER BY key, content)) AS text
     FROM contents
-    SEMI JOIN named_often USING (tenant, trace_id, span_id)
+    SEMI JOIN reported USING (tenant, trace_id, span_id)
     WHERE start_time >= $start AND start_time < $end AND kind IN ('tool_inputs', 'prompts')
     GROUP BY tenant, trace_id, span_id
 ),
@@ -83,7 +85,7 @@ lengths AS (
         *,
         -- Only of arguments: the schema of a tool is always as long.
         CASE WHEN regexp_matches(gated, '"[^"]*(arg|input|param|prompt)[^"]*":') THEN gated END AS lengths
-    FROM (SELECT * EXCLUDE (evidence), evidence ->> '$.gated' AS gated FROM named_often)
+    FROM reported
 ),
 
 tools AS MATERIALIZED (

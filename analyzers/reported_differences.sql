@@ -9,7 +9,9 @@ SELECT
     sum(reported_cost_usd)::DECIMAL(38, 12) AS reported_usd,
     sum(cost_usd)::DECIMAL(38, 12) AS ours_usd,
     list(DISTINCT cost_note ORDER BY cost_note) FILTER (cost_note IS NOT NULL) AS cost_notes,
-    list(call_id ORDER BY abs(reported_cost_usd - cost_usd) DESC, call_id)[:{examples}] AS examples
+    list_transform(
+        min({{'apart': -abs(reported_cost_usd - cost_usd), 'call_id': call_id}}, {examples}), lambda one: one.call_id
+    ) AS examples
 FROM (
 {window_calls}
 )

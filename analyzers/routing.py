@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from analyzers import honest, sql
-from analyzers.cheaper_calls import PARTS, steps, who, whose, without_price
+from analyzers import cheaper_calls, honest, sql
+from analyzers.cheaper_calls import PARTS, Looked, who, whose, without_price
 from analyzers.fields import Field, money
 from analyzers.finding import Candidate, Column, Finding, Report
 from analyzers.frame import MOST_CANDIDATES
@@ -25,10 +25,13 @@ from semconv.prices import PriceBook
 from semconv.prices.stored import active
 
 _PARTS: Final = PARTS | {"is_short": "calls.input_tokens < $max_input_tokens"}
-_GROUPS: Final = {
-    "figures": f"count(*) FILTER ({_PARTS['is_short']}) AS short_calls",
-    "having": "sum(short_calls) >= greatest($least_calls, $least_share::DOUBLE * sum(calls))",
-}
+_LOOKED: Final = Looked(
+    traits=f"{_PARTS['is_short']} AS is_short",
+    figures="count(*) FILTER (is_known AND is_short) AS short_calls",
+    having="sum(short_calls) >= greatest($least_calls, $least_share::DOUBLE * sum(calls))",
+    of_calls=("max_input_tokens",),
+    of_groups=("least_share", "least_calls"),
+)
 _FIRST_USED: Final = "min(tools.start_time) AS first_used"
 
 
@@ -87,9 +90,9 @@ def routing(connection: duckdb.DuckDBPyConnection, window: Window, settings: dic
     """
     book = PriceBook(active(connection), settings.get("price_overrides", ()))
     own = routers(connection, book, window, settings)
-    known, notes = steps(connection, book, window)
+    groups, notes = cheaper_calls.groups(connection, book, window, settings, _LOOKED)
     notes += own.notes
-    found, claims, more = _routed(connection, book, window, settings, known)
+    found, claims, more = _routed(connection, book, window, settings, groups)
     if any(one.pricing_mode == "unknown" for one in found):
         notes += honest.undeclared_plans(connection, window)
     return _report(found, claims, (*notes, *more), own.findings)
@@ -100,35 +103,25 @@ def _routed(
     book: PriceBook,
     window: Window,
     settings: Mapping[str, Any],
-    known: pa.Table,
+    groups: pa.Table | None,
 ) -> tuple[list[_Routed], pa.Table | None, tuple[str, ...]]:
     """What saves most first, the claims of all of it, and notes."""
-    if not known.num_rows:
-        return [], None, ()
-    with relation(connection, "cheaper_steps", known):
-        thresholds = _of(settings, window, "max_input_tokens", "least_share", "least_calls")
-        groups = _arrow(connection, "cheaper_groups.sql", thresholds, _GROUPS)
-    if not groups.num_rows:
+    if groups is None:
         return [], None, ()
     with relation(connection, "routing_groups", groups):
-        tools = {"run_tools": sql.read("run_tools.sql").format(figures=_FIRST_USED)}
-        thresholds = _of(settings, window, "max_input_tokens", "max_output_tokens")
-        calls = _arrow(connection, "routing.sql", thresholds, tools)
+        calls = _calls(connection, window, settings)
         repricer = repricer_for(connection, book)
         prices = repricer.price(calls)
         claims = _claims(connection, calls, prices, repricer.price_uncached(calls))
         return _savings(connection, claims, settings), claims, tuple(without_price(prices))
 
 
-def _of(settings: Mapping[str, Any], window: Window, *names: str) -> dict[str, Any]:
-    """The parameters of a statement."""
-    return window.parameters() | {name: settings[name] for name in names}
-
-
-def _arrow(
-    connection: duckdb.DuckDBPyConnection, name: str, parameters: Mapping[str, Any], parts: Mapping[str, str]
-) -> pa.Table:
-    return connection.execute(sql.read(name).format(**_PARTS, **parts), dict(parameters)).to_arrow_table()
+def _calls(connection: duckdb.DuckDBPyConnection, window: Window, settings: Mapping[str, Any]) -> pa.Table:
+    tools = sql.read("run_tools.sql").format(figures=_FIRST_USED)
+    thresholds = {name: settings[name] for name in ("max_input_tokens", "max_output_tokens")}
+    return connection.execute(
+        sql.read("routing.sql").format(**_PARTS, run_tools=tools), window.parameters() | thresholds
+    ).to_arrow_table()
 
 
 def _claims(

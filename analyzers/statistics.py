@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from operator import mul
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 # What is promised of an interval. Its ends are those of 95 %: with one or two weeks of skewed days, intervals that were
@@ -54,7 +53,10 @@ def interval(days: Sequence[float]) -> Interval:
         return Interval(mean, mean, mean, 1.0 if mean <= 0 else 1 / (DRAWS + 1))
     means, errors = _drawn(days)
     least = error * _LEAST_ERROR
-    deviations = sorted((one - mean) / max(own, least) for one, own in zip(means, errors, strict=True))
+    # max() would take as long as all the rest.
+    deviations = sorted(
+        [(one - mean) / (own if own > least else least) for one, own in zip(means, errors, strict=True)]
+    )
     low = mean - _quantile(deviations, 1 - _NOMINAL_TAIL) * error
     high = mean - _quantile(deviations, _NOMINAL_TAIL) * error
     nothing_left = sum(one <= 0 for one in means)
@@ -65,21 +67,17 @@ def _drawn(days: Sequence[float]) -> tuple[list[float], list[float]]:
     """The mean of each draw, and its standard error."""
     count = len(days)
     squares = [day * day for day in days]
-    means, errors = [], []
-    for weights in _weights(count):
-        mean = sum(map(mul, weights, days)) / count
-        spread = sum(map(mul, weights, squares)) / count - mean * mean
-        means.append(mean)
-        errors.append(math.sqrt(max(spread, 0.0) / (count - 1)))
-    return means, errors
+    draws = _draws(count)
+    means = [sum(draw(days)) / count for draw in draws]
+    spreads = [sum(draw(squares)) / count - mean * mean for draw, mean in zip(draws, means, strict=True)]
+    return means, [math.sqrt(spread / (count - 1)) if spread > 0 else 0.0 for spread in spreads]
 
 
 @lru_cache(maxsize=2)
-def _weights(count: int) -> list[tuple[int, ...]]:
-    """How often each of `count` days is in each draw."""
+def _draws(count: int) -> list[Callable[[Sequence[float]], tuple[float, ...]]]:
+    """Each gives some of `count` days, each of these as often as it is drawn."""
     choose = random.Random(_SEED)  # noqa: S311 - statistics, no secret
-    draws = (Counter(choose.choices(range(count), k=count)) for _ in range(DRAWS))
-    return [tuple(draw[day] for day in range(count)) for draw in draws]
+    return [itemgetter(*choose.choices(range(count), k=count)) for _ in range(DRAWS)]
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -3,7 +3,7 @@
 -- unit_cost.py fills in what the unit is and what success is. $top: most units of each mode, the dearest, that get a row;
 -- $unit_budget: what one may cost, or NULL.
 WITH
-window_calls AS MATERIALIZED (
+window_calls AS {materialized} (
     SELECT
         {unit} AS unit,
         {success} AS success,
@@ -25,24 +25,10 @@ window_calls AS MATERIALIZED (
     WHERE start_time >= $start AND start_time < $end
 ),
 
--- Whether a unit succeeded, in whichever pricing mode.
-by_agent AS (
-    SELECT unit, {succeeded} AS succeeded
-    FROM window_calls
-    WHERE unit IS NOT NULL
-    GROUP BY unit, agent_name
-),
-outcomes AS (
-    SELECT unit, {of_agents}(succeeded) AS succeeded
-    FROM by_agent
-    GROUP BY unit
-),
-
-figures AS MATERIALIZED (
+unit_figures AS MATERIALIZED (
     SELECT
         unit,
         pricing_mode,
-        grouping(unit) > 0 AS is_total,
         count(*) AS calls,
         count(*) FILTER (failed) AS failed_calls,
         sum(input_tokens) AS input_tokens,
@@ -58,15 +44,36 @@ figures AS MATERIALIZED (
         -- Input of calls that do not mention their cache counts as not cached: the share is a lower bound.
         sum(cache_read_tokens) FILTER (input_tokens IS NOT NULL) AS cache_read_of_input
     FROM window_calls
-    GROUP BY GROUPING SETS ((unit, pricing_mode), (pricing_mode))
+    GROUP BY unit, pricing_mode
 ),
+
+-- Of millions of calls, adding up the units takes little; a second grouping would take as long as the first.
+totals AS (
+    SELECT NULL AS unit, pricing_mode, sum(COLUMNS(* EXCLUDE (unit, pricing_mode)))
+    FROM unit_figures
+    GROUP BY pricing_mode
+),
+
+-- Whether a unit succeeded, in whichever pricing mode: of those alone of which any call tells.
+by_agent AS (
+    SELECT unit, {succeeded} AS succeeded
+    FROM window_calls
+    WHERE unit IS NOT NULL AND {tells}
+    GROUP BY unit, agent_name
+),
+outcomes AS (
+    SELECT unit, {of_agents}(succeeded) AS succeeded
+    FROM by_agent
+    GROUP BY unit
+),
+
 judged AS MATERIALIZED (
     SELECT
-        figures.unit,
+        unit_figures.unit,
         pricing_mode,
         cost_usd,
         calls_without_cost,
-        outcomes.succeeded,
+        coalesce(outcomes.succeeded, {otherwise}) AS succeeded,
         -- NULL where a call may yet make the unit too dear.
         CASE
             WHEN cost_low_usd > $unit_budget THEN FALSE
@@ -74,9 +81,9 @@ judged AS MATERIALIZED (
         END AS under_budget,
         row_number() OVER (PARTITION BY pricing_mode ORDER BY cost_usd DESC NULLS LAST, calls DESC, unit) AS place,
         count(cost_usd) OVER (PARTITION BY pricing_mode) AS units_with_cost
-    FROM figures
+    FROM unit_figures
     LEFT JOIN outcomes USING (unit)
-    WHERE NOT is_total AND figures.unit IS NOT NULL
+    WHERE unit_figures.unit IS NOT NULL
 ),
 
 -- Money is interpolated elsewhere, in decimals: here are the two units between which a quantile stands. `place` counts
@@ -106,16 +113,19 @@ per_mode AS (
 
 -- The rest is looked up for what is shown alone.
 shown AS MATERIALIZED (
-    SELECT figures.*, judged.succeeded, judged.under_budget, judged.place
-    FROM figures
-    LEFT JOIN judged USING (unit, pricing_mode)
-    WHERE is_total OR unit IS NULL OR judged.place <= $top
+    SELECT unit_figures.*, FALSE AS is_total, judged.succeeded, judged.under_budget, judged.place
+    FROM unit_figures
+    JOIN (FROM judged WHERE place <= $top) AS judged USING (unit, pricing_mode)
+    UNION ALL
+    SELECT *, FALSE, NULL, NULL, NULL FROM unit_figures WHERE unit IS NULL
+    UNION ALL
+    SELECT *, TRUE, NULL, NULL, NULL FROM totals
 ),
 details AS (
     SELECT
         shown.unit,
         shown.pricing_mode,
-        shown.is_total,
+        FALSE AS is_total,
         quantile_cont(duration_ns, 0.95) FILTER (NOT failed) / 1e6 AS latency_p95_ms,
         list_sort(list(DISTINCT agent_name) FILTER (agent_name IS NOT NULL)) AS agents
     FROM shown
@@ -139,8 +149,8 @@ SELECT
     shown.unit,
     shown.pricing_mode,
     shown.is_total,
-    calls,
-    failed_calls,
+    calls::BIGINT AS calls,
+    failed_calls::BIGINT AS failed_calls,
     input_tokens,
     cache_read_tokens,
     output_tokens,
@@ -149,7 +159,7 @@ SELECT
     embeddings_cost_usd,
     cost_low_usd,
     cost_high_usd,
-    calls_without_cost,
+    calls_without_cost::BIGINT AS calls_without_cost,
     latency_p95_ms,
     cache_read_of_input / nullif(input_tokens, 0) AS cache_share,
     agents,

@@ -15,9 +15,24 @@ from analyzers.window import Window
 from semconv.sqltext import literal
 
 STATISTICS: Final = ("mean", "median", "p95", "max", "min")
+
+
+class _Outcome(NamedTuple):
+    """Parts of unit_cost.sql: which calls say how a unit ended (``tells``), what those of one agent say of it, how that
+    is put together, and how a unit ended of which none says anything."""
+
+    tells: str
+    succeeded: str
+    of_agents: str
+    otherwise: str
+
+
 # A call that failed is made good by a later success of the same agent.
-_NO_FAILURE_LEFT: Final = (
-    "coalesce(max(start_time) FILTER (NOT failed) > max(start_time) FILTER (failed), NOT bool_or(failed))"
+_NO_FAILURE_LEFT: Final = _Outcome(
+    "unit IN (SELECT unit FROM unit_figures WHERE failed_calls > 0)",
+    "coalesce(max(start_time) FILTER (NOT failed) > max(start_time) FILTER (failed), NOT bool_or(failed))",
+    "bool_and",
+    "TRUE",
 )
 
 
@@ -89,20 +104,22 @@ def units(connection: duckdb.DuckDBPyConnection, window: Window, asked: Asked) -
 
 def _sql(asked: Asked) -> str:
     success = asked.success or UnitKey("", "NULL::VARCHAR")
+    outcome = _says_so(asked.success_value) if asked.success else _NO_FAILURE_LEFT
     return sql.read("unit_cost.sql").format(
         unit=asked.by.expression,
         unit_calls=asked.by.join,
         success=success.expression,
         success_calls=success.join,
-        succeeded=_says_so(asked.success_value) if asked.success else _NO_FAILURE_LEFT,
-        of_agents="bool_or" if asked.success else "bool_and",
+        **outcome._asdict(),
+        # To read a few columns twice takes less than to keep them; a join takes more.
+        materialized="MATERIALIZED" if asked.by.join or success.join else "NOT MATERIALIZED",
         modes="[" + ", ".join(map(literal, honest.MODES)) + "]",
     )
 
 
-def _says_so(value: str | None) -> str:
+def _says_so(value: str | None) -> _Outcome:
     said = "lower(success) <> 'false'" if value is None else f"success = {literal(value)}"
-    return f"coalesce(bool_or({said}), FALSE)"
+    return _Outcome("success IS NOT NULL", f"bool_or({said})", "bool_or", "FALSE")
 
 
 def _divided(amount: Decimal | None, count: int | None) -> Decimal | None:

@@ -88,21 +88,24 @@ def verbosity(connection: duckdb.DuckDBPyConnection, window: Window, settings: d
         raise BadSetting("`factor` is a number above 1")
 
     def table(name: str, *thresholds: str) -> pa.Table:
+        """Of the window's answers, or of relations that were made of them."""
         statement = sql.read(name).format(answers=sql.read("verbosity_answers.sql").format(by=by))
-        parameters = window.parameters() | {one: settings[one] for one in thresholds}
+        over = window.parameters() if "$start" in statement else {}
+        parameters = over | {one: settings[one] for one in thresholds}
         return connection.execute(statement, parameters).to_arrow_table()
 
     cohorts = table("verbosity_cohorts.sql", "factor", "least_calls")
     with relation(connection, "verbosity_cohorts", cohorts):
-        parts = table("verbosity_parts.sql", "factor", "least_calls")
-        lengths = Lengths(
-            [Cohort(**row) for row in cohorts.to_pylist()],
-            [Part(**row) for row in parts.to_pylist()],
-            settings["least_share"],
-        )
-        found = [_long_part(*one, settings) for one in lengths.long_parts()]
-        with relation(connection, "verbosity_found", _table(found)):
-            tails = [Tail(**row) for row in table("verbosity_tails.sql").to_pylist()]
+        with relation(connection, "verbosity_sessions", table("verbosity_sessions.sql", "factor")):
+            parts = table("verbosity_parts.sql", "least_calls")
+            lengths = Lengths(
+                [Cohort(**row) for row in cohorts.to_pylist()],
+                [Part(**row) for row in parts.to_pylist()],
+                settings["least_share"],
+            )
+            found = [_long_part(*one, settings) for one in lengths.long_parts()]
+            with relation(connection, "verbosity_found", _table(found)):
+                tails = [Tail(**row) for row in table("verbosity_tails.sql").to_pylist()]
         found += [_tail(*one) for one in lengths.tails(tails)]
         with relation(connection, "verbosity_found", _table(found)):
             claims = table("verbosity_claims.sql") if found else None

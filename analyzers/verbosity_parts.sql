@@ -1,40 +1,7 @@
--- Figures of each cohort's parts, and of cohorts as a whole (part_kind 'all'), with what chance needs to know: whether whole
--- sessions are long, more than half of whose answers are. An answer is long from $factor times the cohort's median on; its
--- surplus is what it has beyond the median. `tests`: how many parts of all cohorts could have been found.
-WITH {answers},
-
-measured AS (
-    SELECT
-        answers.cohort,
-        answers.part,
-        session,
-        cut_off,
-        input_tokens,
-        answers.answer_tokens >= $factor::DOUBLE * median_tokens AS is_long,
-        CASE WHEN is_long THEN answers.answer_tokens - median_tokens END AS surplus_tokens,
-        CASE WHEN is_long THEN (cost_output_usd::DOUBLE * surplus_tokens / priced_tokens)::DECIMAL(38, 12) END AS surplus_usd
-    FROM answers
-    JOIN verbosity_cohorts AS cohorts ON cohorts.cohort = answers.cohort
-),
-
--- Of a session that several parts share, each has its own.
-sessions AS (
-    SELECT
-        cohort,
-        part,
-        session,
-        count(*) AS calls,
-        count(*) FILTER (is_long) AS long_calls,
-        count(*) FILTER (is_long AND cut_off) AS cut_off_calls,
-        long_calls * 2 > calls AS is_long,
-        sum(surplus_tokens) AS surplus_tokens,
-        sum(surplus_usd) AS surplus_usd,
-        sum(input_tokens) AS input_tokens,
-        count(input_tokens) AS calls_with_input
-    FROM measured
-    GROUP BY cohort, part, session
-),
-
+-- Figures of each cohort's parts, and of cohorts as a whole (`is_whole`), with what chance needs to know: whether whole
+-- sessions are long, more than half of whose answers are. `verbosity_sessions` is what verbosity_sessions.sql gave.
+-- `tests`: how many parts of all cohorts could have been found.
+WITH
 parts AS (
     SELECT
         cohort,
@@ -43,12 +10,12 @@ parts AS (
         sum(long_calls) AS long_calls,
         sum(cut_off_calls) AS cut_off_calls,
         count(*) AS sessions,
-        count(*) FILTER (is_long) AS long_sessions,
+        count(*) FILTER (long_calls * 2 > calls) AS long_sessions,
         sum(surplus_tokens) AS surplus_tokens,
         sum(surplus_usd) AS surplus_usd,
         sum(input_tokens) AS input_tokens,
         sum(calls_with_input) AS calls_with_input
-    FROM sessions
+    FROM verbosity_sessions
     GROUP BY cohort, part
 )
 

@@ -1,30 +1,17 @@
 -- By cohort: answers that are far above the median and such that are as far below it, as a ratio, without those of the parts
 -- in `verbosity_found`. Where nothing but chance spreads answers evenly to both sides, as many are far above as are far
 -- below, of each session too: `lean` is what all sessions have more above than below, `squares` that squared and added up.
-WITH {answers},
-
-far AS (
-    SELECT
-        answers.cohort,
-        session,
-        answers.answer_tokens >= far_tokens AS is_above,
-        answers.part,
-        cut_off,
-        CASE WHEN is_above THEN answers.answer_tokens - median_tokens END AS surplus_tokens
-    FROM answers
-    JOIN verbosity_cohorts AS cohorts ON cohorts.cohort = answers.cohort
-    ANTI JOIN verbosity_found AS found ON found.cohort = answers.cohort AND found.part = answers.part
-    WHERE answers.answer_tokens >= far_tokens OR answers.answer_tokens <= near_tokens
-),
-
+WITH
 sessions AS (
     SELECT
         cohort,
-        count(*) FILTER (is_above) AS above,
-        count(*) FILTER (NOT is_above) AS below,
-        count(*) FILTER (is_above AND cut_off) AS cut_off_calls,
-        sum(surplus_tokens) AS surplus_tokens
-    FROM far
+        sum(above) AS above,
+        sum(below) AS below,
+        sum(above_cut_off) AS cut_off_calls,
+        sum(above_surplus_tokens) AS surplus_tokens
+    FROM verbosity_sessions AS sessions
+    ANTI JOIN verbosity_found AS found ON found.cohort = sessions.cohort AND found.part = sessions.part
+    WHERE above > 0 OR below > 0
     GROUP BY cohort, session
 )
 
