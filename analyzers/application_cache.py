@@ -10,14 +10,14 @@ import duckdb
 from analyzers import honest, sql
 from analyzers.fields import Field
 from analyzers.finding import Candidate, Finding, Report, finding_id
-from analyzers.prompts import prompts
 from analyzers.registry import register
 from analyzers.repeats import (
     CAVEATS,
+    FAMILY,
     HIT_ATTRIBUTES,
     METHOD,
     Repeated,
-    cache_lookups,
+    asked,
     fields,
     notes,
     repeats,
@@ -25,7 +25,6 @@ from analyzers.repeats import (
 )
 from analyzers.setting import Setting, count, length, share
 from analyzers.window import Window, format_length, parse_length
-from semconv.planned import relation
 
 ANALYZER: Final = "application-cache"
 _FIELDS: Final[Sequence[Field]] = tuple(
@@ -66,6 +65,7 @@ class _Cache(NamedTuple):
     ANALYZER,
     help="identical calls that a cache of answers would have answered, and how often the one there is did",
     settings=_SETTINGS,
+    family=FAMILY,
 )
 def application_cache(
     connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]
@@ -73,9 +73,7 @@ def application_cache(
     """One row per agent (service where none is known), model and pricing mode with repeated calls, the dearest first; a
     fact for each service that tells how often its cache answers. Raises BadSetting.
     """
-    known = prompts(connection, window)
-    lookups = cache_lookups(connection, window, settings["hit_attributes"])
-    with relation(connection, "prompts", known), relation(connection, "cache_lookups", lookups):
+    with asked(connection, window, settings["hit_attributes"], settings["shared"]) as known:
         calls = connection.execute(
             sql.read("application_cache.sql"),
             window.parameters() | {"time_to_live": settings["time_to_live"]},

@@ -1,14 +1,8 @@
 -- Calls that a cache of answers in front of the provider would have answered: an identical call (same tenant, prompt, model,
 -- operation and, where they are known, parameters) had ended before, at most $time_to_live ago, so that what is asked for
--- keeps an answer alive. `prompts` is from prompts.py, `cache_lookups` from cache_lookups.sql: what a cache did answer is no
--- such call.
-WITH often AS (
-    SELECT hash
-    FROM prompts
-    GROUP BY hash
-    HAVING count(*) > 1
-),
-
+-- keeps an answer alive. `prompts` is from prompts.py, `asked_again` from asked_again.sql, `cache_lookups` from
+-- cache_lookups.sql: what a cache did answer is no such call.
+WITH
 -- Read twice, of which one reading needs few columns and the other few rows.
 wanted AS NOT MATERIALIZED (
     SELECT
@@ -22,8 +16,6 @@ wanted AS NOT MATERIALIZED (
         coalesce(calls.operation, '') AS operation,
         calls.pricing_mode,
         hash(agent, service, model, calls.pricing_mode) AS group_id,
-        prompts.hash AS prompt,
-        prompts.told_by,
         calls.user_id,
         calls.start_time,
         calls.start_time + to_microseconds(greatest(coalesce(calls.duration_ns, 0) // 1000, 1)) AS end_time,
@@ -31,7 +23,6 @@ wanted AS NOT MATERIALIZED (
         calls.input_tokens + coalesce(calls.output_tokens, 0) AS tokens,
         calls.cost_usd
     FROM calls
-    JOIN prompts ON prompts.call_id = calls.call_id
     WHERE calls.start_time >= $start AND calls.start_time < $end AND calls.role = 'llm'
       AND calls.status_code <> 'ERROR' AND NOT calls.possible_duplicate
       AND calls.call_id NOT IN (SELECT call_id FROM cache_lookups WHERE is_hit AND call_id IS NOT NULL)
@@ -40,13 +31,14 @@ wanted AS NOT MATERIALIZED (
 groups AS (
     SELECT group_id, count(*) AS group_calls, sum(cost_usd) AS group_usd
     FROM wanted
+    SEMI JOIN prompts ON prompts.call_id = wanted.call_id
     GROUP BY group_id
 ),
 
 asked AS MATERIALIZED (
-    SELECT wanted.*
+    SELECT wanted.*, asked_again.hash AS prompt, asked_again.told_by
     FROM wanted
-    SEMI JOIN often ON often.hash = wanted.prompt
+    JOIN asked_again ON asked_again.call_id = wanted.call_id
 ),
 
 -- What else an answer depends on, of calls that a span tells of.

@@ -17,7 +17,7 @@ from analyzers.fields import Field, money
 from analyzers.finding import Candidate, Column, Report
 from analyzers.frame import MOST_CANDIDATES
 from analyzers.registry import register
-from analyzers.repricing import Repricer, replaced
+from analyzers.repricing import replaced, repricer_for
 from analyzers.setting import Setting, count, length, share
 from analyzers.window import Window
 from semconv.planned import relation
@@ -138,7 +138,7 @@ def _claims(connection: duckdb.DuckDBPyConnection, book: PriceBook, calls: pa.Ta
     """batch_claims.sql, whose `batch_calls` the connection has."""
     batch = replaced(_offered(book, calls, "batch"), batch=True, service_tier=None, speed=None)
     flex = replaced(_offered(book, calls, "flex"), batch=False, service_tier="flex", speed=None)
-    repricer = Repricer(connection, book)
+    repricer = repricer_for(connection, book)
     with (
         relation(connection, "batch_prices", repricer.price(batch)),
         relation(connection, "batch_uncached", repricer.price_uncached(batch)),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 
 from analyzers import honest
-from analyzers.cache_figures import Cause, Group, causes, groups
+from analyzers.cache_figures import FAMILY, Cause, Group, causes, groups
 from analyzers.cache_findings import candidates, low_share, model_of
 from analyzers.fields import Field, money
 from analyzers.finding import Column, Report
@@ -36,6 +36,7 @@ _SAVED: Final = honest.columns("{}_saved_by_cache", "{} saved by the cache")
         ),
         Setting("top", "most groups to show and to flag, those with the most input; 0 = all", count, 20),
     ),
+    family=FAMILY,
 )
 def cache_efficacy(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]) -> Report:
     """One row per provider, model, agent and pricing mode, the most input first.
@@ -44,7 +45,7 @@ def cache_efficacy(connection: duckdb.DuckDBPyConnection, window: Window, settin
     cache saved is what reading cost less than new input, less what writing cost more: below 0 the cache cost more than
     none. A finding for each group of at least ``min_input_tokens`` of which less than ``max_share`` was read.
     """
-    found = groups(connection, window)
+    found = settings["shared"].once(groups, connection, window)
     shown = found[: settings["top"] or None]
     low = [one for one in shown if _is_low(one, settings)]
     why, claims = causes(connection, window, low) if low else ([], None)

@@ -14,6 +14,8 @@ from analyzers.cache_rules import Rule, rule_of
 from analyzers.window import Window
 from semconv.planned import relation
 
+# Of the analyzers that begin with `groups`.
+FAMILY: Final = "what caches saved"
 _FLAGGED: Final = pa.schema(
     [
         ("number", pa.int32()),

@@ -10,10 +10,9 @@ WITH telling AS (
 said AS (
     SELECT
         telling.* EXCLUDE (attributes),
-        attribute,
-        lower(json_extract_string(attributes, '$."' || attribute || '"')) AS answer
+        unnest($attributes::VARCHAR[]) AS attribute,
+        lower(unnest(json_extract_string(attributes, $paths::VARCHAR[]))) AS answer
     FROM telling
-    CROSS JOIN (SELECT unnest($attributes::VARCHAR[]) AS attribute)
 )
 
 SELECT service, attribute, answer IN ('true', '1', 'yes', 'hit') AS is_hit, calls.call_id, calls.cost_usd > 0 AS is_priced

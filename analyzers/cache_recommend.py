@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from analyzers import cache_order, honest, sql
-from analyzers.cache_figures import Group, flagged_table, groups
+from analyzers.cache_figures import FAMILY, Group, flagged_table, groups
 from analyzers.cache_findings import model_of
 from analyzers.fields import Field, money
 from analyzers.finding import Candidate, Column, Report
@@ -94,6 +94,7 @@ class _Row(NamedTuple):
         ),
         Setting("top", "most groups to show, those that missed most; 0 = all", count, 20),
     ),
+    family=FAMILY,
 )
 def cache_recommend(
     connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]
@@ -101,14 +102,14 @@ def cache_recommend(
     """One row per provider, model, agent and pricing mode whose calls begin alike and did not read that from the cache,
     most tokens first. Beginnings are compared by hash (prompts.py), at the ends of tools, system text and messages.
     """
-    found = [one for one in groups(connection, window) if one.rule is not None]
+    found = [one for one in settings["shared"].once(groups, connection, window) if one.rule is not None]
     looked_at = [one for one in found if one.share is not None and one.share < 1 - settings["least_missed"]]
+    if not looked_at:
+        return _report([], None, [f"no calls that miss their cache from {window}"])
     with relation(connection, "flagged", flagged_table(looked_at)):
         asked = _asked(connection, window)
         if asked is None:
-            return _report(
-                [], None, [HOW_TO_SWITCH_ON if looked_at else f"no calls that miss their cache from {window}"]
-            )
+            return _report([], None, [HOW_TO_SWITCH_ON])
         with relation(connection, "asked", asked):
             prefixes = _prefixes(connection, settings)
             moved = cache_order.moved(connection, settings["least_calls"])

@@ -16,7 +16,7 @@ from analyzers.fields import Field, money
 from analyzers.finding import Candidate, Column, Report
 from analyzers.frame import MOST_CANDIDATES
 from analyzers.registry import register
-from analyzers.repricing import Repricer
+from analyzers.repricing import repricer_for
 from analyzers.setting import Setting, count, share
 from analyzers.window import Window
 from semconv.planned import relation
@@ -104,7 +104,7 @@ def downsize(connection: duckdb.DuckDBPyConnection, window: Window, settings: di
         return _report([], None, notes)
     with relation(connection, "downsize_groups", groups):
         calls = _calls(connection, window, settings)
-        prices = Repricer(connection, book).price(calls)
+        prices = repricer_for(connection, book).price(calls)
         savings, claims = _savings(connection, calls, prices, settings)
     if any(saving.pricing_mode == "unknown" for saving in savings):
         notes += honest.undeclared_plans(connection, window)

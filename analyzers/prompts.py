@@ -18,14 +18,11 @@ HOW_TO_SWITCH_ON: Final = (
     "without text, of what comes in from then on"
 )
 MODEL_CALLS: Final = "calls.role = 'llm'"
-_COLUMNS: Final = ("call_id", "told_by", "hash", "bytes")
+_COLUMNS: Final = ("call_id", "told_by", "hash")
 _BOUNDARIES: Final = ("parts", "prefixes", "texts", "ends")
 # Read off the text, as the gate writes it: to parse the document takes six times as long.
-_HASH: Final = """
-    'hashes' AS told_by,
-    substr(evidence::VARCHAR, begins + 18, 32) AS hash,
-    split_part(substr(evidence::VARCHAR, begins + 60, 20), ',', 1)::BIGINT AS bytes
-"""
+_HASH: Final = "'hashes' AS told_by, substr(evidence::VARCHAR, begins + 18, 32) AS hash"
+_BYTES: Final = "split_part(substr(evidence::VARCHAR, begins + 60, 20), ',', 1)::BIGINT AS bytes"
 _SHAPE: Final = (
     '{"prompt": {"parts": ["VARCHAR"], "prefixes": ["BIGINT"], "texts": ["BIGINT"], "ends": ["BIGINT"]}}'
 )
@@ -49,19 +46,18 @@ def prompts(
     of: str = MODEL_CALLS,
 ) -> pa.Table:
     """One row per call of the window whose prompt is known: call_id, told_by ("hashes", "contents": hashes of different
-    kinds are never equal), hash and bytes of the prompt; with ``boundaries`` parts, prefixes, texts and ends too
+    kinds are never equal) and hash of the prompt; with ``boundaries`` its bytes, parts, prefixes, texts and ends too
     (semconv/prompt_hashes.py). ``of``: a condition of SQL on `calls`.
     """
-    columns = (*_COLUMNS, *_BOUNDARIES) if boundaries else _COLUMNS
-    parsed = (
-        "".join(f", (from_json(evidence, '{_SHAPE}')).prompt.{name} AS {name}" for name in _BOUNDARIES)
-        if boundaries
-        else ""
-    )
+    columns = (*_COLUMNS, "bytes", *_BOUNDARIES) if boundaries else _COLUMNS
+    parsed = (f"(from_json(evidence, '{_SHAPE}')).prompt.{name} AS {name}" for name in _BOUNDARIES)
+    hashes = ", ".join([_HASH, _BYTES, *parsed]) if boundaries else _HASH
     parts = {
         "of": of,
+        "of_records": "evidence, begins" if boundaries else _HASH,
+        "of_calls": hashes if boundaries else "told_by, hash",
         "sections": sql.read("prompt_sections.sql"),
-        "hashes": _HASH + parsed,
+        "hashes": hashes,
         "pieces": _PIECES if boundaries else "",
         "columns": ", ".join(columns),
     }

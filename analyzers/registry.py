@@ -15,9 +15,11 @@ import analyzers
 from analyzers import price_age
 from analyzers.finding import Report
 from analyzers.setting import BadSetting, Setting, Settings, chosen
+from analyzers.shared import Shared
 from analyzers.window import Window
 
-# The settings are complete and checked: each that is declared has a value, the facts it needs are there.
+# The settings are complete and checked: each that is declared has a value, the facts it needs are there, and of a
+# family `shared`.
 Function: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Window, dict[str, Any]], Report]
 
 _registered: dict[str, Analyzer] = {}
@@ -35,7 +37,8 @@ class Analyzer:
     """A pure function of (connection that sees ``calls``, window, settings), under its name.
 
     ``settings`` may be written by whoever runs it; ``needs`` are settings that are facts of the deployment, such as
-    its accounts, and come from ``bind`` alone.
+    its accounts, and come from ``bind`` alone. Analyzers of one ``family`` read much that is the same: a run of several
+    carries them out together, and its function finds a Shared under ``shared``.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Analyzer:
     settings: tuple[Setting, ...]
     function: Function
     needs: tuple[str, ...] = ()
+    family: str | None = None
     bound: Settings = field(default_factory=dict)
 
     def bind(self, facts: Settings) -> Analyzer:
@@ -64,25 +68,38 @@ class Analyzer:
                 allowed = ", ".join(self.setting_names) or "none"
                 raise BadSetting(f"analyzer {self.name} has no setting {name!r}; allowed: {allowed}")
 
-    def run(self, connection: duckdb.DuckDBPyConnection, window: Window, settings: Settings) -> Report:
-        """The report, with a note where money in it comes from old prices; its candidates await frame.settle. Raises
-        BadSetting before anything is read."""
+    def run(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        window: Window,
+        settings: Settings,
+        shared: Shared | None = None,
+    ) -> Report:
+        """The report, with a note where money in it comes from old prices; its candidates await frame.settle.
+        ``shared``: what others of its family read before it, in this transaction. Raises BadSetting before anything is
+        read."""
         self._check_names(settings)
-        report = self.function(connection, window, {**chosen(self.settings, settings), **self.bound})
+        found = {} if self.family is None else {"shared": shared or Shared()}
+        report = self.function(connection, window, {**chosen(self.settings, settings), **self.bound, **found})
         if not report.has_money():
             return report
         return replace(report, notes=(*report.notes, *price_age.notes(connection)))
 
 
 def register(
-    name: str, *, help: str, settings: tuple[Setting, ...] = (), needs: tuple[str, ...] = ()
+    name: str,
+    *,
+    help: str,
+    settings: tuple[Setting, ...] = (),
+    needs: tuple[str, ...] = (),
+    family: str | None = None,
 ) -> Callable[[Function], Function]:
     """Makes the decorated function the analyzer ``name``, with the settings it reads."""
 
     def add(function: Function) -> Function:
         if name in _registered:
             raise ValueError(f"two analyzers are called {name!r}")
-        _registered[name] = Analyzer(name, help, settings, function, needs)
+        _registered[name] = Analyzer(name, help, settings, function, needs, family)
         return function
 
     return add
@@ -97,6 +114,8 @@ def discover() -> dict[str, Analyzer]:
 
 def get(name: str) -> Analyzer:
     """Raises UnknownAnalyzer, which names the nearest and lists all."""
+    if name in _registered:
+        return _registered[name]
     known = discover()
     if name in known:
         return known[name]

@@ -11,14 +11,14 @@ import duckdb
 from analyzers import honest, sql
 from analyzers.fields import Field
 from analyzers.finding import Candidate, Column, Report
-from analyzers.prompts import prompts
 from analyzers.registry import register
 from analyzers.repeats import (
     CAVEATS,
+    FAMILY,
     HIT_ATTRIBUTES,
     METHOD,
     Repeated,
-    cache_lookups,
+    asked,
     fields,
     notes,
     repeats,
@@ -26,7 +26,6 @@ from analyzers.repeats import (
 )
 from analyzers.setting import Setting, count
 from analyzers.window import Window
-from semconv.planned import relation
 
 # Of a prompt's hash that is enough to tell it from all others.
 _SHORT: Final = 12
@@ -44,15 +43,14 @@ _FIELDS: Final[Sequence[Field]] = (
         HIT_ATTRIBUTES,
         Setting("top", "most rows shown, 0 = all", count, 20),
     ),
+    family=FAMILY,
 )
 def reuse(connection: duckdb.DuckDBPyConnection, window: Window, settings: dict[str, Any]) -> Report:
     """One row per prompt, agent (service where none is known), model and pricing mode with which enough sessions begin
     (traces where there are none), the dearest first. Claimed are the first calls of all sessions but the first.
     Raises BadSetting.
     """
-    known = prompts(connection, window)
-    lookups = cache_lookups(connection, window, settings["hit_attributes"])
-    with relation(connection, "prompts", known), relation(connection, "cache_lookups", lookups):
+    with asked(connection, window, settings["hit_attributes"], settings["shared"]) as known:
         calls = connection.execute(
             sql.read("reuse.sql"),
             window.parameters() | {"least_sessions": max(2, settings["least_sessions"])},

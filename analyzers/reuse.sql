@@ -1,14 +1,7 @@
 -- First calls of an agent in a session (a trace where there is none) that asked what others had asked before: all calls of
--- such a plan but those that began before one of it had ended. `prompts` is from prompts.py, `cache_lookups`
+-- such a plan but those that began before one of it had ended. `asked_again` is from asked_again.sql, `cache_lookups`
 -- from cache_lookups.sql; at least $least_sessions sessions begin with the same prompt.
-WITH often AS (
-    SELECT hash
-    FROM prompts
-    GROUP BY hash
-    HAVING count(*) >= $least_sessions
-),
-
-asked AS MATERIALIZED (
+WITH asked AS MATERIALIZED (
     SELECT
         calls.call_id,
         calls.tenant,
@@ -16,8 +9,8 @@ asked AS MATERIALIZED (
         CASE WHEN calls.agent_name IS NULL THEN calls.service_name END AS service,
         coalesce(calls.request_model, calls.response_model) AS model,
         calls.pricing_mode,
-        prompts.hash AS prompt,
-        prompts.told_by,
+        asked_again.hash AS prompt,
+        asked_again.told_by,
         hash(calls.tenant, coalesce(calls.session_id, calls.trace_id)) AS place,
         calls.user_id,
         calls.start_time,
@@ -26,8 +19,7 @@ asked AS MATERIALIZED (
         calls.input_tokens + coalesce(calls.output_tokens, 0) AS tokens,
         calls.cost_usd
     FROM calls
-    JOIN prompts ON prompts.call_id = calls.call_id
-    SEMI JOIN often ON often.hash = prompts.hash
+    JOIN asked_again ON asked_again.call_id = calls.call_id
     WHERE calls.start_time >= $start AND calls.start_time < $end AND calls.role = 'llm'
       AND calls.status_code <> 'ERROR' AND NOT calls.possible_duplicate
       AND calls.call_id NOT IN (SELECT call_id FROM cache_lookups WHERE is_hit AND call_id IS NOT NULL)

@@ -16,7 +16,7 @@ from analyzers.fields import Field, money
 from analyzers.finding import Candidate, Column, Finding, Report
 from analyzers.frame import MOST_CANDIDATES
 from analyzers.registry import register
-from analyzers.repricing import Repricer
+from analyzers.repricing import repricer_for
 from analyzers.routing_modes import routers
 from analyzers.setting import Setting, count, share, text
 from analyzers.window import Window
@@ -110,7 +110,7 @@ def _routed(
         return [], None, ()
     with relation(connection, "routing_groups", groups):
         calls = _calls(connection, window, settings)
-        repricer = Repricer(connection, book)
+        repricer = repricer_for(connection, book)
         prices = repricer.price(calls)
         claims = _claims(connection, calls, prices, repricer.price_uncached(calls))
         return _savings(connection, claims, settings), claims, tuple(without_price(prices))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from analyzers import honest, sql
 from analyzers.cheaper_calls import PARTS, who, whose
 from analyzers.finding import Finding, finding_id
-from analyzers.repricing import Repricer
+from analyzers.repricing import Repricer, repricer_for
 from analyzers.unit_key import unit_key
 from analyzers.window import Window
 from semconv.planned import relation
@@ -77,7 +77,7 @@ def routers(
         return Routers(notes=(f"no agent chooses between several models by {honest.said(key.name)}",))
     with relation(connection, "routing_modes", calls):
         mix = [_Mode(*row) for row in connection.execute(sql.read("routing_mix.sql")).fetchall()]
-        repricer = Repricer(connection, book)
+        repricer = repricer_for(connection, book)
         places = range(1, _MOST_MODELS + 1)
         instead = [one for place in places for one in _instead(connection, repricer, place)]
     by_router = (list(modes) for _, modes in groupby(mix, key=lambda one: one.number))

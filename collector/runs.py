@@ -12,7 +12,9 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -21,6 +23,7 @@ import duckdb
 from analyzers import frame, registry
 from analyzers.finding import Report
 from analyzers.setting import BadSetting
+from analyzers.shared import Shared
 from analyzers.window import BadWindow, Window, naive_utc, parse_length, whole_days
 from collector.cli.render import json_text
 from collector.erasure_log import erased_since
@@ -34,6 +37,7 @@ log = logging.getLogger(__name__)
 Trigger = Literal["schedule", "catch-up", "cli"]
 Status = Literal["ok", "failed", "timeout", "skipped"]
 Options = Mapping[str, Any]
+Wanted = tuple[registry.Analyzer, Options]
 Result = TypeVar("Result")
 
 DEFAULT_SINCE: Final = "24h"
@@ -102,13 +106,50 @@ def execute(
     occasion: Occasion = BY_HAND,
 ) -> Run:
     """Run the analyzer on a lake opened for reading. A failure, or the end of its time, is a Run as well."""
-    started = _now()
-    with deadline(lake.connection, time_limit_seconds) as expired:
-        made = _attempt(
-            lambda: _of_one_moment(lake, lambda: analyzer.run(lake.connection, window, settings)), expired
-        )
-    outcome = made if isinstance(made, Outcome) else Outcome("ok", report=made)
-    return Run(analyzer.name, occasion, settings, window, started, outcome)
+    (run,) = execute_all(lake, [(analyzer, settings)], window, time_limit_seconds, occasion)
+    return run
+
+
+def execute_all(
+    lake: Lake,
+    wanted: Sequence[Wanted],
+    window: Window,
+    time_limit_seconds: float,
+    occasion: Occasion = BY_HAND,
+) -> list[Run]:
+    """The runs of several analyzers, in this order, each within the time limit. Those of a family are carried out one
+    after the other, when the first of them is due.
+    """
+    families: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        families.setdefault(one[0].family or one[0].name, []).append(one)
+    done = {
+        run.analyzer: run
+        for members in families.values()
+        for run in _execute_family(lake, members, window, time_limit_seconds, occasion)
+    }
+    return [done[analyzer.name] for analyzer, _ in wanted]
+
+
+def _execute_family(
+    lake: Lake, members: Iterable[Wanted], window: Window, time_limit_seconds: float, occasion: Occasion
+) -> Iterator[Run]:
+    """What they share is of one moment, as all that they read. A failure ends the transaction: those after it begin
+    another, and read anew.
+    """
+    with _one_moment(lake):
+        shared = Shared()
+        for analyzer, settings in members:
+            started = _now()
+            with deadline(lake.connection, time_limit_seconds) as expired:
+                run = partial(analyzer.run, lake.connection, window, settings, shared)
+                made = _attempt(run, expired)
+            if isinstance(made, Outcome):
+                lake.connection.rollback()
+                lake.connection.begin()
+                shared = Shared()
+            outcome = made if isinstance(made, Outcome) else Outcome("ok", report=made)
+            yield Run(analyzer.name, occasion, settings, window, started, outcome)
 
 
 def settle(lake: Lake, done: Sequence[Run], now: dt.datetime, time_limit_seconds: float) -> list[Run]:
@@ -118,9 +159,7 @@ def settle(lake: Lake, done: Sequence[Run], now: dt.datetime, time_limit_seconds
     if window is None or not reports:
         return list(done)
     with deadline(lake.connection, time_limit_seconds) as expired:
-        settled = _attempt(
-            lambda: _of_one_moment(lake, lambda: frame.settle(lake.connection, window, now, reports)), expired
-        )
+        settled = _attempt(lambda: _settled(lake, window, now, reports), expired)
 
     def outcome(name: str) -> Outcome:
         return settled if isinstance(settled, Outcome) else Outcome("ok", report=settled[name])
@@ -128,19 +167,26 @@ def settle(lake: Lake, done: Sequence[Run], now: dt.datetime, time_limit_seconds
     return [replace(run, outcome=outcome(run.analyzer)) if run.analyzer in reports else run for run in done]
 
 
-def _of_one_moment(lake: Lake, compute: Callable[[], Result]) -> Result:
+def _settled(
+    lake: Lake, window: Window, now: dt.datetime, reports: Mapping[str, Report]
+) -> dict[str, Report]:
+    with _one_moment(lake):
+        return frame.settle(lake.connection, window, now, reports)
+
+
+@contextmanager
+def _one_moment(lake: Lake) -> Iterator[None]:
     """All that is read is one state of the lake. Outside of a transaction it would not be, and each Arrow table that a
     statement is given would take 25 ms.
     """
     lake.connection.begin()
     try:
-        made = compute()
+        yield
         # What was made for the connection alone, such as macros, stays.
         lake.connection.commit()
     except BaseException:
         lake.connection.rollback()
         raise
-    return made
 
 
 def _attempt(compute: Callable[[], Result], expired: threading.Event) -> Result | Outcome:

@@ -141,17 +141,8 @@ class _Attempt:
     def _run(self, window: Window) -> list[runs.Run]:
         config, limit = self._order.config, self._order.config.sql.time_limit_seconds
         facts = {**config.analyzer_facts(), "now": self._started}
-        done = [
-            runs.execute(
-                self._lake,
-                registry.get(name).bind(facts),
-                window,
-                self._settings(name),
-                limit,
-                self._order.occasion,
-            )
-            for name in self._names
-        ]
+        wanted = [(registry.get(name).bind(facts), self._settings(name)) for name in self._names]
+        done = runs.execute_all(self._lake, wanted, window, limit, self._order.occasion)
         settled = runs.settle(self._lake, done, self._started, limit)
         options = self._order.entry.window_options
         return [replace(run, settings={**options, **run.settings}) for run in settled]

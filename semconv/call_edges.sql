@@ -1,12 +1,14 @@
 -- Pairs of candidates that may be one call, best first, in an order that depends on their contents alone.
--- rule: id (equal response ids), nested (one an ancestor of the other), twin (rule (c): one process, two traces), and
+-- rule: id (equal response ids), nested (one an ancestor of the other), twin (one process, in two traces or below one
+-- span: what is told by callbacks, as LangChain's libraries are, is no parent of the SDK's span), and
 -- doubt (alike, but nothing proves that they are one). `agreement`: 3 equal counts, 2 both without, 1 not in conflict,
 -- 0 in conflict. What joins log records by their counts: call_log_twins.sql.
 WITH
 candidates AS (
     SELECT
-        node, tenant, trace_id, span_id, signal, scope_name, resource, response_id, request_model, response_model,
-        input_tokens, output_tokens, status_code, start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano,
+        node, tenant, trace_id, span_id, parent_span_id, signal, scope_name, resource, response_id, request_model, response_model,
+        input_tokens, output_tokens, coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0) AS cached_tokens,
+        status_code, start_unix_nano, greatest(end_unix_nano, start_unix_nano) AS end_unix_nano,
         concat_ws(chr(31), signal, scope_name, event_name) AS reporter
     FROM call_candidates
 ),
@@ -65,7 +67,11 @@ alike AS (
 ),
 within_one_process AS (
     SELECT
-        CASE WHEN l.trace_id = r.trace_id THEN 'doubt' ELSE 'twin' END AS rule,
+        CASE
+            WHEN l.trace_id <> r.trace_id
+                OR l.parent_span_id = r.parent_span_id AND (l.response_id IS NULL OR r.response_id IS NULL) THEN 'twin'
+            ELSE 'doubt'
+        END AS rule,
         l.node AS left_node, r.node AS right_node
     FROM (SELECT *, unnest(range(1, {neighbours} + 1)) AS step FROM alike) AS l
     JOIN alike AS r
@@ -76,7 +82,7 @@ within_one_process AS (
       AND r.start_unix_nano - l.start_unix_nano <= {slack_ns}
       AND abs(l.end_unix_nano - r.end_unix_nano) <= {slack_ns}
       -- the later one inside the earlier one, or both started at once
-      AND (r.end_unix_nano <= l.end_unix_nano OR r.start_unix_nano = l.start_unix_nano)
+      AND (r.end_unix_nano <= l.end_unix_nano + {clock_ns} OR r.start_unix_nano = l.start_unix_nano)
 ),
 -- One library, one trace, one id, at the same time: identical calls in parallel are real.
 repeated_id AS (
@@ -111,6 +117,8 @@ compared AS (
     SELECT
         rule, left_node, right_node, l.reporter AS left_reporter, r.reporter AS right_reporter,
         CASE
+            WHEN l.output_tokens = r.output_tokens AND differ_by_cache(l.input_tokens, r.input_tokens, l.cached_tokens, r.cached_tokens)
+                THEN 3
             WHEN l.input_tokens <> r.input_tokens OR l.output_tokens <> r.output_tokens THEN 0
             WHEN l.input_tokens = r.input_tokens AND l.output_tokens IS NOT DISTINCT FROM r.output_tokens THEN 3
             WHEN coalesce(l.input_tokens, l.output_tokens, r.input_tokens, r.output_tokens) IS NULL THEN 2
@@ -118,6 +126,7 @@ compared AS (
         END AS agreement,
         coalesce(l.response_id <> r.response_id, FALSE) AS has_two_ids,
         abs(l.start_unix_nano - r.start_unix_nano) + abs(l.end_unix_nano - r.end_unix_nano) AS gap_ns,
+        abs(l.start_unix_nano - r.start_unix_nano) AS start_gap_ns,
         l.trace_id AS left_trace, l.span_id AS left_span, r.trace_id AS right_trace, r.span_id AS right_span
     FROM with_left AS l
     JOIN candidates AS r ON r.node = right_node
@@ -132,5 +141,7 @@ LEFT JOIN nesting ON nesting.ancestor = left_node AND nesting.node = right_node
 WHERE rule = 'id' OR agreement > CASE WHEN has_two_ids THEN 1 ELSE 0 END
 ORDER BY
     array_position(['id', 'nested', 'twin', 'doubt'], rule), agreement DESC, distance NULLS LAST, gap_ns,
+    -- As near, one inside the other: a library asks soon, and may take its time with the answer.
+    start_gap_ns,
     least((left_trace, left_span), (right_trace, right_span)),
     greatest((left_trace, left_span), (right_trace, right_span))

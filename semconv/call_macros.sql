@@ -7,6 +7,11 @@ CREATE OR REPLACE TEMP MACRO id_style(id) AS regexp_extract(id, '^(chatcmpl|cmpl
 CREATE OR REPLACE TEMP MACRO ids_conflict(id_a, id_b) AS
     coalesce(id_a <> id_b AND id_style(id_a) = id_style(id_b), FALSE);
 
+-- One record counts what the cache served and took, the other does not: frameworks hand on Anthropic's count, around a
+-- span of its SDK that tells the whole.
+CREATE OR REPLACE TEMP MACRO differ_by_cache(input_a, input_b, cached_a, cached_b) AS
+    abs(input_a - input_b) > 0 AND abs(input_a - input_b) IN (cached_a, cached_b);
+
 -- Spans meet when they overlap; a log record is written when its call has ended.
 CREATE OR REPLACE TEMP MACRO calls_meet(signal_a, start_a, end_a, signal_b, start_b, end_b, log_slack_ns) AS
     CASE

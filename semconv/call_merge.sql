@@ -12,6 +12,8 @@ ranked AS (
                 token_semantics IS NOT DISTINCT FROM 'unknown',
                 -- The counts of a stream only grow, and so does what is told of it.
                 output_tokens DESC NULLS LAST,
+                -- Of two that differ by the cache the larger has it.
+                input_tokens DESC NULLS LAST,
                 signal DESC, response_id IS NULL, response_model IS NULL,
                 duration_ns NULLS LAST, start_unix_nano, trace_id, span_id
         ) AS rank
@@ -34,33 +36,34 @@ compared AS (
         ) AS lacks_reasoning,
         first_value(input_tokens IGNORE NULLS) OVER best IS NOT NULL
         OR first_value(output_tokens IGNORE NULLS) OVER best IS NOT NULL AS has_usage,
-        rank = min(rank) FILTER (output_tokens IS NOT NULL) OVER best AS tells_output
+        rank = min(CASE WHEN output_tokens IS NOT NULL THEN rank END) OVER best AS tells_output
     FROM ranked
     WINDOW best AS (
         PARTITION BY call_number ORDER BY rank ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
     )
 ),
 levelled AS (
-    SELECT *, {least_levels}
+    SELECT
+        *,
+        CASE WHEN same_input THEN rank + CASE token_semantics WHEN 'unknown' THEN 1000 ELSE 0 END END AS semantics_rank,
+        {least_levels}
     FROM compared
 )
 SELECT
-    min(node) FILTER (rank = 1) AS node,
+    arg_min(node, rank) AS node,
     {of_its_span},
     {filled},
     {filled_input},
     {filled_output},
-    arg_min(token_semantics, rank + CASE token_semantics WHEN 'unknown' THEN 1000 ELSE 0 END) FILTER (same_input)
-        AS token_semantics,
-    arg_min(token_evidence, rank + CASE token_semantics WHEN 'unknown' THEN 1000 ELSE 0 END) FILTER (same_input)
-        AS token_evidence,
+    arg_min(token_semantics, semantics_rank) AS token_semantics,
+    arg_min(token_evidence, semantics_rank) AS token_evidence,
     -- What failed is the call if none of its records has usage; else only what came before or after it.
     CASE
         WHEN bool_or(has_usage) THEN arg_min(status_code, rank)
         WHEN bool_or(status_code = 'ERROR') THEN 'ERROR'
         ELSE arg_min(status_code, rank)
     END AS status_code,
-    CASE WHEN bool_or(has_usage) THEN arg_min(error_type, rank) FILTER (rank = 1) ELSE arg_min(error_type, rank) END
+    CASE WHEN bool_or(has_usage) THEN max(CASE WHEN rank = 1 THEN error_type END) ELSE arg_min(error_type, rank) END
         AS error_type,
     -- An account that was declared goes before one that only stands for the provider.
     arg_min(billing_account, rank + CASE WHEN billing_account = provider THEN 1000 ELSE 0 END) AS billing_account,

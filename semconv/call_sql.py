@@ -137,8 +137,8 @@ class _Whose:
         is_least = f"{self._level} = {self._least}"
         return (
             f"min({self._level}) AS {self._level},"
-            f" min({self._low}) FILTER ({is_least}) AS {self._low},"
-            f" max({self._high}) FILTER ({is_least}) AS {self._high}"
+            f" min(CASE WHEN {is_least} THEN {self._low} END) AS {self._low},"
+            f" max(CASE WHEN {is_least} THEN {self._high} END) AS {self._high}"
         )
 
     def decided(self) -> str:
@@ -171,10 +171,10 @@ def _merge(whose: list[_Whose]) -> str:
         of_its_span=_joined(f"arg_min({name}, span_rank) AS {name}" for name in _OF_ITS_SPAN),
         member=_MEMBER,
         filled_input=_joined(
-            f"arg_min({name}, rank) FILTER (same_input) AS {name}" for name in _INPUT_COUNTS
+            f"arg_min({name}, CASE WHEN same_input THEN rank END) AS {name}" for name in _INPUT_COUNTS
         ),
         filled_output=_joined(
-            f"arg_min({name}, rank) FILTER (same_output) AS {name}" for name in _OUTPUT_COUNTS
+            f"arg_min({name}, CASE WHEN same_output THEN rank END) AS {name}" for name in _OUTPUT_COUNTS
         ),
         merged_values=_joined(value.merged() for value in whose),
     )

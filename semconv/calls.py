@@ -32,6 +32,9 @@ PARTNER_HORIZON: Final = dt.timedelta(hours=1)
 PARTNER_HORIZON_NS: Final = int(PARTNER_HORIZON.total_seconds()) * 1_000_000_000
 # Rule (c): how far the inner record may stand from the outer one at each end.
 NESTING_SLACK_NS: Final = 50_000_000
+# By how much the inner record may end later: OpenTelemetry for JavaScript starts a trace at a whole millisecond and
+# measures from there, so that two traces of one process disagree by up to one.
+CLOCK_NS: Final = 1_000_000
 # How far a log record may stand from the end of the call it reports.
 LOG_SLACK_NS: Final = 5_000_000_000
 # A log record without ids or a trace looks for its span within one period of the clock, so that a sender whose
@@ -47,6 +50,7 @@ MOST_ALIKE: Final = 5000
 BOUNDS: Final = {
     "horizon_ns": PARTNER_HORIZON_NS,
     "slack_ns": NESTING_SLACK_NS,
+    "clock_ns": CLOCK_NS,
     "log_slack_ns": LOG_SLACK_NS,
     "log_period_ns": LOG_PERIOD_NS,
     "neighbours": NEIGHBOURS,
@@ -104,6 +108,13 @@ _TEXT_BYTES: Final = (
     " lambda entry: regexp_matches(entry.key, '[.][0-9]+[.]')), lambda entry: entry.value))::BIGINT) END"
 )
 
+# Some senders say in an attribute or an event alone that a call failed (Langfuse, LangSmith's JavaScript, Mastra).
+# One that has usage was answered, whatever went wrong beside it.
+_SPAN_STATUS: Final = (
+    "CASE WHEN error_type IS NOT NULL AND coalesce(input_tokens, output_tokens) IS NULL"
+    " THEN 'ERROR' ELSE status_code END"
+)
+
 _COMMON: Final = {
     **{name: name for name in ("service_name", "deployment_environment", "scope_name", "dialect", "role")},
     **{name: name for name, _ in CLAIMED if name not in _READ_FOR_RESOLUTION_ONLY},
@@ -114,7 +125,8 @@ _COMMON: Final = {
 # Column of `call_records` -> expression over a row of `spans`, stored or just resolved.
 _OF_SPANS: Final = {
     **{name: name for name in ("tenant", "trace_id", "span_id", "parent_span_id")},
-    **{name: name for name in ("start_time", "start_unix_nano", "end_unix_nano", "status_code")},
+    **{name: name for name in ("start_time", "start_unix_nano", "end_unix_nano")},
+    "status_code": _SPAN_STATUS,
     "duration_ns": _SPAN_DURATION_NS,
     "signal": "'span'",
     "event_name": f"CASE WHEN {_IS_STREAMS_END} THEN {literal(STREAMS_END)} END",

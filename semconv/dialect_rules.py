@@ -88,6 +88,7 @@ class EventClaim(NamedTuple):
     key: str
     slot: int
     convert: Callable[[Value], Any]
+    has: str | None = None  # an attribute of spans that say nowhere else that they failed
 
 
 @dataclass(frozen=True)
@@ -384,7 +385,8 @@ def _add_content(rules: Rules, document: Document) -> None:
         rules.content_suffixes.append((row["suffix"], _content_rule(row, row["suffix"])))
     for row in document.get("event_claims", ()):
         slot = RECORD_COLUMNS.index(row["column"])
-        rules.event_claims.append(EventClaim(row["event"], row["key"], slot, CONVERTERS[row["convert"]]))
+        convert = CONVERTERS[row["convert"]]
+        rules.event_claims.append(EventClaim(row["event"], row["key"], slot, convert, row.get("has")))
 
 
 def _content_rule(row: Mapping[str, Any], name: str) -> ContentRule:

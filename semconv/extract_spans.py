@@ -118,8 +118,7 @@ def span_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: 
 def _short_row(context: Context, sender: Sender, gate: Gate, span: Span, claimed: Claimed) -> Row:
     """The row of a span in a request whose rows hold too much text already."""
     span.notes.append(note.TEXT_DROPPED)
-    if span.status_code == _ERROR:
-        _claim_from_events(context, span, claimed)
+    _claim_from_events(context, span, claimed)
     bare = span._replace(
         events=[],
         links=[],
@@ -146,14 +145,16 @@ def _duration(start: int, end: int, received_at: int, notes: Notes) -> int | Non
 
 
 def _events_text(context: Context, gate: Gate, span: Span, claimed: Claimed, taken: Taken) -> str:
-    if span.status_code == _ERROR:
-        _claim_from_events(context, span, claimed)
+    _claim_from_events(context, span, claimed)
     return gate.list_text([_event(context, gate, event, taken) for event in span.events], taken)
 
 
 def _claim_from_events(context: Context, span: Span, claimed: Claimed) -> None:
-    """Fill columns of a failed span that no attribute filled, first event first."""
+    """Fill columns of a failed span that no attribute filled, first event first. Some senders' events alone tell."""
+    failed = span.status_code == _ERROR
     for rule in context.tables.rules.event_claims:
+        if not (failed if rule.has is None else rule.has in span.attributes):
+            continue
         for event in span.events:
             if event.name == rule.event and claimed.values[rule.slot] is None:
                 value = event.attributes.get(rule.key)

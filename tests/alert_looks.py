@@ -42,13 +42,13 @@ def close_opened() -> None:
         _opened.popitem()[1].close()
 
 
-def opened(data_dir: Path) -> Lake:
-    """Attached for reading. The connection is kept, as making one loads the extensions."""
+def opened(data_dir: Path, *, read_only: bool = True) -> Lake:
+    """Attached anew. The connection is kept, as making one loads the extensions."""
     if data_dir not in _opened:
         _opened[data_dir] = Lake.open(data_dir, read_only=True, threads=1)
     lake = _opened[data_dir]
     lake.connection.execute("USE memory; DETACH lake")
-    lake.connection.execute(attach_sql(data_dir, read_only=True) + "; USE lake")
+    lake.connection.execute(attach_sql(data_dir, read_only=read_only) + "; USE lake")
     return lake
 
 
@@ -62,7 +62,8 @@ def run_look(config: Config, now: dt.datetime = NOW) -> tuple[Found, list[Sent]]
 
 
 def add_calls(data_dir: Path, *calls: dict[str, Any]) -> None:
-    with Lake.open(data_dir) as lake, writer_lock(data_dir):
+    lake = opened(data_dir, read_only=False)
+    with writer_lock(data_dir):
         lake.connection.begin()
         insert_calls(lake.connection, "lake.calls", calls)
         lake.connection.commit()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import duckdb
-import pyarrow as pa
 
-from semconv.planned import relation
-from tests.calls_table import call
+from analyzers import frame, registry
+from analyzers.finding import Report
+from analyzers.window import Window
+from tests.calls_table import call, calls_table
 
+DAYS: Final = 14
+DAYS_IN_MONTH: Final = 30.436875
+DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
+START: Final = dt.datetime(2026, 3, 2)  # a Monday
+NOW: Final = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+WINDOW: Final = Window(START.replace(tzinfo=dt.UTC), (START + DAYS * DAY).replace(tzinfo=dt.UTC))
 # USD for a million tokens.
 OPUS = {"input_mtok": "5", "cache_read_mtok": "0.5", "cache_write_mtok": "6.25", "cache_write_1h_mtok": "10"}
 GPT = {"input_mtok": "2.5", "cache_read_mtok": "1.25"}
@@ -65,9 +71,16 @@ def insert_prices(connection: duckdb.DuckDBPyConnection) -> None:
             )
 
 
-def refill(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """These calls, which all have the same columns, in the place of those that are stored, in one go."""
-    table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
-    connection.execute("DELETE FROM calls")
-    with relation(connection, "refill", table):
-        connection.execute("INSERT INTO calls BY NAME SELECT * FROM refill")
+def priced_table() -> duckdb.DuckDBPyConnection:
+    """Without calls, with these prices."""
+    connection = calls_table()
+    insert_prices(connection)
+    return connection
+
+
+def report_of(
+    name: str, connection: duckdb.DuckDBPyConnection, over: Window = WINDOW, **settings: Any
+) -> Report:
+    """What an analyzer says of the calls, as a run of it alone has it: settled."""
+    report = registry.get(name).run(connection, over, settings)
+    return frame.settle(connection, over, NOW, {name: report})[name]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Collector, running
+from tests.support import LOADS_SOON, Collector, running
 
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """One collector for a module's tests, with the default configuration."""
-    with running(tmp_path_factory.mktemp("collector") / "data") as process:
+    """One collector for a module's tests; but for the loader's patience with the default configuration."""
+    with running(tmp_path_factory.mktemp("collector") / "data", config=LOADS_SOON) as process:
         yield process
 
 

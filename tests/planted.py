@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,13 +103,20 @@ def make(connection: duckdb.DuckDBPyConnection, quiet: Quiet, days: range) -> No
 
 
 def quiet_lakes(count: int, quiet: Quiet = _QUIET) -> Iterator[tuple[Quiet, duckdb.DuckDBPyConnection]]:
-    """So many lakes, which differ by their seeds alone. They share one connection: each takes the place of the last."""
-    connection = calls_table()
-    _make(connection, quiet, count, range(quiet.days))
+    """So many lakes, which differ by their seeds alone. They share one connection, also with those that are asked for
+    next if they are the same: each takes the place of the last."""
+    connection = _made(count, quiet)
     for seed in range(quiet.seed, quiet.seed + count):
         connection.execute("DELETE FROM calls; DELETE FROM spans")
         _add(connection, seed, "calls", "spans")
         yield replace(quiet, seed=seed), connection
+
+
+@lru_cache(maxsize=1)
+def _made(count: int, quiet: Quiet) -> duckdb.DuckDBPyConnection:
+    connection = calls_table()
+    _make(connection, quiet, count, range(quiet.days))
+    return connection
 
 
 def _make(connection: duckdb.DuckDBPyConnection, quiet: Quiet, lakes: int, days: range) -> None:

@@ -15,8 +15,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from analyzers import frame, registry
+from analyzers.finding import Report
 from analyzers.window import Window
 from semconv.planned import relation
+from semconv.settings import PriceOverride
 from tests.calls_table import call, calls_table
 
 DAY = dt.timedelta(days=1)
@@ -28,7 +31,6 @@ Row = dict[str, Any]
 
 
 CONNECTION = calls_table()
-CONNECTION.execute("SET threads = 1")
 TYPES = {name: CONNECTION.execute(f"SELECT * FROM {name} LIMIT 0").to_arrow_table().schema for name in TABLES}
 
 
@@ -47,6 +49,26 @@ def insert(name: str, rows: Sequence[Row]) -> None:
         )
         with relation(CONNECTION, "inserted", pa.Table.from_pylist(rows, columns)):
             CONNECTION.execute(f"INSERT INTO {name} BY NAME SELECT * FROM inserted")
+
+
+def report_of(
+    name: str,
+    connection: duckdb.DuckDBPyConnection,
+    over: Window,
+    now: dt.datetime = NOW,
+    price_overrides: Sequence[PriceOverride] = (),
+    **settings: Any,
+) -> Report:
+    """What an analyzer that prices calls says of a lake, as a run of it alone has it: settled."""
+    report = (
+        registry.get(name).bind({"price_overrides": tuple(price_overrides)}).run(connection, over, settings)
+    )
+    return frame.settle(connection, over, now, {name: report})[name]
+
+
+def named_rows(report: Report) -> list[Row]:
+    names = [column.name for column in report.columns]
+    return [dict(zip(names, row, strict=True)) for row in report.rows]
 
 
 def window(days: int = 14, timezone: str = "UTC") -> Window:

@@ -33,6 +33,13 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Not if it has ended, though nobody has asked for its exit code yet."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of the process and its descendants so far."""
     total = 0

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from collector.store.renormalize import Outcome, Renormalizer
+from collector.store import renormalize as renormalize_module
+from collector.store.renormalize import Outcome, Renormalizer, Step
 from semconv.dialects import AllTables, compile_tables
 from semconv.request import Request
 from semconv.settings import Signal
@@ -64,11 +65,18 @@ def _request(file: Path, tenant: str, number: int) -> Request:
     return Request(signal, "protobuf", file.read_bytes(), RECEIVED_AT + number * 1000, tenant)
 
 
+def steps_of(store: Store) -> Iterator[Step]:
+    """The steps of an untouched lake."""
+    with store.lends_resolver(renormalize_module):
+        return Renormalizer(store.lake, store.settings).steps(SINCE, UNTIL)
+
+
 def renormalize(
     store: Store, *, since: dt.datetime = SINCE, until: dt.datetime = UNTIL, dry_run: bool = False
 ) -> Outcome:
     """All steps over a stretch of time."""
-    renormalizer, total = Renormalizer(store.lake, store.settings), Outcome()
+    with store.lends_resolver(renormalize_module):
+        renormalizer, total = Renormalizer(store.lake, store.settings), Outcome()
     for step in renormalizer.steps(since, until):
         total.add(renormalizer.take(step, dry_run=dry_run))
     return total

@@ -8,9 +8,10 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -118,6 +119,10 @@ class Store:
         self.lake = self._kept.lake
         self.committer = self._kept.committer()
         self._reader: Lake | None = None  # opening one takes longer than what it is asked
+
+    def lends_resolver(self, module: ModuleType) -> AbstractContextManager[object]:
+        """To what makes one of its own there, on the store's connection: that takes half a second."""
+        return self._kept.lends_resolver(module)
 
     def load(self, *requests: Request, position: tuple[int, int] | None = None, **options: Any) -> LoadRow:
         batch = extract(list(requests), self.settings)

@@ -66,13 +66,22 @@ class Webhook:
         return f"{urllib.parse.urlsplit(self.config.url).hostname}: {type(cause).__name__}: {cause}"
 
 
+class _HTTPSHandler(urllib.request.AbstractHTTPHandler):
+    """As urllib's, but that the system's authorities are read where one of them is needed: it takes 25 ms."""
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(http.client.HTTPSConnection, request, context=ssl.create_default_context())
+
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+
 def _opener() -> urllib.request.OpenerDirector:
     """It follows no redirect: what is signed for one address is not carried to another."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        _HTTPSHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.HTTPDefaultErrorHandler(),
     ):

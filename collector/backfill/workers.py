@@ -14,8 +14,8 @@ from collector.backfill.parts import Chunk
 from collector.limited import step_back
 from collector.worker import Worker
 
-# A worker takes a second to start: what is read in less is extracted here.
-_OWN_GROUPS: Final = 3
+# A worker takes a second to start: what is read in less is extracted here. However many files it is in.
+_OWN_BYTES: Final = 12 << 20
 _MOST_WORKERS: Final = 4
 # Groups under way for each worker: enough to last while a commit keeps this process busy.
 _AHEAD: Final = 3
@@ -26,7 +26,7 @@ class Workers:
 
     def __init__(self, cores: int | None = None) -> None:
         self._count = min(cores or len(os.sched_getaffinity(0)), _MOST_WORKERS)
-        self._own = _OWN_GROUPS
+        self._own = _OWN_BYTES
         # One entry for each group, of the worker that has it.
         self._under_way: deque[Worker[Group]] = deque()
         self._started: list[Worker[Group]] = []
@@ -43,7 +43,7 @@ class Workers:
     def give(self, job: Job, chunks: list[Chunk]) -> Iterator[Group]:
         """Starts on the chunks; yields groups that are done, so that no more than a few are under way."""
         if self._own > 0 or self._count < 2:
-            self._own -= 1
+            self._own -= sum(len(chunk.body) for chunk in chunks)
             yield from read_group(job, chunks)
             return
         worker = self._next()

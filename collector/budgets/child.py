@@ -39,8 +39,9 @@ _EVERY_SECONDS: Final = 1.0
 # Older sums are not answered from.
 _STALE_SECONDS: Final = 10.0
 _MOST_FAILURES: Final = 5
-# A catalog that was written in the same moment as it was looked at could look the same afterwards.
-_SAME_MOMENT_NS: Final = 100_000_000
+# Others see what SQLite commits some time after it was written: when the log is synced and its index says so. Until
+# then a catalog is looked into again though it looks the same, which costs next to nothing.
+_SEEN_BY_THEN_NS: Final = 10_000_000_000
 
 log = Log("budgets")
 
@@ -116,10 +117,10 @@ class Counter:
         self._failure = "the lake cannot be read fast enough"
 
     def _looks(self) -> object:
-        """Of the catalog's files; None where it may be written at this moment. Each commit changes them."""
+        """Of the catalog's files; None where a commit may be in them that is not seen yet."""
         files = [self._data_dir / name for name in (CATALOG, f"{CATALOG}-wal")]
         stats = [file.stat() for file in files if file.exists()]
-        if any(time.time_ns() - stat.st_mtime_ns < _SAME_MOMENT_NS for stat in stats):
+        if any(time.time_ns() - stat.st_mtime_ns < _SEEN_BY_THEN_NS for stat in stats):
             return None
         return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
 

@@ -114,7 +114,7 @@ def _analyze(config: Config, names: Sequence[str], form: Form, rest: Mapping[str
     settings = settings_of(analyzers, config.analyzers, rest)
     limit = config.sql.time_limit_seconds
     with open_lake(config) as lake:
-        done = [runs.execute(lake, entry, window, settings[entry.name], limit) for entry in analyzers]
+        done = runs.execute_all(lake, [(entry, settings[entry.name]) for entry in analyzers], window, limit)
         done = runs.settle(lake, done, now, limit)
         results = [result for run in done if (result := run.result()) is not None]
         if form == "html":

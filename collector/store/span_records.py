@@ -16,8 +16,8 @@ from semconv.planned import Planned
 _NO_LENGTH: Final = pa.scalar(0, pa.int64())
 # What the computed columns are made of.
 _READ: Final = (
-    *("role", "start_unix_nano", "end_unix_nano", "duration_ns", "input_tokens"),
-    *("attributes", "resource_attributes", "evidence"),
+    *("role", "start_unix_nano", "end_unix_nano", "duration_ns", "status_code", "error_type"),
+    *("input_tokens", "output_tokens", "attributes", "resource_attributes", "evidence"),
 )
 
 

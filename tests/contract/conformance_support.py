@@ -11,7 +11,7 @@ import gzip
 import http.client
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from collector.store.lake import Lake
 from tests.contract.conformance_messages import (
     JSON,
     MEDIA,
@@ -161,7 +160,6 @@ class Server:
 
     collector: Collector
     token: str = ""
-    _lake: Lake | None = field(default=None, repr=False)
 
     def connection(self) -> contextlib.closing[http.client.HTTPConnection]:
         return contextlib.closing(
@@ -219,11 +217,8 @@ class Server:
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Rows of a SELECT over the lake."""
-        if self._lake is None:
-            self._lake = Lake.open(self.collector.data_dir, read_only=True, threads=1)
-        found = self._lake.connection.execute(statement)
-        names = [column[0] for column in found.description or []]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        names, rows = self.collector.reader.ask(statement)
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def rows(self, signal: Signal, service: str, at_least: int = 1) -> list[dict[str, Any]]:
         """The rows of a service, once there are so many, by time."""
@@ -235,7 +230,7 @@ class Server:
             found[:] = self.sql(select)
             return len(found) >= at_least
 
-        wait_until(arrived, seconds=60, pause=0.05)
+        wait_until(arrived)
         return found
 
     def settle(self) -> None:
@@ -244,17 +239,9 @@ class Server:
         assert self.export("protobuf", TRACES, request_of(TRACES, last)).code is OK
         self.rows(TRACES, last)
 
-    def close(self) -> None:
-        if self._lake is not None:
-            self._lake.close()
-
 
 @contextlib.contextmanager
 def serving(folder: Path, config: str = KEEP_ALL, *arguments: str, token: str = "") -> Iterator[Server]:
     """A collector that keeps everything, for the length of a with-block."""
     with running(folder / "data", *arguments, config=config) as process:
-        server = Server(process, token)
-        try:
-            yield server
-        finally:
-            server.close()
+        yield Server(process, token)

@@ -9,7 +9,7 @@ import pytest
 from analyzers import registry
 from tests import example_month
 from tests.pages import PAGES, assert_example
-from tests.support import run
+from tests.support import run_here
 
 # Their examples are of the made-up month; those of the others are of lakes of their own tests.
 OF_THE_MONTH = (
@@ -35,7 +35,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     config = directory / "collector.yaml"
     config.write_text(example_month.CONFIG)
     file = example_month.write(directory / "march.jsonl")
-    loaded = run("otlp-backfill", file, "--data-dir", directory / "data", "--config", config)
+    loaded = run_here("otlp-backfill", file, "--data-dir", directory / "data", "--config", config)
     assert loaded.returncode == 0, loaded.stderr
     return directory / "data", config
 

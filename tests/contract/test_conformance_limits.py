@@ -46,33 +46,28 @@ def test_R3_a_body_of_the_limit_is_stored(server: Server) -> None:
     assert [len(server.rows(signal, service)) for signal, _ in sent] == [1, 1, 1]
 
 
-@each_signal
 @each_media
 @pytest.mark.parametrize("coding", ["plain", "chunked", "gzip"])
-def test_R3_R4_a_body_over_the_limit_is_413_with_a_status(
-    server: Server, signal: Signal, media: str, coding: str
-) -> None:
-    """Announced by its length, not announced, or only found out as it is inflated."""
-    body = padded(signal, media, LIMITS[media] + 1)
+def test_R3_R4_a_body_over_the_limit_is_413_with_a_status(server: Server, media: str, coding: str) -> None:
+    """Announced by its length, not announced, or only found out as it is inflated. All signals, with a smaller limit,
+    are in test_conformance_refusals.py."""
+    body = padded(TRACES, media, LIMITS[media] + 1)
     headers = {"Content-Type": media}
     content: Any = body
     if coding == "gzip":
         content, headers["Content-Encoding"] = gzip.compress(body, 1), "gzip"
     elif coding == "chunked":
         content = iter([body[start : start + (1 << 20)] for start in range(0, len(body), 1 << 20)])
-    answer = server.ask("POST", signal.path, content, headers)
+    answer = server.ask("POST", TRACES.path, content, headers)
     assert answer.status == 413
     assert answer.refusal(media)
     assert "retry-after" not in answer.headers
 
 
-@each_signal
-def test_R5_a_grpc_message_over_the_limit_is_resource_exhausted_for_good(
-    server: Server, signal: Signal
-) -> None:
-    """gRPC's own check answers where the message is too large as it stands on the wire."""
-    body = padded(signal, PROTOBUF, LIMITS[PROTOBUF] + 1)
-    answer = server.call(signal.method, body)
+def test_R5_a_grpc_message_over_the_limit_is_resource_exhausted_for_good(server: Server) -> None:
+    """gRPC's own check, the same for all signals, answers where the message is too large as it stands on the wire."""
+    body = padded(TRACES, PROTOBUF, LIMITS[PROTOBUF] + 1)
+    answer = server.call(TRACES.method, body)
     assert answer.code is EXHAUSTED
     assert answer.details
     assert "google.rpc.retryinfo-bin" not in answer.trailers

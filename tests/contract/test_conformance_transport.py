@@ -165,7 +165,7 @@ def test_T5_may_not_offered_grpc_with_other_codings_is_refused_for_good(
 ) -> None:
     """UNIMPLEMENTED (12), or INTERNAL (13) where gRPC's core does not even know the name: never retried."""
     call = coded_call(signal.method, coding, zstd.compress(b"\x0a\x00"))
-    with socket.create_connection(("127.0.0.1", server.collector.grpc_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.collector.grpc_port), timeout=60) as connection:
         connection.sendall(call)
         received = b""
         while b"grpc-message" not in received:
@@ -211,12 +211,12 @@ def test_T8_a_client_that_asks_for_http2_is_answered_in_http1(server: Server) ->
 def test_T7_may_not_offered_grpc_on_the_http_port_is_unavailable(server: Server) -> None:
     port = server.collector.http_port
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as refused:
-        channel.unary_unary(TRACES.method)(b"", timeout=10)
+        channel.unary_unary(TRACES.method)(b"", timeout=60)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_T7_may_not_offered_http1_on_the_grpc_port_is_closed(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.collector.grpc_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.collector.grpc_port), timeout=60) as connection:
         connection.sendall(head_of("/v1/traces", JSON, "Content-Length: 2") + b"{}")
         assert b"200 OK" not in read_until_closed(connection)
 

@@ -177,7 +177,7 @@ def loaded(data_dir: Path, config: str) -> Iterator[tuple[Collector, Plants]]:
         post(collector, "traces", spans.SerializeToString())
         post(collector, "logs", logs.SerializeToString())
         expected = len(spans.resource_spans[0].scope_spans[0].spans), len(LOGS)
-        wait_until(lambda: counts(collector) == expected, 30, pause=1)
+        wait_until(lambda: counts(collector) == expected)
         spool = collector.data_dir / "spool"
         wait_until(lambda: not any(SIGN.encode() in file.read_bytes() for file in spool.rglob("*.spool")))
         yield collector, plants

@@ -146,7 +146,7 @@ def test_json_by_hand_gives_the_same_row_as_protobuf(collector: Collector) -> No
         json.dumps(body).encode(),
         {"Content-Type": "application/json; charset=utf-8"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert (answer.status, answer.headers["Content-Type"], json.load(answer)) == (
             200,
             "application/json",

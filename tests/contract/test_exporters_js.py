@@ -266,7 +266,7 @@ def test_an_exporter_comes_back_when_the_collector_was_busy(collector: Collector
 def refused_as_busy(collector: Collector) -> float:
     authorization = {"Authorization": f"Bearer {TOKEN}"}
     request = urllib.request.Request(f"{collector.admin}/metrics", headers=authorization)
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return sum(
         float(line.rpartition(" ")[2])

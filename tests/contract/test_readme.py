@@ -51,7 +51,9 @@ def console() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def with_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     with running(tmp_path_factory.mktemp("readme") / "data") as collector:
-        sent = run("otlp-collector", "demo", "--endpoint", collector.http, "--data-dir", collector.data_dir)
+        sent = run_here(
+            "otlp-collector", "demo", "--endpoint", collector.http, "--data-dir", collector.data_dir
+        )
         assert sent.returncode == 0, sent.stderr
         yield collector
 

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from tests.otlp_data import logs_message, metrics_message, span_json, traces_json
-from tests.support import Collector, run, running, wait_until
+from tests.support import Collector, run_here, running, wait_until
 
 # Values that nothing else could spell by chance.
 USER = f"ann-{uuid.uuid4()}"
@@ -76,7 +76,7 @@ def send_span(exporter: SpanExporter) -> None:
 
 
 def post(collector: Collector, signal: str, body: bytes, content_type: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=60)
     try:
         connection.request("POST", f"/v1/{signal}", body, {"Content-Type": content_type})
         assert connection.getresponse().status == 200
@@ -95,7 +95,7 @@ def backfill(collector: Collector) -> None:
     ]
     path.write_bytes(traces_json(span_json(ATTRIBUTES, events=events), scope="tests.redaction"))
     config = collector.data_dir.parent / f"{collector.data_dir.name}.yaml"
-    done = run("otlp-backfill", path, "--data-dir", collector.data_dir, "--config", config)
+    done = run_here("otlp-backfill", path, "--data-dir", collector.data_dir, "--config", config)
     assert done.returncode == 0, done.stderr
 
 
@@ -111,7 +111,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
         for _ in range(2):  # the second time nothing is stored
             post(collector, "logs", logs.SerializeToString(), "application/x-protobuf")
         post(collector, "metrics", metrics.SerializeToString(), "application/x-protobuf")
-        wait_until(lambda: counts(collector) == (3, 2, 1), 30, pause=1)
+        wait_until(lambda: counts(collector) == (3, 2, 1))
         wait_until(lambda: not any(USER.encode() in file.read_bytes() for file in spool(collector)))
         yield collector
 
@@ -210,7 +210,7 @@ def test_without_a_key_nothing_starts_and_one_line_says_why(tmp_path: Path, key:
     config = tmp_path / "config.yaml"
     config.write_text(f"redaction: {{user_ids: hash, secret_file: {path}}}\n")
     for command in (("otlp-collector", "serve"), ("otlp-backfill", "/dev/null")):
-        done = run(*command, "--config", config, "--data-dir", tmp_path / "data")
+        done = run_here(*command, "--config", config, "--data-dir", tmp_path / "data")
         assert done.returncode == 2
         [line] = done.stderr.strip().splitlines()
         assert str(path) in line

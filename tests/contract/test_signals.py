@@ -17,7 +17,7 @@ CORPUS = Path(__file__).parents[1] / "corpus" / "otel-genai-openai"
 
 
 def post(collector: Collector, signal: str, body: bytes, content_type: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", collector.http_port, timeout=60)
     try:
         connection.request("POST", f"/v1/{signal}", body, {"Content-Type": content_type})
         return connection.getresponse().status

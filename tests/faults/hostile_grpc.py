@@ -163,7 +163,7 @@ class Http2:
             room = self._room(stream)
             if room <= 0:
                 self.read()
-                if time.monotonic() - start > 30:
+                if time.monotonic() - start > MARGIN:
                     raise NoAnswerError(f"no room for more than {self.sent.get(stream, 0)} bytes")
                 continue
             piece = data[at : at + room]
@@ -288,7 +288,7 @@ def many_streams(collector: Collector) -> set[int]:
             client.send(
                 frame(HEADERS, END_HEADERS, stream, head()) + frame(DATA, END_STREAM, stream, content)
             )
-        return {client.outcome(stream, within=20) for stream in streams}
+        return {client.outcome(stream, within=MARGIN) for stream in streams}
 
 
 def closed_windows(collector: Collector) -> set[int]:
@@ -325,11 +325,9 @@ def thousand_connections(collector: Collector) -> set[int]:
         clients = [Http2(stack.enter_context(connect(collector.grpc_port))) for _ in range(1000)]
         for client in clients:
             client.send(PREFACE + frame(SETTINGS, 0, 0))
-        deadline = time.monotonic() + 30
         for client in clients:
             while not client.settled and not client.closed:
                 client.read()
-                assert time.monotonic() < deadline
         return {OK if client.settled else CLOSED for client in clients}
 
 

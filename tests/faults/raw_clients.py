@@ -12,7 +12,7 @@ from typing import Final
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.support import Collector, wait_until
+from tests.support import PATIENCE_SECONDS, Collector, wait_until
 
 _EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # Stands where the id of the trace is to be.
@@ -139,7 +139,7 @@ class Senders:
         return {trace for trace, given in answers if given is answer}
 
 
-def assert_stored_once(server: Collector, senders: Senders, seconds: float = 30.0) -> None:
+def assert_stored_once(server: Collector, senders: Senders, seconds: float = PATIENCE_SECONDS) -> None:
     """All that was accepted comes to be in the lake once, and nothing that was refused."""
     accepted, refused = senders.traces(True), senders.traces(False)
     found: dict[str, tuple[int, int]] = {}
@@ -149,7 +149,7 @@ def assert_stored_once(server: Collector, senders: Senders, seconds: float = 30.
         found.update((row["trace_id"], (row["n"], row["d"])) for row in server.sql(query))
         return accepted <= found.keys()
 
-    wait_until(arrived, seconds, 0.3)
+    wait_until(arrived, seconds, 0.2)
     spans = senders.requests.spans
     assert {found[trace] for trace in accepted} == {(spans, spans)}, "some spans are missing, or there twice"
     assert not refused & found.keys(), "what was refused is there"

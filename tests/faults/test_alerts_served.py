@@ -40,12 +40,12 @@ def test_killed_while_it_sends_a_server_sends_it_after_its_next_start_and_then_n
         first = start_collector(data_dir, config=config)
         receiver.before_answer = first.kill
         try:
-            assert wait_until(first.process.poll, 30) == -signal.SIGKILL
+            assert wait_until(first.process.poll) == -signal.SIGKILL
         finally:
             first.kill()
         receiver.before_answer = lambda: None
         with running(data_dir, config=config) as second:
-            wait_until(lambda: len(second.sql(RAISED)) == 3, 30)
+            wait_until(lambda: len(second.sql(RAISED)) == 3)
             rows = second.sql(RAISED)
         assert [(row["state"], row["channel"]) for row in rows] == [
             ("raised", None),

@@ -20,7 +20,7 @@ from semconv.request import Request
 from tests.erase_support import files_with
 from tests.otlp_data import logs_message, metrics_message
 from tests.store_support import NOON_NANOS, SECOND, call, span, traces_body
-from tests.support import BIN, Collector, ask, run, running
+from tests.support import BIN, Collector, ask, run, run_here, running
 
 CONFIG = """
 capture: {prompts: true}
@@ -59,7 +59,7 @@ PROMPT = {"gen_ai.prompt.0.content": "her-prompt-in-full", "gen_ai.prompt.0.role
 def post(collector: Collector, signal_path: str, body: bytes) -> None:
     headers = {"Content-Type": "application/x-protobuf"}
     request = urllib.request.Request(f"{collector.http}/v1/{signal_path}", body, headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
 
 
@@ -139,7 +139,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     with running(folder / "data", config=CONFIG) as collector:
         send_everything(collector)
         window = ("--since", "2026-03-01", "--until", "2026-04-01", "--data-dir", folder / "data")
-        told = run("otlp-analyze", "cost", "--by", "user,session", *window)
+        told = run_here("otlp-analyze", "cost", "--by", "user,session", *window)
         assert told.returncode == 0, told.stderr
         put_aside(folder / "data")
         answer = run("otlp-collector", "backup", folder / "backup", "--data-dir", folder / "data")

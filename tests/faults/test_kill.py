@@ -68,15 +68,15 @@ def kill_while_starting(collector: Collector, ports: Ports, chance: random.Rando
 
 KILLS: list[Callable[[Collector, Ports, random.Random], Collector]] = [
     kill_child,
+    kill_all,
     kill_server,
     kill_child,
-    kill_all,
     kill_while_starting,
 ]
 
 
 def test_what_was_acknowledged_survives_kills_exactly_once(tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path / "data", rounds=4)
+    kill_again_and_again(tmp_path / "data", rounds=2)
 
 
 @pytest.mark.soak

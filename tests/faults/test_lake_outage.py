@@ -116,11 +116,11 @@ def test_a_lake_that_fails_for_good_is_waited_for(server: Collector, fault: Faul
     before = len(fault.times())
     fault.set(1.0)
     with four_senders(server) as senders:
-        report = wait_until(lambda: senders.traces(False) and outage(server), 20)
+        report = wait_until(lambda: senders.traces(False) and outage(server))
     assert (report["spool"]["state"], report["loader"]["state"]) == ("full", "running")
     assert "Input/output error" in report["lake"]["error"]
     assert SPOOL_BYTES / 2 < report["spool"]["used_bytes"] <= SPOOL_BYTES
-    wait_until(lambda: len(fault.times()) >= before + 4, 20)
+    wait_until(lambda: len(fault.times()) >= before + 4)
     waits = [later - earlier for earlier, later in pairwise(fault.times()[before:])]
     assert all(wait >= least for wait, least in zip(waits, (0.5, 1.0, 2.0), strict=False)), waits
     fault.set(0.0)

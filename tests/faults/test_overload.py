@@ -2,7 +2,7 @@
 
 Guarantee: what was accepted and what was refused is what was sent, and who is refused hears when to come back; the
 spool keeps to its bound and all processes together to 600 MB; requests are accepted all the while as room comes back;
-within seconds of the end there is room again, and all that was accepted is in the lake once.
+after the end (the long form: within seconds) there is room again, and all that was accepted is in the lake once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 from collector.spool_files import bytes_on_disk
 from tests.faults.raw_clients import Requests, Senders, assert_stored_once, over_grpc, over_http
 from tests.processes import PeakMemory
-from tests.support import Collector, get_json, running, wait_until
+from tests.support import PATIENCE_SECONDS, Collector, get_json, running, wait_until
 
 MOST_BYTES = 600_000_000
 # The largest batch of an SDK, in some 0.5 MB.
@@ -47,16 +47,17 @@ class MostOnDisk(threading.Thread):
 
 
 def test_more_than_can_be_loaded_is_refused_in_time(tmp_path: Path) -> None:
-    overload(tmp_path, seconds=3.0, spool_bytes=12_000_000)
+    overload(tmp_path, seconds=1.0, spool_bytes=12_000_000, recovery=PATIENCE_SECONDS)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_more_than_can_be_loaded_is_refused_for_a_minute(tmp_path: Path) -> None:
-    overload(tmp_path, seconds=60.0, spool_bytes=128_000_000)
+    overload(tmp_path, seconds=60.0, spool_bytes=128_000_000, recovery=RECOVERY_SECONDS)
 
 
-def overload(folder: Path, seconds: float, spool_bytes: int) -> None:
+def overload(folder: Path, seconds: float, spool_bytes: int, recovery: float) -> None:
+    """``recovery``: the seconds within which there is room again."""
     connects = [over_http, over_grpc, over_http, over_grpc]
     with (
         running(folder / "data", "--spool-max-bytes", str(spool_bytes)) as server,
@@ -66,7 +67,7 @@ def overload(folder: Path, seconds: float, spool_bytes: int) -> None:
         with Senders(server, connects, REQUESTS) as senders:
             time.sleep(seconds)
             assert_some_get_through(senders)
-        wait_until(lambda: get_json(f"{server.admin}/readyz")[0] == 200, RECOVERY_SECONDS)
+        wait_until(lambda: get_json(f"{server.admin}/readyz")[0] == 200, recovery)
         assert_takes_one(server)
         assert_stored_once(server, senders, seconds=60 + 4 * seconds)
     assert not senders.failures() and not senders.traces(None)
@@ -76,9 +77,9 @@ def overload(folder: Path, seconds: float, spool_bytes: int) -> None:
 
 def assert_some_get_through(senders: Senders) -> None:
     """Room comes back while there is more than enough to fill it."""
-    wait_until(lambda: senders.traces(False), 20, 0.5)
+    wait_until(lambda: senders.traces(False))
     accepted = len(senders.traces(True))
-    wait_until(lambda: len(senders.traces(True)) > accepted, 20, 0.5)
+    wait_until(lambda: len(senders.traces(True)) > accepted)
 
 
 def assert_takes_one(server: Collector) -> None:

@@ -284,7 +284,7 @@ def load_the_rest(run: Run, data_dir: Path, line: int) -> None:
         return acknowledged <= set(found)
 
     try:
-        wait_until(stored, 30, 0.2)
+        wait_until(stored)
     finally:
         assert collector.stop() == 0
     assert len(found) == len(set(found)) and set(found) <= run.sent

@@ -23,12 +23,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.faults.test_bad_input import json_body, json_span, post, stored
 from tests.faults.test_kill import loader_pid
-from tests.support import Collector, get_json, run_here, running, start_collector, wait_until
+from tests.support import LOADS_SOON, Collector, get_json, run_here, running, start_collector, wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
-FAULT_SECONDS = 40.0
+FAULT_SECONDS = 60.0
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and prlimit(2)")
 
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, broken_disk: Path) -> Itera
     (folder / "sitecustomize.py").write_text(BREAKABLE_DISK.format(flag=str(broken_disk)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
-        collector = start_collector(folder / "data")
+        collector = start_collector(folder / "data", config=LOADS_SOON)
     try:
         yield collector
     finally:
@@ -70,7 +70,7 @@ def readyz(server: Collector) -> tuple[int, Any]:
 def health(server: Collector, service: str = "") -> int:
     with grpc.insecure_channel(server.grpc) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
-        return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status)
+        return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=60).status)
 
 
 def wait_for(server: Collector, status: int) -> Any:
@@ -83,7 +83,7 @@ def wait_for(server: Collector, status: int) -> Any:
     body = wait_until(answer, FAULT_SECONDS)
     expected = SERVING if status == 200 else NOT_SERVING
     for service in ("", TRACE_SERVICE):
-        wait_until(lambda name=service: health(server, name) == expected, 5)
+        wait_until(lambda name=service: health(server, name) == expected)
     assert get_json(f"{server.admin}/healthz")[0] == 200
     return body
 
@@ -245,7 +245,7 @@ def test_a_stop_is_told_before_anybody_is_turned_away(small: Collector) -> None:
     with grpc.insecure_channel(small.grpc) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
         assert next(watch).status == SERVING
-        with socket.create_connection(("127.0.0.1", small.http_port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", small.http_port), timeout=60) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
             wait_until(lambda: "spanledger_inflight_cost_bytes 0.0" not in small.metrics())
             warned = lines(small, "not ready")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.otlp_data import span_json, traces_json
-from tests.support import run, running, wait_until
+from tests.support import run_here, running, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
@@ -30,10 +30,10 @@ def test_without_its_key_nothing_is_redacted_and_nothing_is_loaded(tmp_path: Pat
             urllib.request.Request(f"{collector.http}/v1/traces", body, json)
         ) as answer:
             assert answer.status == 200
-        wait_until(lambda: "loader cannot work" in log.read_text(), 30)
+        wait_until(lambda: "loader cannot work" in log.read_text())
         assert "open to other users" in log.read_text()
         assert f"{LOADED} 0.0" in collector.metrics()
-        refused = run(
+        refused = run_here(
             "otlp-collector", "validate", "--config", tmp_path / "data.yaml", "--data-dir", tmp_path / "data"
         )
         assert (refused.returncode, "open to other users" in refused.stderr) == (2, True)

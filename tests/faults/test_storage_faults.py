@@ -27,7 +27,7 @@ from tests.faults.test_kill import loader_pid
 from tests.faults.test_readiness import readyz, wait_for
 from tests.otlp_data import pairs_json
 from tests.store_support import SECOND, call, store, traces
-from tests.support import Collector, run, run_here, start_collector, wait_until
+from tests.support import LOADS_SOON, Collector, run, run_here, start_collector, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
@@ -65,7 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, flags: Path) -> Iterator[Co
     (folder / "sitecustomize.py").write_text(FAULTS.format(flags=str(flags)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
-        collector = start_collector(folder / "data")
+        collector = start_collector(folder / "data", config=LOADS_SOON)
     try:
         yield collector
     finally:
@@ -101,7 +101,7 @@ def times_stored(server: Collector, *spans: dict[str, Any]) -> set[tuple[int, in
 
 
 def wait_until_stored(server: Collector, *spans: dict[str, Any]) -> None:
-    wait_until(lambda: times_stored(server, *spans) == {(1, 1)}, 40, 0.2)
+    wait_until(lambda: times_stored(server, *spans) == {(1, 1)})
 
 
 def entries(server: Collector) -> dict[str, quarantine.Entry]:
@@ -209,7 +209,7 @@ def test_a_missing_data_file_is_waited_for(server: Collector) -> None:
     path, before = data_file(server, "spans"), entries(server)
     moved = path.rename(server.data_dir / "moved")
     send(server, second)
-    wait_until(lambda: path.name in str(readyz(server)[1]["lake"]["error"]), 30)
+    wait_until(lambda: path.name in str(readyz(server)[1]["lake"]["error"]))
     moved.rename(path)
     wait_until_stored(server, first, second)
     assert entries(server) == before

@@ -15,7 +15,7 @@ from collector.data_dir import CATALOG
 from collector.store.lake import Lake, lake_version
 from collector.store.statements import LATEST_VERSION
 from tests.store_support import call, fingerprint, store, traces
-from tests.support import free_port, run, running
+from tests.support import free_port, run, run_here, running
 
 COST = "SELECT count(*) AS calls, sum(cost_usd) AS cost FROM calls"
 # What later versions have brought, taken back.
@@ -74,7 +74,8 @@ def test_a_newer_lake_is_refused_and_left_alone(tmp_path: Path) -> None:
         ("otlp-collector", "sql", COST),
         ("otlp-backfill", str(file)),
     ):
-        answer = run(*command, "--data-dir", path)
+        ask = run if "serve" in command else run_here
+        answer = ask(*command, "--data-dir", path)
         assert answer.returncode == 2, (command, answer)
         (line,) = (line for line in answer.stderr.splitlines() if line.startswith("Error: "))
         assert "schema version 99, this program knows versions up to" in line

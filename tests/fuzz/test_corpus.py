@@ -14,7 +14,7 @@ from tests.fuzz.decode import SETTINGS, check_input, check_request, choice
 from tests.fuzz.seeds import CORPUS, JSON, PROTOBUF, seeds
 from tests.otlp_messages import REQUESTS
 
-# The slowest of the corpus takes some 10 ms.
+# Of a core; the slowest of the corpus takes some 10 ms.
 SECONDS_EACH = 5.0
 
 
@@ -22,13 +22,13 @@ def test_every_saved_input_is_read_or_refused_in_time() -> None:
     files = sorted(CORPUS.iterdir())
     assert len(files) > 50
     for path in files:
-        start = time.monotonic()
+        start = time.thread_time()
         try:
             check_input(path.read_bytes())
         except Exception as error:
             error.add_note(f"the input is {path.name}")
             raise
-        assert time.monotonic() - start < SECONDS_EACH, path.name
+        assert time.thread_time() - start < SECONDS_EACH, path.name
 
 
 def test_the_seeds_are_those_of_the_script() -> None:

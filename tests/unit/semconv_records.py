@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 import weakref
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from semconv.calls import (
     partner_traces_sql,
     span_record_select,
 )
+from semconv.planned import Planned, relation
 from semconv.resolve import Resolver
 from semconv.settings import Settings
 
@@ -106,18 +109,13 @@ def table(rows: list[Row], schema: pa.Schema = columns.SPANS) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
-    rows: list[Row] = connection.execute(sql).to_arrow_table().to_pylist()
-    return rows
-
-
 def seeded(seed: int) -> random.Random:
     """Made-up choices that are the same at every run."""
     return random.Random(seed)
 
 
 class _Bench:
-    """A connection and the resolver on it: to make both and to plan their statements takes half a second."""
+    """A resolver and a store's statements: to make these and to plan them takes half a second."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -126,10 +124,44 @@ class _Bench:
         for name in settings.dimensions:
             self.connection.execute(f"ALTER TABLE calls ADD COLUMN {name} VARCHAR")
         self.resolver = Resolver(self.connection, settings)
+        self.nothing = self.resolved([])
+        self.plans = {
+            name: Planned(self.connection, text) for name, text in _statements(settings.dimensions).items()
+        }
+        self.no_calls = self.resolver.build_calls(self.plans["all_records"].table(**self.nothing))
 
-    def clear(self) -> None:
-        for name in ("spans", "log_records", "calls"):
-            self.connection.execute(f"DELETE FROM {name}")
+    def resolved(self, rows: Sequence[Row]) -> dict[str, pa.Table]:
+        """Rows as a store keeps them, by the names that the statements have for them."""
+        logs = [row for row in rows if "record_hash" in row]
+        spans = [row for row in rows if "record_hash" not in row]
+        return {
+            "kept_spans": self.resolver.resolve_spans(table(spans))
+            if spans or not rows
+            else self.nothing["kept_spans"],
+            "kept_logs": self.resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
+            if logs or not rows
+            else self.nothing["kept_logs"],
+        }
+
+
+def _statements(dimensions: Mapping[str, str]) -> dict[str, str]:
+    """What semconv/calls.py asks of a store, over Arrow tables."""
+    of_spans = f"SELECT {span_record_select(dimensions)} FROM kept_spans"
+    of_logs = f"SELECT {log_record_select(dimensions)} FROM kept_logs WHERE {REPORTS_CALL}"
+    stored = (
+        f"(SELECT {partner_span_select()} FROM kept_spans"
+        f" UNION ALL SELECT {partner_log_select()} FROM kept_logs WHERE {REPORTS_CALL})"
+    )
+    return {
+        "all_records": f"{of_spans} UNION ALL BY NAME {of_logs}",
+        "traces": "SELECT tenant, trace_id FROM kept_spans UNION"
+        f" SELECT tenant, {RECORD_TRACE} FROM kept_logs WHERE {REPORTS_CALL}",
+        "records": f"{of_spans} SEMI JOIN touched_traces USING (tenant, trace_id)"
+        f" UNION ALL BY NAME {of_logs} AND (tenant, {RECORD_TRACE}) IN (FROM touched_traces)",
+        "partners": partner_traces_sql(stored, with_logs=True),
+        "calls": "FROM kept_calls ANTI JOIN touched_traces USING (tenant, trace_id) WHERE call_id NOT IN"
+        f" (SELECT {CALL_ID} FROM call_records WHERE signal = 'log') UNION ALL BY NAME FROM built_calls",
+    }
 
 
 # Those that nobody uses, the one used last behind.
@@ -140,9 +172,7 @@ _MOST_BENCHES = 4
 def _take_bench(settings: Settings) -> _Bench:
     for number, bench in enumerate(_benches):
         if bench.settings == settings:
-            del _benches[number]
-            bench.clear()
-            return bench
+            return _benches.pop(number)
     return _Bench(settings)
 
 
@@ -165,60 +195,64 @@ class Store:
     partners'."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        settings = settings or Settings()
-        bench = _take_bench(settings)
-        weakref.finalize(self, _put_back, bench)
-        self.connection = bench.connection
-        self._resolver = bench.resolver
-        self._spans = span_record_select(settings.dimensions)
-        self._logs = log_record_select(settings.dimensions)
+        self._bench = _take_bench(settings or Settings())
+        weakref.finalize(self, _put_back, self._bench)
+        self._kept = self._bench.nothing
+        self._calls = self._bench.no_calls
 
     def commit(self, *rows: Row) -> None:
-        """Rows of spans and of log records, as made below."""
-        run = self.connection.execute
-        run("CREATE OR REPLACE TEMP TABLE touched_traces (tenant VARCHAR, trace_id VARCHAR)")
-        if spans := [row for row in rows if "record_hash" not in row]:
-            self.connection.register("resolved_spans", self._resolver.resolve_spans(table(spans)))
-            run("INSERT INTO spans BY NAME SELECT *, 'load' AS load_id FROM resolved_spans")
-            run("INSERT INTO touched_traces SELECT DISTINCT tenant, trace_id FROM resolved_spans")
-        if logs := [row for row in rows if "record_hash" in row]:
-            resolved = self._resolver.resolve_log_records(table(logs, columns.LOG_RECORDS))
-            self.connection.register("resolved_log_records", resolved)
-            run("INSERT INTO log_records BY NAME SELECT *, 'load' AS load_id FROM resolved_log_records")
-            run(
-                f"INSERT INTO touched_traces SELECT DISTINCT tenant, {RECORD_TRACE} FROM resolved_log_records"
-                f" WHERE {REPORTS_CALL} AND (tenant, {RECORD_TRACE}) NOT IN (FROM touched_traces)"
-            )
-        self._gather()
-        stored = (
-            f"(SELECT {partner_span_select()} FROM spans"
-            f" UNION ALL SELECT {partner_log_select()} FROM log_records WHERE {REPORTS_CALL})"
-        )
-        while partners := run(partner_traces_sql(stored, with_logs=True)).fetchall():
-            self.connection.executemany("INSERT INTO touched_traces VALUES (?, ?)", partners)
-            self._gather()
-        self.built_calls = self._resolver.build_calls(run("FROM call_records").to_arrow_table())
-        run(
-            "DELETE FROM calls WHERE (tenant, trace_id) IN (FROM touched_traces)"
-            f" OR call_id IN (SELECT {CALL_ID} FROM call_records WHERE signal = 'log')"
-        )
-        self.connection.register("built_calls", self.built_calls)
-        run("INSERT INTO calls BY NAME FROM built_calls")
-
-    def _gather(self) -> None:
-        self.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE call_records AS SELECT {self._spans}"
-            " FROM spans SEMI JOIN touched_traces USING (tenant, trace_id)"
-            f" UNION ALL BY NAME SELECT {self._logs} FROM log_records WHERE {REPORTS_CALL}"
-            f" AND (tenant, {RECORD_TRACE}) IN (FROM touched_traces)"
-        )
+        """Rows of spans and of log records, as made above."""
+        plans, new = self._bench.plans, self._bench.resolved(rows)
+        self._kept = {name: pa.concat_tables([kept, new[name]]) for name, kept in self._kept.items()}
+        self.touched = plans["traces"].table(**new)
+        while True:
+            known = {"touched_traces": self.touched}
+            known["call_records"] = plans["records"].table(**self._kept, **known)
+            partners = plans["partners"].table(**self._kept, **known)
+            if not partners.num_rows:
+                break
+            self.touched = pa.concat_tables([self.touched, partners])
+        self.built_calls = self._bench.resolver.build_calls(known["call_records"])
+        self._calls = plans["calls"].table(kept_calls=self._calls, built_calls=self.built_calls, **known)
 
     def calls(self) -> list[Row]:
-        return fetch(self.connection, "FROM calls ORDER BY start_time, trace_id, span_id, call_id")
+        return _in_order(self._calls)
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """What is stored now as the lake's tables, for who reads them by SQL."""
+        connection = self._bench.connection
+        spans, logs = self._kept["kept_spans"], self._kept["kept_logs"]
+        for name, stored in {"spans": spans, "log_records": logs, "calls": self._calls}.items():
+            connection.execute(f"DELETE FROM {name}")
+            load = "" if name == "calls" else ", 'load' AS load_id"
+            with relation(connection, "stored_now", stored):
+                connection.execute(f"INSERT INTO {name} BY NAME SELECT *{load} FROM stored_now")
+        return connection
 
 
 def build(*rows: Row, settings: Settings | None = None) -> list[Row]:
     """The calls of `rows`, committed at once, in order of start."""
-    store = Store(settings)
-    store.commit(*rows)
-    return store.calls()
+    bench = _take_bench(settings or Settings())
+    records = bench.plans["all_records"].table(**bench.resolved(rows))
+    calls = bench.resolver.build_calls(records)
+    _put_back(bench)
+    return _in_order(calls)
+
+
+def in_turn_and_at_once(*senders: Sequence[Sequence[Row]]) -> tuple[list[Row], list[Row]]:
+    """The calls of tenants who send their batches in turn, and those of the same rows committed at once."""
+    batches = [
+        [[row | {"tenant": f"tenant {number}"} for row in batch] for batch in sent]
+        for number, sent in enumerate(senders)
+    ]
+    store = Store()
+    for turn in zip_longest(*batches, fillvalue=[]):
+        store.commit(*chain(*turn))
+    return store.calls(), build(*chain(*chain(*batches)))
+
+
+def _in_order(calls: pa.Table) -> list[Row]:
+    keys = ("start_time", "trace_id", "span_id", "call_id")
+    rows: list[Row] = calls.sort_by([(key, "ascending") for key in keys]).to_pylist()
+    return rows

@@ -16,12 +16,12 @@ from collector.alerts.delivery import look
 from collector.alerts.message import Message
 from tests.alert_looks import HOUR, NOW, ROWS, add_calls, asked, close_opened, config_of, opened, run_look
 from tests.alert_support import ERRORS, SPEND, Hook, hook
-from tests.calls_table import call, lake_with_calls
+from tests.calls_table import call, copied_lake
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    return lake_with_calls(tmp_path / "data", *ROWS)
+    return copied_lake(tmp_path / "data", *ROWS)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,8 +18,7 @@ from analyzers.setting import BadSetting
 from analyzers.window import Window
 from collector.store.lake import Lake
 from tests.calls_table import call, calls_table, insert_calls
-from tests.renormalize_support import captures
-from tests.store_support import store
+from tests.captured_lake import captured_lake
 
 NOW = dt.datetime(2026, 3, 10, 18, 0, tzinfo=dt.UTC)
 WEEK = dt.timedelta(days=7)
@@ -255,11 +253,9 @@ def test_plans_that_nobody_declared_are_told_where_rules_look_at_spend() -> None
     assert alerts.notes(undeclared, RULES[3:], NOW, "UTC") == ()
 
 
-def test_the_figures_of_the_corpus_are_those_of_the_cost_report(tmp_path: Path) -> None:
+def test_the_figures_of_the_corpus_are_those_of_the_cost_report() -> None:
     """Scenario: what real libraries sent, loaded as it came; nobody declared a plan, so nothing of it is spend."""
-    with store(tmp_path / "data") as opened:
-        opened.load(*captures("otel-genai-openai", "openinference-anthropic", "js-openinference"))
-    with Lake.open(tmp_path / "data", read_only=True) as lake:
+    with Lake.open(captured_lake(), read_only=True, threads=1) as lake:
         first, last = lake.connection.execute(
             "SELECT min(start_time), max(start_time) FROM calls"
         ).fetchall()[0]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from pathlib import Path
+from functools import cache
 from typing import Any, Final
 
 import duckdb
@@ -23,17 +23,13 @@ from analyzers.honest import MODE, Amount
 from analyzers.window import Window
 from collector.cli.render import json_text
 from collector.config import Config
-from collector.store.commit import Committer, Origin
 from collector.store.lake import Lake
-from collector.store.migrate import open_current
-from semconv.extract import extract
-from semconv.request import Request
-from semconv.settings import Settings
+from semconv.planned import relation
 from tests.calls_table import call, calls_table, insert_calls
+from tests.captured_lake import captured_lake
 from tests.planted import Quiet, fill
 
 NAMES: Final = tuple(registry.discover())
-CORPUS: Final = Path(__file__).parents[1] / "corpus"
 # Two weeks on either side of the change to summer time in Berlin, 29 March; New York's is on 8 March.
 LAKE: Final = Quiet(first_day=dt.date(2026, 3, 2), days=35)
 NOW: Final = dt.datetime(2026, 4, 6, 12, tzinfo=dt.UTC)
@@ -79,25 +75,72 @@ ODD: Final = (
 )
 
 
+# Nobody changes any of these.
+
+
 @pytest.fixture(scope="module")
 def lake() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Five quiet weeks with some odd calls in them; nobody changes it."""
+    """Five quiet weeks with some odd calls in them."""
     with calls_table() as connection:
         fill(connection, LAKE)
         insert_calls(connection, "calls", ODD)
         yield connection
 
 
-@pytest.fixture
-def copy(lake: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The same for a test's own."""
-    with calls_table() as connection:
-        for table in ("calls", "spans"):
-            rows = lake.execute(f"FROM {table}").to_arrow_table()
-            connection.register("rows_of", rows)
-            connection.execute(f"INSERT INTO {table} FROM rows_of")
-            connection.unregister("rows_of")
+@pytest.fixture(scope="module")
+def told(lake: duckdb.DuckDBPyConnection) -> Callable[[str], Report]:
+    """What an analyzer says of it, by name."""
+    return cache(lambda name: report_of(name, lake, LAKE.window()))
+
+
+@pytest.fixture(scope="module")
+def unknown_lake(lake: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same calls, none of which tells of its tokens, so that none has a cost."""
+    with copied(lake) as connection:
+        connection.execute(
+            f"UPDATE calls SET {', '.join(f'{column} = NULL' for column in (*TOKENS, *COSTS))}"
+        )
         yield connection
+
+
+@pytest.fixture(scope="module")
+def dear_lake(lake: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same calls, of which those through the API cost three times as much."""
+    with copied(lake) as connection:
+        tripled = ", ".join(f"{column} = 3 * {column}" for column in COSTS)
+        connection.execute(f"UPDATE calls SET {tripled} WHERE pricing_mode = 'api'")
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def shuffled_lake(lake: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same calls and spans, loaded the other way round."""
+    with copied(lake, "ORDER BY hash(start_time), rowid DESC") as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def no_calls() -> Iterator[duckdb.DuckDBPyConnection]:
+    with calls_table() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def one_call() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Of half a dollar."""
+    one = call(
+        start_time=dt.datetime(2026, 3, 10, 12), cost_usd=Decimal("0.5"), session_id="s", agent_name="a"
+    )
+    with calls_table(one) as connection:
+        yield connection
+
+
+def copied(lake: duckdb.DuckDBPyConnection, order: str = "") -> duckdb.DuckDBPyConnection:
+    connection = calls_table()
+    for table in ("calls", "spans"):
+        with relation(connection, "rows_of", lake.execute(f"FROM {table} {order}").to_arrow_table()):
+            connection.execute(f"INSERT INTO {table} FROM rows_of")
+    return connection
 
 
 def report_of(
@@ -142,23 +185,18 @@ def estimated(finding: Finding) -> Mapping[str, object]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_empty_lake_is_said_to_be_empty(name: str) -> None:
+def test_an_empty_lake_is_said_to_be_empty(name: str, no_calls: duckdb.DuckDBPyConnection) -> None:
     """Guarantee: no failure, no finding, no amount, and a note for who reads it."""
-    with calls_table() as connection:
-        report = report_of(name, connection, LAKE.window(), deployment=NOTHING_DECLARED)
+    report = report_of(name, no_calls, LAKE.window(), deployment=NOTHING_DECLARED)
     assert report.findings == ()
     assert all(not money(report, mode) for mode in ("api", "subscription", "unknown", "local"))
     assert report.notes
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_of_one_call_nothing_is_said_that_needs_more(name: str) -> None:
+def test_of_one_call_nothing_is_said_that_needs_more(name: str, one_call: duckdb.DuckDBPyConnection) -> None:
     """Guarantee: findings of it are facts, and claim no more than it cost."""
-    one = call(
-        start_time=dt.datetime(2026, 3, 10, 12), cost_usd=Decimal("0.5"), session_id="s", agent_name="a"
-    )
-    with calls_table(one) as connection:
-        report = report_of(name, connection, LAKE.window())
+    report = report_of(name, one_call, LAKE.window())
     assert [finding.p_value for finding in report.findings] == [None] * len(report.findings)
     for finding in report.findings:
         assert estimated(finding).get("confidence") is None
@@ -166,11 +204,10 @@ def test_of_one_call_nothing_is_said_that_needs_more(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_unknown_is_never_nought(name: str, copy: duckdb.DuckDBPyConnection) -> None:
+def test_what_is_unknown_is_never_nought(name: str, unknown_lake: duckdb.DuckDBPyConnection) -> None:
     """Scenario: no call tells of its tokens, so none has a cost. Guarantee: no amount and no count of tokens is shown
     as a figure, 0 included, nor claimed."""
-    copy.execute(f"UPDATE calls SET {', '.join(f'{column} = NULL' for column in (*TOKENS, *COSTS))}")
-    report = report_of(name, copy, LAKE.window(), deployment=NOTHING_DECLARED)
+    report = report_of(name, unknown_lake, LAKE.window(), deployment=NOTHING_DECLARED)
     assert all(not money(report, mode) for mode in ("api", "subscription", "unknown", "local"))
     for at, column in enumerate(report.columns):
         if column.kind == "tokens":
@@ -179,23 +216,24 @@ def test_what_is_unknown_is_never_nought(name: str, copy: duckdb.DuckDBPyConnect
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pricing_modes_are_never_added(name: str, copy: duckdb.DuckDBPyConnection) -> None:
+def test_pricing_modes_are_never_added(
+    name: str, told: Callable[[str], Report], dear_lake: duckdb.DuckDBPyConnection
+) -> None:
     """Scenario: everything through the API costs three times as much. Guarantee: not one amount that is shown of
     subscriptions, undeclared plans or local models changes."""
-    before = report_of(name, copy, LAKE.window())
-    tripled = ", ".join(f"{column} = 3 * {column}" for column in COSTS)
-    copy.execute(f"UPDATE calls SET {tripled} WHERE pricing_mode = 'api'")
-    after = report_of(name, copy, LAKE.window())
+    after = report_of(name, dear_lake, LAKE.window())
     for mode in ("subscription", "unknown", "local"):
-        assert money(after, mode) == money(before, mode)
+        assert money(after, mode) == money(told(name), mode)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_more_is_claimed_than_the_calls_of_a_mode_cost(name: str, lake: duckdb.DuckDBPyConnection) -> None:
+def test_no_more_is_claimed_than_the_calls_of_a_mode_cost(
+    name: str, lake: duckdb.DuckDBPyConnection, told: Callable[[str], Report]
+) -> None:
     """All findings of one analyzer together, and no estimate with its ends the wrong way round."""
     costs = dict(lake.execute("SELECT pricing_mode, sum(cost_usd) FROM calls GROUP BY ALL").fetchall())
     claimed: Counter[str] = Counter()
-    for finding in report_of(name, lake, LAKE.window()).findings:
+    for finding in told(name).findings:
         if finding.estimate is not None and isinstance(finding.estimate.high, Amount):
             low, high = finding.estimate.low, finding.estimate.high
             assert isinstance(low, Amount)
@@ -205,25 +243,23 @@ def test_no_more_is_claimed_than_the_calls_of_a_mode_cost(name: str, lake: duckd
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_order_of_rows_does_not_matter(name: str, lake: duckdb.DuckDBPyConnection) -> None:
+def test_the_order_of_rows_does_not_matter(
+    name: str, told: Callable[[str], Report], shuffled_lake: duckdb.DuckDBPyConnection
+) -> None:
     """Scenario: the same calls and spans, loaded the other way round. Guarantee: the same rows, notes and findings in
     the same order, example calls included."""
-    with calls_table() as other:
-        for table in ("calls", "spans"):
-            rows = lake.execute(f"FROM {table} ORDER BY hash(start_time), rowid DESC").to_arrow_table()
-            other.register("rows_of", rows)
-            other.execute(f"INSERT INTO {table} FROM rows_of")
-            other.unregister("rows_of")
-        assert shown(report_of(name, other, LAKE.window())) == shown(report_of(name, lake, LAKE.window()))
+    assert shown(report_of(name, shuffled_lake, LAKE.window())) == shown(told(name))
 
 
 @pytest.mark.parametrize("timezone", ["Europe/Berlin", "America/New_York"])
 @pytest.mark.parametrize("name", NAMES)
-def test_days_of_23_hours_lose_nothing(name: str, timezone: str, lake: duckdb.DuckDBPyConnection) -> None:
+def test_days_of_23_hours_lose_nothing(
+    name: str, timezone: str, lake: duckdb.DuckDBPyConnection, told: Callable[[str], Report]
+) -> None:
     """Scenario: the same moments, looked at in a zone whose clock is put forward within them. Guarantee: calls, tokens
     and amounts add up to what they do without it, in all totals; what is projected to the end of a month may differ, as
     the month ends at another moment."""
-    there, here = (report_of(name, lake, LAKE.window(zone)) for zone in (timezone, "UTC"))
+    there, here = report_of(name, lake, LAKE.window(timezone)), told(name)
     for at, column in enumerate(here.columns):
         if column.kind in ("count", "tokens", "usd") and not column.name.startswith("projected_"):
             assert [row[at] for row in there.totals] == [row[at] for row in here.totals], column.name
@@ -242,18 +278,8 @@ def test_a_cost_by_day_adds_up_in_every_zone(timezone: str, lake: duckdb.DuckDBP
 
 
 @pytest.fixture(scope="module")
-def captured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    """Everything that was captured from real libraries, in one lake."""
-    data_dir, settings = tmp_path_factory.mktemp("corpus") / "data", Settings()
-    requests = [
-        Request("traces", "protobuf", capture.read_bytes(), 1_795_300_000_000_000_000, tenant=str(capture))
-        for capture in sorted(CORPUS.glob("*/*.pb"))
-        if capture.with_suffix(".expected.json").exists()
-    ]
-    open_current(data_dir, settings.dimensions).close()
-    with Lake.open(data_dir) as lake:
-        Committer(lake, settings).commit(extract(requests, settings), Origin("otlp"))
-    with Lake.open(data_dir, read_only=True) as lake:
+def captured() -> Iterator[Lake]:
+    with Lake.open(captured_lake(), read_only=True, threads=1) as lake:
         yield lake
 
 

@@ -154,7 +154,7 @@ def test_the_same_day_has_the_same_finding_whatever_the_window():
 @pytest.mark.parametrize(
     ("lakes", "quiet", "days"),
     [
-        (40, Quiet(days=28, growth=0.01, sessions_a_day=8, users=6, agents=4), 28),
+        (20, Quiet(days=28, growth=0.01, sessions_a_day=8, users=6, agents=4), 28),
         pytest.param(200, Quiet(days=35, growth=0.01), 35, marks=SOAK),
         pytest.param(200, Quiet(days=49, growth=0.005, users=30, seed=500), 7, marks=SOAK),
         pytest.param(200, Quiet(days=49, sessions_a_day=3, users=3, seed=1000), 7, marks=SOAK),

@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyzers import frame, registry
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
@@ -25,7 +24,7 @@ from tests import planted
 from tests.calls_table import lake_with_calls
 from tests.pages import assert_example
 from tests.planted import Quiet
-from tests.priced_lakes import DAY, MONTH, Row, gpt, lake, opus
+from tests.priced_lakes import DAY, MONTH, Row, gpt, lake, named_rows, opus, report_of
 
 START = dt.datetime(2026, 11, 2)  # a Monday
 NOW = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
@@ -40,18 +39,11 @@ def window(days: int = 14, start: dt.datetime = START, timezone: str = "UTC") ->
 
 
 def settled(connection: duckdb.DuckDBPyConnection, over: Window | None = None, **settings: Any) -> Report:
-    over = over or window()
-    report = registry.get("batch-eligible").bind({"price_overrides": ()}).run(connection, over, settings)
-    return frame.settle(connection, over, NOW, {"batch-eligible": report})["batch-eligible"]
+    return report_of("batch-eligible", connection, over or window(), NOW, **settings)
 
 
 def findings(connection: duckdb.DuckDBPyConnection, **settings: Any) -> tuple[Finding, ...]:
     return settled(connection, **settings).findings
-
-
-def named_rows(report: Report) -> list[dict[str, Any]]:
-    names = [column.name for column in report.columns]
-    return [dict(zip(names, row, strict=True)) for row in report.rows]
 
 
 def one(at: dt.datetime, make: Callable[..., Row] = gpt, **columns: Any) -> Row:
@@ -177,18 +169,26 @@ def test_five_runs_are_too_few():
     assert len(findings(lake(rows), least_runs=5)) == 1
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [{"batch": True}, {"service_tier": "flex"}, {"service_tier": "priority"}, {"speed": "fast"}],
-    ids=str,
-)
-def test_what_is_in_another_tier_already_is_left_there(columns: dict[str, Any]):
-    assert settled(lake(row | columns for row in job())).rows == ()
+OTHER_TIERS = ({"batch": True}, {"service_tier": "flex"}, {"service_tier": "priority"}, {"speed": "fast"})
+STANDARD_TIERS = ("default", "standard", "auto", None)
 
 
-@pytest.mark.parametrize("tier", ["default", "standard", "auto", None])
-def test_names_of_the_standard_tier(tier: str | None):
-    assert len(findings(lake(row | {"service_tier": tier} for row in job()))) == 1
+@pytest.fixture(scope="module")
+def in_tiers() -> set[str]:
+    """The agents of which something is found: one of each tier has a job."""
+    tiers = (*OTHER_TIERS, *({"service_tier": tier} for tier in STANDARD_TIERS))
+    rows = [row | columns for columns in tiers for row in job(agent_name=str(columns))]
+    return {str(each.dimension["agent"]) for each in findings(lake(rows))}
+
+
+@pytest.mark.parametrize("columns", OTHER_TIERS, ids=str)
+def test_what_is_in_another_tier_already_is_left_there(in_tiers: set[str], columns: dict[str, Any]):
+    assert str(columns) not in in_tiers
+
+
+@pytest.mark.parametrize("tier", STANDARD_TIERS)
+def test_names_of_the_standard_tier(in_tiers: set[str], tier: str | None):
+    assert str({"service_tier": tier}) in in_tiers
 
 
 # --- what a batch cannot serve, and what is not sure

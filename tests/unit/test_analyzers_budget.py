@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -24,7 +23,7 @@ from collector.store.lake import Lake
 from semconv.planned import relation
 from semconv.settings import AccountPlan
 from tests.calls_table import DEFAULTS, call, calls_table
-from tests.support import run_here
+from tests.captured_lake import captured_lake
 
 NOW = dt.datetime(2026, 3, 25, 12, tzinfo=dt.UTC)
 
@@ -234,15 +233,9 @@ def test_the_order_of_rows_changes_nothing() -> None:
     assert answers[0]["findings"]
 
 
-CORPUS = Path(__file__).parents[1] / "corpus"
-
-
-def test_on_real_telemetry_it_adds_up_to_what_the_calls_say(tmp_path: Path) -> None:
-    """Of several libraries, in the month of the last call: the whole, and each model's part."""
-    files = sorted(CORPUS.glob("*openai*/cache.pb"))
-    loaded = run_here("otlp-backfill", *files, "--data-dir", tmp_path / "lake")
-    assert loaded.returncode == 0, loaded.stderr
-    with Lake.open(tmp_path / "lake", read_only=True) as lake:
+def test_on_real_telemetry_it_adds_up_to_what_the_calls_say() -> None:
+    """Of real libraries, in the month of the last call: the whole, and each model's part."""
+    with Lake.open(captured_lake(), read_only=True, threads=1) as lake:
         now, tokens, calls = lake.connection.execute(
             "SELECT max(start_time) + INTERVAL 1 SECOND, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)),"
             " count(*) FROM calls WHERE start_time >= date_trunc('month', (SELECT max(start_time) FROM calls))"

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from analyzers import frame, registry
 from analyzers.cache_rules import rule_of
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
 from collector.store.lake import Lake
-from semconv.request import Request
-from tests.cached_calls import cached_call, insert_prices
-from tests.calls_table import call, calls_table
-from tests.store_support import store
+from tests.cached_calls import cached_call, priced_table, report_of
+from tests.calls_table import call, replace_calls
+from tests.captured_lake import captured_lake
 
 START = dt.datetime(2026, 3, 1)
 DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
-NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 WINDOW = Window(START.replace(tzinfo=dt.UTC), (START + 10 * DAY).replace(tzinfo=dt.UTC))
 EVER = Window(dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
-LATE = int(dt.datetime(2029, 1, 1, tzinfo=dt.UTC).timestamp()) * 10**9
-CORPUS = Path(__file__).parents[1] / "corpus"
 CAUSES = (
     *("untold", "served", "rules_unknown", "below_minimum", "first"),
     *("parallel", "pause", "not_asked_for", "changed", "other"),
@@ -35,15 +29,17 @@ CAUSES = (
 Row = dict[str, Any]
 
 
+CONNECTION = priced_table()
+
+
 def lake(*rows: Row) -> duckdb.DuckDBPyConnection:
-    connection = calls_table(*rows)
-    insert_prices(connection)
-    return connection
+    """One connection for every lake; it holds these calls alone."""
+    replace_calls(CONNECTION, rows)
+    return CONNECTION
 
 
 def run(connection: duckdb.DuckDBPyConnection, window: Window = WINDOW, **settings: Any) -> Report:
-    report = registry.get("cache-efficacy").run(connection, window, settings)
-    return frame.settle(connection, window, NOW, {"cache-efficacy": report})["cache-efficacy"]
+    return report_of("cache-efficacy", connection, window, **settings)
 
 
 def daily(*calls: tuple[float, int, int, int], model: str = "opus", **columns: Any) -> list[Row]:
@@ -406,21 +402,11 @@ def test_no_more_groups_than_asked_for_and_the_rest_is_said() -> None:
     assert len(run(lake(*rows), top=0).rows) == 4
 
 
-def test_captures_of_real_libraries(tmp_path: Path) -> None:
-    """A lake of all captured traces: each model call is in a row, and in one cause where its group is flagged; where a
-    cache was read, real prices say that something was saved."""
-    captures = sorted(CORPUS.glob("*/*.pb"))
-    with store(tmp_path / "data") as made:
-        made.load(
-            *(
-                Request("traces", "protobuf", path.read_bytes(), received_at=LATE)
-                for path in captures
-                if ".logs." not in path.name and ".metrics." not in path.name
-            )
-        )
-        calls = made.one("SELECT count(*) FROM lake.calls WHERE role = 'llm'")
-    with Lake.open(tmp_path / "data", read_only=True) as read:
-        read.connection.execute("USE lake")
+def test_captures_of_real_libraries() -> None:
+    """Of all that was captured each model call is in a row, and in one cause where its group is flagged; where a cache
+    was read, real prices say that something was saved."""
+    with Lake.open(captured_lake(), read_only=True, threads=1) as read:
+        ((calls,),) = read.connection.execute("SELECT count(*) FROM calls WHERE role = 'llm'").fetchall()
         report = run(read.connection, EVER, min_input_tokens=1, max_share=1, top=0)
     rows = report.as_dict()["rows"]
     assert sum(row["calls"] for row in rows) == calls > 100

@@ -12,20 +12,23 @@ from typing import Any, Final
 import duckdb
 import pytest
 
-from analyzers import frame, registry
+from analyzers import registry
 from analyzers.finding import Finding, Report
-from analyzers.window import Window
-from tests.cached_calls import OPUS, cached_call, insert_prices
-from tests.calls_table import calls_table
+from tests.cached_calls import (
+    DAY,
+    DAYS,
+    DAYS_IN_MONTH,
+    MINUTE,
+    OPUS,
+    START,
+    WINDOW,
+    cached_call,
+    priced_table,
+    report_of,
+)
 from tests.pages import assert_example
 from tests.prompted_calls import Section, evidence, insert_prompted, lake_with_prompts, prompted_call
 
-DAYS: Final = 14
-DAYS_IN_MONTH: Final = 30.436875
-DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
-START: Final = dt.datetime(2026, 3, 2)
-NOW: Final = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
-WINDOW: Final = Window(START.replace(tzinfo=dt.UTC), (START + DAYS * DAY).replace(tzinfo=dt.UTC))
 TOOLS: Final = ("tools", "the tools", 2_000)
 SYSTEM: Final = ("system", "the system text", 8_000)
 Row = dict[str, Any]
@@ -33,17 +36,13 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    made = calls_table()
-    made.execute("SET threads = 1")  # the lakes are small
-    insert_prices(made)
-    yield made
-    made.close()
+    with priced_table() as made:
+        yield made
 
 
 def run(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row], **settings: Any) -> Report:
     insert_prompted(connection, rows)
-    report = registry.get("cache-recommend").run(connection, WINDOW, settings)
-    return frame.settle(connection, WINDOW, NOW, {"cache-recommend": report})["cache-recommend"]
+    return report_of("cache-recommend", connection, **settings)
 
 
 def question(number: object, tokens: int = 1_000) -> Section:
@@ -346,12 +345,12 @@ def held(connection: duckdb.DuckDBPyConnection, lakes: int) -> tuple[int, int]:
 
 
 def test_quiet_lakes_are_silent(connection: duckdb.DuckDBPyConnection) -> None:
-    assert loud(connection, 20) == 0
+    assert loud(connection, 10) == 0
 
 
 def test_the_interval_holds_what_is_planted(connection: duckdb.DuckDBPyConnection) -> None:
-    found, within = held(connection, 20)
-    assert found >= 18
+    found, within = held(connection, 10)
+    assert found >= 9
     assert within >= found * 0.9
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,31 @@ MINUTE = 60 * SECOND
 def report(data_dir: Path, *requests: Request) -> Report:
     with store(data_dir) as lake:
         lake.load(*requests)
-    with Lake.open(data_dir, read_only=True) as lake:
-        lake.connection.execute("USE lake")
+    with Lake.open(data_dir, read_only=True, threads=1) as lake:
         return registry.get("data-quality").run(lake.connection, DAY, {})
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """A lake in which each of these cases has a day of its own, by `days_before`."""
+    data_dir = tmp_path_factory.mktemp("cases") / "data"
+    with store(data_dir) as lake:
+        lake.load(
+            *map(sampled, TRACE_STATES),
+            *(one for tokens in COUNTED for one in counted(tokens)),
+            *map(told, TELLING),
+        )
+    with Lake.open(data_dir, read_only=True, threads=1) as lake:
+        yield lake
+
+
+def days_before(case: object) -> int:
+    return 1 + [*TRACE_STATES, *COUNTED, *TELLING].index(case)
+
+
+def report_of_case(cases: Lake, case: object) -> Report:
+    day = dt.timedelta(days=days_before(case))
+    return registry.get("data-quality").run(cases.connection, Window(DAY.start - day, DAY.end - day), {})
 
 
 def rows(report: Report) -> dict[str, dict[str, Any]]:
@@ -96,9 +119,35 @@ def test_each_lack_is_a_finding_that_says_what_it_does_to_the_cost(tmp_path: Pat
     assert [finding.finding_id for finding in again.findings] == [finding.finding_id]
 
 
-def test_a_failed_call_without_usage_lacks_nothing(tmp_path: Path) -> None:
-    request = Request("traces", "protobuf", failed(traces_body([asked(1, 1, "strict")])), NOON_NANOS + HOUR)
-    found = report(tmp_path / "data", request)
+# Spans by what they are about.
+TELLING = {
+    "failed": [asked(1, 1, "strict")],
+    "meaning": [call(1, 1, scope="vague", attributes={"gen_ai.usage.cache_read.input_tokens": 400})],
+    "reasoning": [
+        call(
+            1,
+            1,
+            scope="opentelemetry.instrumentation.google_generativeai",
+            attributes={"gen_ai.provider.name": "gcp.gemini", "gen_ai.request.model": "gemini-2.5-pro"},
+        )
+    ],
+    "merged": [
+        call(1, 1, scope="outer", response_id="same", lasts=3 * SECOND, attributes=CACHED),
+        call(1, 2, parent=1, scope="inner", response_id="same", at=SECOND, attributes=CACHED),
+    ],
+}
+
+
+def told(about: str) -> Request:
+    """On the day of the case, in a trace of its own."""
+    days = days_before(about)
+    spans = [one | {"trace": days, "at": one["at"] - days * 24 * HOUR} for one in TELLING[about]]
+    body = traces_body(spans)
+    return Request("traces", "protobuf", failed(body) if about == "failed" else body, NOON_NANOS + HOUR)
+
+
+def test_a_failed_call_without_usage_lacks_nothing(cases: Lake) -> None:
+    found = report_of_case(cases, "failed")
     [row] = rows(found).values()
     assert (row["calls"], row["failed"], row["without_usage"]) == (1, 1, 0)
     assert found.findings == ()
@@ -110,69 +159,79 @@ def failed(body: bytes) -> bytes:
     return request.SerializeToString()
 
 
-def test_input_of_unknown_meaning_makes_the_cost_uncertain(tmp_path: Path) -> None:
+def test_input_of_unknown_meaning_makes_the_cost_uncertain(cases: Lake) -> None:
     """1,000 input tokens, of which 400 may have come on top from the cache."""
-    attributes = {"gen_ai.usage.cache_read.input_tokens": 400}
-    [row] = rows(report(tmp_path / "data", traces(call(1, 1, scope="vague", attributes=attributes)))).values()
+    [row] = rows(report_of_case(cases, "meaning")).values()
     assert row["unknown_semantics"] == 1
     assert row["uncertain_share"] > 0
 
 
-def test_a_library_that_leaves_reasoning_out_understates(tmp_path: Path) -> None:
+def test_a_library_that_leaves_reasoning_out_understates(cases: Lake) -> None:
     """OpenLLMetry's Google instrumentation tells what the candidates took, and thoughts nowhere."""
-    attributes = {"gen_ai.provider.name": "gcp.gemini", "gen_ai.request.model": "gemini-2.5-pro"}
-    scope = "opentelemetry.instrumentation.google_generativeai"
-    found = report(tmp_path / "data", traces(call(1, 1, scope=scope, attributes=attributes)))
+    found = report_of_case(cases, "reasoning")
     [row] = rows(found).values()
     assert row["understated"] == 1
     assert any("too low" in finding.caveats[0] for finding in found.findings)
 
 
-def test_merged_reports_are_told_and_are_no_finding(tmp_path: Path) -> None:
-    spans = [
-        call(1, 1, scope="outer", response_id="same", lasts=3 * SECOND, attributes=CACHED),
-        call(1, 2, parent=1, scope="inner", response_id="same", at=SECOND, attributes=CACHED),
-    ]
-    found = report(tmp_path / "data", traces(*spans))
+def test_merged_reports_are_told_and_are_no_finding(cases: Lake) -> None:
+    found = report_of_case(cases, "merged")
     assert [row["duplicates_merged"] for row in rows(found).values()] == [1]
     assert found.findings == ()
 
 
-@pytest.mark.parametrize(
-    ("trace_state", "kept"),
-    [
-        ("ot=th:8", "50.0%"),
-        ("ot=rv:123456789abcde;th:c", "25.0%"),
-        ("vendor=th:8,ot=th:fd70a3d70a3d71", "1.0%"),
-        ("ot=th:0", None),
-        ("vendor=th:8", None),
-        ("ot=rv:88888888888888", None),
-    ],
-)
-def test_thinned_out_traces_are_not_the_bill(tmp_path: Path, trace_state: str, kept: str | None) -> None:
-    request = ExportTraceServiceRequest.FromString(traces_body([call(1, 1, scope="s", attributes=CACHED)]))
+# By what a span's trace state says, the part of the traces that was kept.
+TRACE_STATES = {
+    "ot=th:8": "50.0%",
+    "ot=rv:123456789abcde;th:c": "25.0%",
+    "vendor=th:8,ot=th:fd70a3d70a3d71": "1.0%",
+    "ot=th:0": None,
+    "vendor=th:8": None,
+    "ot=rv:88888888888888": None,
+}
+
+
+def sampled(trace_state: str) -> Request:
+    """A call of such a trace."""
+    request = ExportTraceServiceRequest.FromString(traces_body([a_call(trace_state)]))
     request.resource_spans[0].scope_spans[0].spans[0].trace_state = trace_state
-    body = request.SerializeToString()
-    found = report(tmp_path / "data", Request("traces", "protobuf", body, NOON_NANOS + HOUR))
+    return Request("traces", "protobuf", request.SerializeToString(), NOON_NANOS + HOUR)
+
+
+def a_call(case: object) -> dict[str, Any]:
+    days = days_before(case)
+    return call(days, 1, scope="s", at=-days * 24 * HOUR, attributes=CACHED)
+
+
+@pytest.mark.parametrize(("trace_state", "kept"), TRACE_STATES.items())
+def test_thinned_out_traces_are_not_the_bill(cases: Lake, trace_state: str, kept: str | None) -> None:
+    found = report_of_case(cases, trace_state)
     notes = [note for note in found.notes if note.startswith("sampled: this is not the bill")]
+    assert sum(row["calls"] for row in rows(found).values()) == 1
     assert len(notes) == (kept is not None)
     assert kept is None or kept in notes[0]
 
 
-@pytest.mark.parametrize(
-    ("tokens", "said"), [(1000, None), (900, None), (4000, "may be missing"), (10, "twice")]
-)
-def test_metrics_that_count_otherwise_are_a_finding(tmp_path: Path, tokens: int, said: str | None) -> None:
-    """A call of 1,000 input tokens, 100 of them cached, beside what its library's counter says."""
-    metrics = Request("metrics", "protobuf", counter_body(tokens), NOON_NANOS + HOUR)
-    found = report(tmp_path / "data", traces(call(1, 1, scope="s", attributes=CACHED)), metrics)
+# By what a library's counter says, beside a call of 1,000 input tokens, 100 of them cached: what is said of it.
+COUNTED = {1000: None, 900: None, 4000: "may be missing", 10: "twice"}
+
+
+def counted(tokens: int) -> tuple[Request, Request]:
+    """The call and the counter."""
+    body = counter_body(tokens, NOON_NANOS - days_before(tokens) * 24 * HOUR)
+    return traces(a_call(tokens)), Request("metrics", "protobuf", body, NOON_NANOS + HOUR)
+
+
+@pytest.mark.parametrize(("tokens", "said"), COUNTED.items())
+def test_metrics_that_count_otherwise_are_a_finding(cases: Lake, tokens: int, said: str | None) -> None:
+    found = report_of_case(cases, tokens)
     assert len(found.findings) == (said is not None)
     if said:
         assert f"count {tokens} input tokens of gpt-4.1-mini, its calls 1000" in found.findings[0].title
         assert said in found.findings[0].caveats[0]
 
 
-def counter_body(tokens: int) -> bytes:
+def counter_body(tokens: int, noon: int) -> bytes:
     """A counter that counted so many input tokens within the minute after noon."""
     message = ExportMetricsServiceRequest()
     sender = message.resource_metrics.add()
@@ -181,8 +240,8 @@ def counter_body(tokens: int) -> bytes:
     metric.sum.aggregation_temporality, metric.sum.is_monotonic = 1, True
     attributes = key_values({"gen_ai.token.type": "input", **ASKED_ONLY})
     metric.sum.data_points.add(
-        start_time_unix_nano=NOON_NANOS,
-        time_unix_nano=NOON_NANOS + MINUTE,
+        start_time_unix_nano=noon,
+        time_unix_nano=noon + MINUTE,
         attributes=attributes,
         as_int=tokens,
     )

@@ -12,21 +12,18 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyzers import frame, registry
+from analyzers import registry
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
-from collector.store.commit import Committer, Origin
 from collector.store.lake import Lake
-from collector.store.migrate import open_current
-from semconv.extract import extract
 from semconv.prices import read_file
-from semconv.settings import PriceOverride, Settings
+from semconv.settings import PriceOverride
+from tests.captured_lake import captured_lake
 from tests.price_support import price_file
 from tests.priced_lakes import (
     DAY,
     MONTH,
-    NOW,
     START,
     Row,
     every_day,
@@ -36,10 +33,10 @@ from tests.priced_lakes import (
     log,
     opus,
     quiet_lakes,
+    report_of,
     tool,
     window,
 )
-from tests.renormalize_support import captures
 
 
 def downsize(connection: duckdb.DuckDBPyConnection, over: Window | None = None, **settings: Any) -> Report:
@@ -48,10 +45,7 @@ def downsize(connection: duckdb.DuckDBPyConnection, over: Window | None = None, 
 
 
 def settled(connection: duckdb.DuckDBPyConnection, over: Window | None = None, **settings: Any) -> Report:
-    over = over or window()
-    return frame.settle(connection, over, NOW, {"downsize": downsize(connection, over, **settings)})[
-        "downsize"
-    ]
+    return report_of("downsize", connection, over or window(), **settings)
 
 
 def findings(connection: duckdb.DuckDBPyConnection, **settings: Any) -> tuple[Finding, ...]:
@@ -324,36 +318,33 @@ def test_days_of_23_hours_are_days(timezone):
     assert finding.p_value < 0.01
 
 
-def test_the_captured_applications(tmp_path: Path):
-    """Real libraries' captures through the whole path; they are a few calls each."""
-    settings = Settings()
-    open_current(tmp_path, {}).close()
-    with Lake.open(tmp_path) as store:
-        libraries = ("openllmetry-openai", "openinference-anthropic", "otel-google-genai")
-        Committer(store, settings).commit(extract(captures(*libraries), settings), Origin("otlp"))
-    with Lake.open(tmp_path, read_only=True) as store:
+def test_the_captured_applications():
+    """What real libraries sent, through the whole path; it is a few calls of each."""
+    with Lake.open(captured_lake(), read_only=True, threads=1) as store:
         ends = store.connection.execute("SELECT min(start_time), max(start_time) FROM calls").fetchone()
         over = Window(*(moment.replace(tzinfo=dt.UTC) for moment in ends))
         report = downsize(store.connection, over, least_calls=1)
-        assert {row[4] for row in report.rows} == {"gemini-2.5-flash", "gpt-4.1-mini"}
+        assert {"gemini-2.5-flash", "gpt-4.1-mini"} <= {row[4] for row in report.rows}
         assert downsize(store.connection, over, least_calls=1000).candidates == ()
 
 
 # --- chance
 
 
-def test_on_200_lakes_with_nothing_planted_fewer_than_one_in_twenty_raises_an_alarm():
-    assert sum(bool(settled(connection, window(28)).findings) for connection in quiet_lakes(200)) < 10
+@pytest.mark.parametrize("lakes", [40, pytest.param(200, marks=pytest.mark.soak)])
+def test_of_lakes_with_nothing_planted_fewer_than_one_in_twenty_raises_an_alarm(lakes: int):
+    alarms = sum(bool(settled(connection, window(28)).findings) for connection in quiet_lakes(lakes))
+    assert alarms < lakes / 20
 
 
 @pytest.mark.parametrize(
     ("lakes", "agents"),
-    [(2, 100), pytest.param(200, 1, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],
+    [(1, 60), pytest.param(200, 1, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],
     ids=["agents", "lakes"],
 )
 def test_the_interval_holds_the_planted_mean_in_nine_of_ten_lakes(lakes, agents):
-    """200 agents, a hundred to a lake or each in its own, with days of their own: quiet weekends, and days that are
-    twice as busy. Each call saves 0.00329 USD."""
+    """Agents of one lake, or 200 each in its own, with days of their own: quiet weekends, and days that are twice as
+    busy. Each call saves 0.00329 USD."""
     pick = random.Random(20260302)
     held = total = 0
     for part in range(lakes):
@@ -363,7 +354,7 @@ def test_the_interval_holds_the_planted_mean_in_nine_of_ten_lakes(lakes, agents)
             mean = Decimal(rates[str(finding.dimension["agent"])]) * Decimal("0.00329") * MONTH
             held += finding.estimate.low_per_month.usd <= mean <= finding.estimate.high_per_month.usd
             total += 1
-    assert total >= 190
+    assert total >= 0.95 * lakes * agents
     assert held / total >= 0.9
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from analyzers import frame
 from analyzers.finding import CLAIMS, Candidate, Finding, Report
 from analyzers.honest import Amount
 from analyzers.window import Window
-from tests.calls_table import call, calls_table
+from tests.calls_table import call, calls_table, replace_calls
 
 DAY = dt.timedelta(days=1)
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -165,6 +166,12 @@ def test_a_findings_id_is_the_same_in_every_run_and_differs_by_what_it_is_about(
     assert len(ids) == 4
 
 
+@pytest.fixture(scope="module")
+def connection():
+    with calls_table() as one_for_all_examples:
+        yield one_for_all_examples
+
+
 modes = st.sampled_from(["api", "subscription", "unknown"])
 amounts = st.none() | st.decimals(0, 100, places=4)
 
@@ -175,7 +182,7 @@ amounts = st.none() | st.decimals(0, 100, places=4)
     claims=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 29), amounts, amounts), max_size=60),
     claiming=st.lists(modes, min_size=4, max_size=4),
 )
-def test_findings_together_never_claim_more_than_was_spent_or_worth(calls, claims, claiming):
+def test_findings_together_never_claim_more_than_was_spent_or_worth(connection, calls, claims, claiming):
     """Whatever four candidates of two analyzers claim of any calls, several times and too much: what they are given of
     a pricing mode is at most the cost of its calls."""
     rows = [
@@ -189,7 +196,8 @@ def test_findings_together_never_claim_more_than_was_spent_or_worth(calls, claim
         )
         for name, keys in (("one", (0, 1)), ("two", (2, 3)))
     }
-    given_to = frame.claimed(calls_table(*rows), window(), reports)
+    replace_calls(connection, rows)
+    given_to = frame.claimed(connection, window(), reports)
     for mode in ("api", "subscription", "unknown"):
         claimed = sum(one.high_usd or 0 for one in given_to if one.candidate.pricing_mode == mode)
         assert claimed <= sum(cost or 0 for _, of, cost in calls if of == mode)

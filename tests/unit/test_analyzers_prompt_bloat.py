@@ -370,11 +370,12 @@ def test_the_example_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 # --- how sure it is
 
 
-def test_intervals_hold_what_was_planted():
-    """Of 200 agents that send the same filler in 1 to 5 calls a day, with input of 0.05 to 0.15 USD, at least nine in
-    ten have the mean cost of it in a month between the two ends."""
+@pytest.mark.parametrize("lakes", [1, pytest.param(4, marks=pytest.mark.soak)])
+def test_intervals_hold_what_was_planted(lakes: int):
+    """Of agents that send the same filler in 1 to 5 calls a day, 50 in each lake, with input of 0.05 to 0.15 USD, at
+    least nine in ten have the mean cost of it in a month between the two ends."""
     held = []
-    for seed in range(4):
+    for seed in range(lakes):
         choose, lake = random.Random(seed), BloatLake()
         for agent in range(50):
             for day in range(8):
@@ -395,5 +396,5 @@ def test_intervals_hold_what_was_planted():
             and month * 0.99 <= float(one.estimate.high_per_month.usd)
             for one in found(lake.stored(), window(8), most_prompts=10_000, most_sections=100)
         ]
-    assert len(held) == 200
-    assert sum(held) >= 180
+    assert len(held) == 50 * lakes
+    assert sum(held) >= 45 * lakes

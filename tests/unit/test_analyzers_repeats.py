@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,15 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from analyzers import application_cache, frame, registry, reuse
+from analyzers import frame, registry, repeats
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.prompts import HOW_TO_SWITCH_ON
 from analyzers.setting import BadSetting
+from analyzers.shared import Shared
 from analyzers.window import Window
-from collector.store.lake import Lake
-from collector.store.lock import writer_lock
-from tests.calls_table import call, calls_table, insert_calls, lake_with_calls, replace_calls
+from tests.asked_calls import Row, asked, lake, lake_with_asked
+from tests.calls_table import insert_calls, replace_calls
 from tests.pages import assert_example
 
 START = dt.datetime(2026, 3, 2)
@@ -34,56 +32,6 @@ HOUR = dt.timedelta(hours=1)
 DAYS = 14
 MONTH = Decimal("30.436875")
 ANALYZERS = {name: registry.get(name) for name in ("reuse", "application-cache")}
-Row = dict[str, Any]
-_numbers = count(1)
-# What a call's row does not have, but its span.
-OWN = ("prompt", "attributes")
-
-CONNECTION = calls_table()
-CONNECTION.execute("SET threads = 1")
-
-
-def lake(*parts: Iterable[Row]) -> duckdb.DuckDBPyConnection:
-    """One connection for every lake; it holds these calls alone, each with a span, which has its prompt's hash and the
-    attributes that are said."""
-    rows = [row for part in parts for row in part]
-    replace_calls(CONNECTION, [{name: row[name] for name in row if name not in OWN} for row in rows])
-    CONNECTION.execute("DELETE FROM spans; DELETE FROM contents")
-    insert_calls(CONNECTION, "spans", map(span, rows))
-    return CONNECTION
-
-
-def span(row: Row) -> Row:
-    prompt = row.get("prompt")
-    hashed = {
-        "hash": hashlib.md5(str(prompt).encode(), usedforsecurity=False).hexdigest(),
-        "bytes": 100,
-        "parts": ["user"],
-        "prefixes": [1],
-        "ends": [100],
-    }
-    return {
-        **{name: row[name] for name in ("tenant", "trace_id", "span_id", "start_time", "status_code")},
-        **{"name": "chat", "kind": "CLIENT", "start_unix_nano": 0, "end_unix_nano": 1, "role": "llm"},
-        **{"source": "otlp", "received_at": START, "load_id": "1", "service_name": row.get("service_name")},
-        "evidence": None if prompt is None else json.dumps({"prompt": hashed}, separators=(",", ":")),
-        "attributes": json.dumps(row.get("attributes", {})),
-    }
-
-
-def asked(prompt: str | None, at: dt.datetime, **columns: Any) -> Row:
-    """A call of a second that cost 0.01 USD, in a session of its own."""
-    number = next(_numbers)
-    about = {
-        "prompt": prompt,
-        "start_time": at,
-        "agent_name": "planner",
-        "session_id": f"session-{number}",
-        "trace_id": f"{number:032x}",
-        "span_id": f"{number:016x}",
-        "cost_usd": Decimal("0.01"),
-    }
-    return call(**(about | columns))
 
 
 def each_day(prompt: str, times: int, days: int = DAYS, **columns: Any) -> list[Row]:
@@ -341,13 +289,7 @@ def test_the_examples_of_the_pages(tmp_path: Path):
         for number in range(10)
     ]  # fmt: skip
     rows = [*plans, *questions]
-    data_dir = lake_with_calls(
-        tmp_path / "data", *({name: row[name] for name in row if name not in OWN} for row in rows)
-    )
-    with Lake.open(data_dir) as stored, writer_lock(data_dir):
-        stored.connection.begin()
-        insert_calls(stored.connection, "lake.spans", map(span, rows))
-        stored.connection.commit()
+    data_dir = lake_with_asked(tmp_path / "data", rows)
     for name in ANALYZERS:
         assert_example(name, data_dir)
 
@@ -388,6 +330,40 @@ def test_the_order_of_rows_changes_nothing(name: str):
     assert len(found) == 2
 
 
+# --- together
+
+
+def test_analyzers_that_share_what_calls_asked_say_what_each_says_alone(monkeypatch: pytest.MonkeyPatch):
+    """Prompts are read once for both; spans' attributes once for each choice of attributes."""
+    hit = {"cache.hit": "true"}
+    connection = lake(
+        each_day("plan the week", 3), each_day("again", 4, attributes=hit), [asked("once", START)]
+    )
+    alone = [reported(name, connection) for name in ANALYZERS]
+    reads: list[str] = []
+
+    def counted(name: str) -> None:
+        read = getattr(repeats, name)
+        monkeypatch.setattr(repeats, name, lambda *of: (reads.append(name), read(*of))[1])
+
+    counted("_prompts")
+    counted("_cache_lookups")
+    shared = Shared()
+    together = [one.run(connection, window(), {}, shared) for one in ANALYZERS.values()]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert (ours.rows, ours.notes, ours.findings, ours.candidates) == (
+            theirs.rows,
+            theirs.notes,
+            theirs.findings,
+            theirs.candidates,
+        )
+        assert ours.claims.sort_by("call_id") == theirs.claims.sort_by("call_id")
+        assert ours.rows
+    assert sorted(reads) == ["_cache_lookups", "_prompts"]
+    ANALYZERS["reuse"].run(connection, window(), {"hit_attributes": ["app.hit"]}, shared)
+    assert sorted(reads) == ["_cache_lookups", "_cache_lookups", "_prompts"]
+
+
 # --- chance
 
 
@@ -395,8 +371,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch, prompts: dict[str, str]) -> None:
     """What is known of prompts, for lakes without spans: hundreds of them in seconds."""
     names = {"call_id": [*prompts], "told_by": ["hashes"] * len(prompts), "hash": [*prompts.values()]}
     table = pa.table(names | {"bytes": [100] * len(prompts)})
-    for module in (reuse, application_cache):
-        monkeypatch.setattr(module, "prompts", lambda *_: table)
+    monkeypatch.setattr(repeats, "prompts", lambda *_: table)
 
 
 def quiet(pick: random.Random, days: int) -> Iterator[Row]:
@@ -423,27 +398,34 @@ def quiet(pick: random.Random, days: int) -> Iterator[Row]:
             yield asked("how are you", START + day * DAY, agent_name=f"agent-{day}")
 
 
-def test_on_200_lakes_with_nothing_to_find_fewer_than_one_in_twenty_raises_an_alarm(monkeypatch):
-    """Each lake is a week out of 1,400 days. No span tells of a cache."""
-    rows = [*quiet(random.Random(20260305), 1400)]
+@pytest.mark.parametrize("lakes", [40, pytest.param(200, marks=pytest.mark.soak)])
+def test_of_lakes_with_nothing_to_find_fewer_than_one_in_twenty_raises_an_alarm(
+    lakes: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Each lake is a week. No span tells of a cache."""
+    rows = [*quiet(random.Random(20260305), 7 * lakes)]
     hashes(monkeypatch, {row["call_id"]: row["prompt"] for row in rows})
     connection = lake()
     replace_calls(connection, [{name: row[name] for name in row if name != "prompt"} for row in rows])
     alarms = dict.fromkeys(ANALYZERS, 0)
-    for number in range(200):
+    for number in range(lakes):
         start = window().start + number * 7 * DAY
         for name in ANALYZERS:
             silent = {"hit_attributes": []} if name == "application-cache" else {}
             alarms[name] += bool(findings(name, connection, Window(start, start + 7 * DAY), **silent))
-    assert max(alarms.values()) < 10
+    assert max(alarms.values()) < lakes / 20
 
 
-def test_the_interval_holds_the_planted_mean_in_nine_of_ten_lakes(monkeypatch):
-    """200 agents in the place of 200 lakes, each with a prompt that is asked again more or less often by day."""
+@pytest.mark.parametrize("parts", [1, pytest.param(4, marks=pytest.mark.soak)])
+def test_the_interval_holds_the_planted_mean_in_nine_of_ten_lakes(
+    parts: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Agents in the place of lakes, 60 in each part, each with a prompt that is asked again more or less often by
+    day."""
     pick = random.Random(20260306)
     held, total = dict.fromkeys(ANALYZERS, 0), dict.fromkeys(ANALYZERS, 0)
-    for part in range(2):
-        rates = {f"agent-{part}-{number}": pick.uniform(2, 5) for number in range(100)}
+    for part in range(parts):
+        rates = {f"agent-{part}-{number}": pick.uniform(2, 5) for number in range(60)}
         rows = [row for agent, rate in rates.items() for row in planted(pick, agent, rate)]
         hashes(monkeypatch, {row["call_id"]: row["prompt"] for row in rows})
         connection = lake()
@@ -455,7 +437,7 @@ def test_the_interval_holds_the_planted_mean_in_nine_of_ten_lakes(monkeypatch):
                     finding.estimate.low_per_month.usd <= mean <= finding.estimate.high_per_month.usd
                 )
                 total[name] += 1
-    assert min(total.values()) >= 190
+    assert min(total.values()) >= 57 * parts
     assert all(held[name] / total[name] >= 0.9 for name in ANALYZERS)
 
 

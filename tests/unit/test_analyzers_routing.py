@@ -12,7 +12,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyzers import frame, registry
 from analyzers.finding import Finding, Report
 from analyzers.honest import Amount
 from analyzers.setting import BadSetting
@@ -22,14 +21,15 @@ from tests.pages import assert_example
 from tests.priced_lakes import (
     DAY,
     MONTH,
-    NOW,
     START,
     Row,
     every_day,
     gpt,
     lake,
+    named_rows,
     opus,
     quiet_lakes,
+    report_of,
     tool,
     window,
 )
@@ -39,18 +39,11 @@ SAVED = Decimal("0.00329")
 
 
 def settled(connection: duckdb.DuckDBPyConnection, over: Window | None = None, **settings: Any) -> Report:
-    over = over or window()
-    report = registry.get("routing").bind({"price_overrides": ()}).run(connection, over, settings)
-    return frame.settle(connection, over, NOW, {"routing": report})["routing"]
+    return report_of("routing", connection, over or window(), **settings)
 
 
 def findings(connection: duckdb.DuckDBPyConnection, **settings: Any) -> tuple[Finding, ...]:
     return settled(connection, **settings).findings
-
-
-def named_rows(report: Report) -> list[dict[str, Any]]:
-    names = [column.name for column in report.columns]
-    return [dict(zip(names, row, strict=True)) for row in report.rows]
 
 
 def mixed(simple: int = 2, large: int = 3, **columns: Any) -> list[Row]:
@@ -273,18 +266,18 @@ def test_of_lakes_with_nothing_planted_fewer_than_one_in_twenty_raises_an_alarm(
 
 @pytest.mark.parametrize("parts", [1, pytest.param(4, marks=pytest.mark.soak)])
 def test_the_interval_holds_the_planted_mean_in_nine_of_ten_lakes(parts: int):
-    """Agents in the place of lakes, 100 in each part, each with days of its own and one large call a day beside. A
+    """Agents in the place of lakes, 60 in each part, each with days of its own and one large call a day beside. A
     simple call saves 0.00329 USD."""
     pick = random.Random(20260304)
     held = total = 0
     for part in range(parts):
-        rates = {f"{part}-{number}": pick.uniform(2, 5) for number in range(100)}
+        rates = {f"{part}-{number}": pick.uniform(2, 5) for number in range(60)}
         connection = lake(row for agent, rate in rates.items() for row in planted(pick, agent, rate))
         for finding in settled(connection, window(28)).findings:
             mean = Decimal(rates[str(finding.dimension["agent"])]) * SAVED * MONTH
             held += finding.estimate.low_per_month.usd <= mean <= finding.estimate.high_per_month.usd
             total += 1
-    assert total >= 95 * parts
+    assert total >= 57 * parts
     assert held / total >= 0.9
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections import Counter
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -16,6 +17,7 @@ from collector.backfill.run import Backfill, Options
 from collector.backfill.seen import Seen
 from collector.backfill.steps import cut_into_steps
 from collector.store.load_row import LoadRow
+from collector.worker import Worker
 from semconv import columns
 from semconv.extract import Extracted
 from semconv.settings import Settings
@@ -143,21 +145,36 @@ def test_other_processes_extract_the_same(tmp_path, monkeypatch):
     """A file large enough for workers, with rejected spans and torn lines all over it: every span is stored
     once, in the order of time, and every problem is told, as this process alone would."""
     monkeypatch.setattr("collector.backfill.run._GROUP_BYTES", 5_000)
+    monkeypatch.setattr("collector.backfill.workers._OWN_BYTES", 15_000)
     spans = [
-        span(n, start=1_700_000_000 + n, **({"spanId": "xyz"} if n % 7 == 0 else {})) for n in range(600)
+        span(n, start=1_700_000_000 + n, **({"spanId": "xyz"} if n % 7 == 0 else {})) for n in range(180)
     ]
     torn = b"{ torn\n"
-    content = torn.join(lines(request(*spans[at : at + 6])) for at in range(0, 600, 6))
+    content = torn.join(lines(request(*spans[at : at + 6])) for at in range(0, 180, 6))
     reports = []
-    for cores in (1, 2):
+    started = Mock(wraps=Worker)
+    monkeypatch.setattr("collector.backfill.workers.Worker", started)
+    for cores, processes in ((1, 0), (2, 2)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         store = Store()
         reports.append(load(tmp_path / "a.jsonl", content, store).as_json())
+        assert started.call_count == processes
         times = [time for step in store.steps for time in step.spans.column("start_unix_nano").to_pylist()]
         assert times == sorted(times)
     assert reports[0] == reports[1]
-    assert reports[0]["spans"]["stored"] == 514
-    assert reports[0]["unreadable"] == 99
+    assert reports[0]["spans"]["stored"] == 154
+    assert reports[0]["unreadable"] == 29
+
+
+def test_small_files_start_no_other_process(tmp_path, monkeypatch):
+    """However many: to start one takes longer than to read them."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("collector.backfill.workers.Worker", lambda _: pytest.fail("a process was started"))
+    (tmp_path / "a.jsonl").write_bytes(lines(request(span(0))))
+    with Backfill(Store(), Options(Settings())) as run:
+        reports = [run.load(str(tmp_path / "a.jsonl")) for _ in range(10)]
+        run.finish()
+    assert sum((report.counts for report in reports), Counter())["spans_read"] == 10
 
 
 def test_no_step_parts_rows_of_one_time():

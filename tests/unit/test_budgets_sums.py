@@ -18,7 +18,7 @@ from collector.budgets.sums import Sums
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from semconv.settings import AccountPlan
-from tests.calls_table import call, insert_calls, lake_with_calls
+from tests.calls_table import call, copied_lake, insert_calls
 
 # In Berlin the clocks went forward on the day before.
 NOW = dt.datetime(2026, 3, 30, 10, 30, tzinfo=dt.UTC)
@@ -50,7 +50,8 @@ def made(chance: random.Random, start: dt.datetime, **columns: Any) -> dict[str,
 def data_dir(tmp_path: Path) -> Path:
     chance = random.Random(1)
     hours = [NOW - dt.timedelta(hours=chance.uniform(0, 24 * 40)) for _ in range(60)]
-    return lake_with_calls(tmp_path / "lake", *(made(chance, start) for start in hours))
+    calls = (made(chance, start, call_id=f"early-{at}") for at, start in enumerate(hours))
+    return copied_lake(tmp_path / "lake", *calls)
 
 
 @pytest.fixture
@@ -59,16 +60,22 @@ def kept(data_dir: Path) -> Iterator[Sums]:
         yield Sums(lake, BUDGETS, PLANS, BERLIN)
 
 
-def store(data_dir: Path, *calls: dict[str, Any]) -> None:
-    with Lake.open(data_dir) as lake, writer_lock(data_dir):
-        lake.connection.begin()
-        insert_calls(lake.connection, "lake.calls", calls)
-        lake.connection.commit()
+@pytest.fixture
+def writer(data_dir: Path) -> Iterator[Lake]:
+    with Lake.open(data_dir, threads=1) as lake:
+        yield lake
 
 
-def change(data_dir: Path, statement: str) -> None:
-    with Lake.open(data_dir) as lake, writer_lock(data_dir):
-        lake.connection.execute(statement)
+def store(writer: Lake, *calls: dict[str, Any]) -> None:
+    with writer_lock(writer.data_dir):
+        writer.connection.begin()
+        insert_calls(writer.connection, "lake.calls", calls)
+        writer.connection.commit()
+
+
+def change(writer: Lake, statement: str) -> None:
+    with writer_lock(writer.data_dir):
+        writer.connection.execute(statement)
 
 
 def check(kept: Sums, now: dt.datetime = NOW) -> int:
@@ -96,7 +103,7 @@ def test_at_first_everything_is_counted(kept: Sums) -> None:
 
 
 def test_what_comes_later_is_counted_whenever_it_started(
-    kept: Sums, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Sums, writer: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call of this minute, one of weeks ago, one of both sides of each period's start; in many small commits."""
     monkeypatch.setattr(module, "_REST_PER_COST", 0.0)
@@ -107,13 +114,13 @@ def test_what_comes_later_is_counted_whenever_it_started(
     around = [edge + dt.timedelta(microseconds=step) for edge in edges for step in (-1, 0)]
     for start in [NOW, NOW - dt.timedelta(days=20), NOW - dt.timedelta(minutes=59), *around]:
         if start < NOW:
-            store(data_dir, made(chance, start))
+            store(writer, made(chance, start))
             kept.refresh(NOW)
             assert check(kept) >= before
 
 
 def test_what_becomes_old_stays_counted_and_is_not_counted_again(
-    kept: Sums, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Sums, writer: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six hours with a call in each: only the time that is not settled is read."""
     chance = random.Random(3)
@@ -121,7 +128,7 @@ def test_what_becomes_old_stays_counted_and_is_not_counted_again(
     monkeypatch.setattr(Sums, "_count_all", lambda *_: pytest.fail("everything was counted again"))
     for hour in range(6):
         now = NOW + dt.timedelta(hours=hour)
-        store(data_dir, made(chance, now - dt.timedelta(minutes=1)))
+        store(writer, made(chance, now - dt.timedelta(minutes=1)))
         kept.refresh(now)
         check(kept, now)
     rows = kept.lake.connection.execute(
@@ -130,13 +137,13 @@ def test_what_becomes_old_stays_counted_and_is_not_counted_again(
     assert len(set(rows.fetchall()[0])) == 1
 
 
-def test_periods_that_end_begin_anew(kept: Sums, data_dir: Path) -> None:
+def test_periods_that_end_begin_anew(kept: Sums, writer: Lake) -> None:
     chance = random.Random(4)
     kept.refresh(NOW)
     tomorrow = NOW + dt.timedelta(hours=11, minutes=31)
     assert kept.is_waiting(tomorrow - dt.timedelta(minutes=2)) is False
     assert kept.is_waiting(tomorrow)
-    store(data_dir, made(chance, tomorrow - dt.timedelta(seconds=30)), made(chance, NOW))
+    store(writer, made(chance, tomorrow - dt.timedelta(seconds=30)), made(chance, NOW))
     kept.refresh(tomorrow)
     check(kept, tomorrow)
     agents = [(1, "planner"), (1, "coder")]
@@ -149,36 +156,36 @@ def test_periods_that_end_begin_anew(kept: Sums, data_dir: Path) -> None:
 
 
 def test_what_is_deleted_or_replaced_is_counted_no_more(
-    kept: Sums, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Sums, writer: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LEAST_REST_GONE", 0.0)
     monkeypatch.setattr(module, "_REST_PER_COST_GONE", 0.0)
     kept.refresh(NOW)
     before = check(kept)
-    change(data_dir, "DELETE FROM lake.calls WHERE start_time < TIMESTAMP '2026-03-15'")
+    change(writer, "DELETE FROM lake.calls WHERE start_time < TIMESTAMP '2026-03-15'")
     kept.refresh(NOW)
     assert check(kept) < before
-    change(data_dir, "UPDATE lake.calls SET agent_name = 'planner', pricing_mode = 'api'")
+    change(writer, "UPDATE lake.calls SET agent_name = 'planner', pricing_mode = 'api'")
     kept.refresh(NOW)
     check(kept)
 
 
 def test_deletions_wait_so_that_merging_files_costs_little(
-    kept: Sums, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Sums, writer: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Merging changes no sum, and is no reason to count everything at once; a deletion is counted after a minute."""
     chance = random.Random(5)
     kept.refresh(NOW)
     for _ in range(4):
-        store(data_dir, made(chance, NOW - dt.timedelta(days=3)))
+        store(writer, made(chance, NOW - dt.timedelta(days=3)))
     monkeypatch.setattr(module, "_REST_PER_COST", 0.0)
     kept.refresh(NOW)
     with monkeypatch.context() as patch:
         patch.setattr(Sums, "_count_all", lambda *_: pytest.fail("everything was counted again"))
-        change(data_dir, "CALL ducklake_merge_adjacent_files('lake')")
+        change(writer, "CALL ducklake_merge_adjacent_files('lake')")
         kept.refresh(NOW)
         check(kept)
-        change(data_dir, "DELETE FROM lake.calls WHERE start_time < TIMESTAMP '2026-03-15'")
+        change(writer, "DELETE FROM lake.calls WHERE start_time < TIMESTAMP '2026-03-15'")
         kept.refresh(NOW)
     assert kept.is_waiting(NOW)
     monkeypatch.setattr(module, "_LEAST_REST_GONE", 0.0)
@@ -189,13 +196,13 @@ def test_deletions_wait_so_that_merging_files_costs_little(
 
 
 def test_older_calls_that_wait_make_the_answer_old(
-    kept: Sums, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Sums, writer: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While they are not counted, the sums do not say that they are as of now."""
     kept.refresh(NOW)
     as_of = kept.as_of
     monkeypatch.setattr(module, "_REST_PER_COST", 1e9)
-    store(data_dir, made(random.Random(6), NOW - dt.timedelta(days=9)))
+    store(writer, made(random.Random(6), NOW - dt.timedelta(days=9)))
     kept.refresh(NOW)
     assert kept.as_of == as_of
     monkeypatch.setattr(module, "_REST_PER_COST", 0.0)
@@ -204,8 +211,8 @@ def test_older_calls_that_wait_make_the_answer_old(
     check(kept)
 
 
-def test_a_quote_in_a_value_is_a_value(kept: Sums, data_dir: Path) -> None:
-    store(data_dir, call(start_time=NOW.replace(tzinfo=None), agent_name="o'neill; --"))
+def test_a_quote_in_a_value_is_a_value(kept: Sums, writer: Lake) -> None:
+    store(writer, call(start_time=NOW.replace(tzinfo=None), agent_name="o'neill; --"))
     kept.refresh(NOW)
     assert kept.used([(1, "o'neill; --"), (1, "' OR true --")])[1, "o'neill; --"].amount == 110
     assert len(kept.used([(1, "' OR true --")])) == 0

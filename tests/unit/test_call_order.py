@@ -6,6 +6,7 @@ children before parents, log records before spans and after, and parts an hour a
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,12 @@ def of_tenant(request: Request, tenant: str) -> Request:
     return Request(request.signal, request.encoding, request.body, request.received_at, tenant=tenant)
 
 
-def records() -> list[Request]:
-    """Each request one record."""
+def families() -> list[list[Request]]:
+    """Each request one record; what belongs to the same calls, or is told from them, stands together."""
     session = {"gen_ai.conversation.id": "s-1", "user.id": "u-1"}
     agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"}
     tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
-    return [
+    related = [
         # a trace whose parts lie an hour apart, its root told last, a tool and a call inside it
         traces(span(1, 1, lasts=2 * HOUR, attributes=session | agent)),
         traces(span(1, 2, parent=1, at=SECOND, lasts=MINUTE, attributes=tool)),
@@ -73,13 +74,19 @@ def records() -> list[Request]:
         log(90 * MINUTE, {"gen_ai.usage.input_tokens": 7}, trace=1, inside=1),
         # the same call by id from another library in another trace, with a session of its own
         traces(call(2, 1, at=HOUR - SECOND // 2, lasts=2 * SECOND, response_id="r-4", scope="library.b")),
-        # twins in two traces, and a log record outside any that is the third
+    ]
+    twins = [
+        # in two traces, and a log record outside any that is the third
         traces(call(3, 1, at=5 * MINUTE, scope="library.a", response_id="r-5")),
         traces(call(4, 1, at=5 * MINUTE + SECOND // 100, lasts=SECOND * 98 // 100, scope="library.b")),
         log(5 * MINUTE + SECOND + 1000),
+    ]
+    strangers = [
         # a log record alone; and one whose span is of another tenant
         log(9 * MINUTE, {"gen_ai.conversation.id": "s-9"}),
         of_tenant(traces(call(5, 1, at=9 * MINUTE - SECOND)), "other"),
+    ]
+    wrapped = [
         # a wrapper that repeats the sum of two
         traces(
             call(
@@ -101,6 +108,11 @@ def records() -> list[Request]:
             )
         ),
     ]
+    return [related, twins, strangers, wrapped]
+
+
+def records() -> list[Request]:
+    return [record for family in families() for record in family]
 
 
 def calls_of(data_dir: Path, batches: list[list[Request]]) -> list[tuple[Any, ...]]:
@@ -128,10 +140,14 @@ def test_every_call_is_there_once(at_once: list[tuple[Any, ...]]) -> None:
 def test_each_record_in_a_request_of_its_own(
     tmp_path: Path, at_once: list[tuple[Any, ...]], first: str
 ) -> None:
-    """Parents before children and then the log records; log records first and then children before parents."""
-    requests = records() if first == "traces" else records()[::-1]
-    requests.sort(key=lambda request: request.signal != first)
-    assert calls_of(tmp_path / "data", [[request] for request in requests]) == at_once
+    """Parents before children and then the log records; log records first and then children before parents. With each
+    comes one of every family: nothing of the others makes a difference to it."""
+    orders = [
+        sorted(family if first == "traces" else family[::-1], key=lambda request: request.signal != first)
+        for family in families()
+    ]
+    batches = [[request for request in together if request] for together in zip_longest(*orders)]
+    assert calls_of(tmp_path / "data", batches) == at_once
 
 
 @pytest.mark.parametrize("seed", [2, pytest.param(3, marks=pytest.mark.soak)])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -55,17 +53,9 @@ def printed(lake: Path, *arguments: str | Path) -> str:
 
 
 def test_fees_of_the_configuration_stand_beside_the_value_of_the_calls(lake: Path, config: Path) -> None:
-    """18.60 EUR are 23.25 USD, 15 of 31 days of that 11.25; 16 of 31 days of 310 are 160. A process of its own."""
-    answer = subprocess.run(
-        [
-            *(sys.executable, "-m", "collector.cli.analyze", "accounts", *MARCH, "--json"),
-            *("--config", str(config), "--data-dir", str(lake)),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (report,) = json.loads(answer.stdout, parse_float=Decimal)
+    """18.60 EUR are 23.25 USD, 15 of 31 days of that 11.25; 16 of 31 days of 310 are 160."""
+    answer = printed(lake, *MARCH, "--json", "--config", config)
+    (report,) = json.loads(answer, parse_float=Decimal)
     openai, pro, largest = report["rows"]
     assert (openai["account"], openai["spend_usd"], openai["fee_usd"]) == ("openai", Decimal("7.25"), None)
     assert (pro["fee_amount"], pro["fee_currency"], pro["fee_usd"]) == (9, "EUR", Decimal("11.25"))

@@ -6,14 +6,17 @@ import csv
 import datetime as dt
 import io
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
+from analyzers import registry
 from collector.cli.analyze import main
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
@@ -44,6 +47,12 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def analyze(data_dir: Path, *arguments: str) -> Result:
+    """Where it cannot write, so that nothing is recorded: that takes as long as all the rest."""
+    with mock.patch("os.access", lambda path, mode: mode != os.W_OK):
+        return analyze_and_record(data_dir, *arguments)
+
+
+def analyze_and_record(data_dir: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments, "--data-dir", str(data_dir)])
 
 
@@ -76,8 +85,11 @@ def test_json_is_an_array_with_one_object_per_analyzer(data_dir: Path):
     assert report["findings"] == []
 
 
-def test_without_a_name_every_analyzer_runs(data_dir: Path):
-    assert "cost" in {report["analyzer"] for report in printed_json(data_dir, *MARCH)}
+def test_without_a_name_every_analyzer_runs(data_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of those that are registered, here two."""
+    two = {name: registry.get(name) for name in ("unit-cost", "cost")}
+    monkeypatch.setattr(registry, "_registered", two)
+    assert [report["analyzer"] for report in printed_json(data_dir, *MARCH)] == ["cost", "unit-cost"]
 
 
 def test_by_can_be_repeated_and_separated_by_commas(data_dir: Path):
@@ -227,7 +239,8 @@ def test_settings_of_the_configuration_are_defaults(data_dir: Path, tmp_path: Pa
 
 def test_a_run_by_hand_is_recorded_with_what_it_printed(tmp_path: Path):
     lake = lake_with_calls(tmp_path / "data", call(cost_usd=Decimal("0.1")))
-    printed = printed_json(lake, "cost", *MARCH, "--by", "model")
+    result = analyze_and_record(lake, "cost", *MARCH, "--by", "model", "--json")
+    printed = json.loads(result.stdout, parse_float=Decimal)
     ((analyzer, trigger, status, start, end, settings, result),) = recorded(lake)
     assert (analyzer, trigger, status) == ("cost", "cli", "ok")
     assert (start, end) == (dt.datetime(2026, 3, 1), dt.datetime(2026, 4, 1))
@@ -235,10 +248,9 @@ def test_a_run_by_hand_is_recorded_with_what_it_printed(tmp_path: Path):
     assert json.loads(result, parse_float=Decimal) == printed[0]
 
 
-def test_who_cannot_write_gets_the_figures_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_who_cannot_write_gets_the_figures_all_the_same(tmp_path: Path):
     """The directory is not writable: nothing is recorded, nothing is said, nothing fails."""
     lake = lake_with_calls(tmp_path / "data", call())
-    monkeypatch.setattr("os.access", lambda path, mode: False)
     result = analyze(lake, "cost", *MARCH)
     assert (result.exit_code, result.stderr) == (0, "")
     assert recorded(lake) == []
@@ -250,7 +262,7 @@ def test_a_lake_locked_by_a_long_writer_does_not_fail_the_command(
     lake = lake_with_calls(tmp_path / "data", call())
     monkeypatch.setattr("collector.runs.LOCK_SECONDS", 0.05)
     with writer_lock(lake):
-        result = analyze(lake, "cost", *MARCH)
+        result = analyze_and_record(lake, "cost", *MARCH)
     assert result.exit_code == 0
     assert "this run was not recorded" in result.stderr
 

@@ -120,9 +120,10 @@ def test_what_goes_by_names_of_its_own_is_left_out_and_that_is_said(
 # --- Claude Code
 
 
+@pytest.mark.usefixtures("litellm")
 def test_settings_are_json_with_documented_keys_alone(data_dir: Path, tmp_path: Path):
     """Guarantee: no comment and no key of ours, as Claude Code refuses or reports those; values of env are texts."""
-    text, findings = exported(data_dir, "claude-code", tmp_path / "settings.json")
+    text, findings = exported(data_dir, "claude-code", tmp_path / "settings.json", "--last")
     settings = json.loads(text)
     assert {*settings} == {"$schema", "model", "env"}
     assert settings["model"] == "claude-sonnet-4-5"
@@ -148,7 +149,8 @@ def test_what_settings_cannot_say_is_told_in_their_notes_alone(tmp_path: Path):
         *every_day(opus, 2, **tool, **bedrock),
         *every_day(opus, 2, agent_name="maintainer", dialect="claude_code"),
     ]
-    text, _ = exported(lake_with_calls(tmp_path / "data", *rows), "claude-code", tmp_path / "settings.json")
+    lake = lake_with_calls(tmp_path / "data", *rows)
+    text, _ = exported(lake, "claude-code", tmp_path / "settings.json", "downsize", *WINDOW)
     settings = json.loads(text)
     assert "model" not in settings
     assert settings["env"]["CLAUDE_CODE_SUBAGENT_MODEL"] == "claude-sonnet-4-5"
@@ -157,7 +159,8 @@ def test_what_settings_cannot_say_is_told_in_their_notes_alone(tmp_path: Path):
 
 def test_without_calls_of_claude_code_there_is_no_file(tmp_path: Path):
     lake = lake_with_calls(tmp_path / "data", *every_day(gpt, 1))
-    result = analyze(lake, *WINDOW, "--export-config", "claude-code", "--output", tmp_path / "settings.json")
+    target = ("--export-config", "claude-code", "--output", tmp_path / "settings.json")
+    result = analyze(lake, "downsize", *WINDOW, *target)
     assert result.exit_code == 0
     assert "no finding that claude-code can be configured by" in result.stderr
     assert not (tmp_path / "settings.json").exists()
@@ -166,21 +169,19 @@ def test_without_calls_of_claude_code_there_is_no_file(tmp_path: Path):
 # --- whatever they are called
 
 
-@pytest.mark.parametrize("target", ["litellm", "claude-code"])
-def test_names_from_telemetry_are_values_and_never_syntax(tmp_path: Path, target: str):
+def test_names_from_telemetry_are_values_and_never_syntax(tmp_path: Path):
     lake = lake_with_calls(
         tmp_path / "data",
         *every_day(gpt, 1, agent_name=EVIL),
         *every_day(opus, 2, agent_name=EVIL, dialect="claude_code"),
     )
-    text, _ = exported(lake, target, tmp_path / "file")
-    if target == "litellm":
-        assert {*served(yaml.safe_load(text))} == {f"{EVIL}:gpt-4o", f"{EVIL}:claude-opus-4-5"}
-    else:
-        settings = json.loads(text)
-        assert {*settings} == {"$schema", "env"}
-        assert settings["env"].pop("CLAUDE_CODE_SUBAGENT_MODEL") == "claude-sonnet-4-5"
-        assert all(name.startswith("SPANLEDGER_NOTE_") for name in settings["env"])
+    text, _ = exported(lake, "litellm", tmp_path / "config.yaml", "downsize", *WINDOW)
+    assert {*served(yaml.safe_load(text))} == {f"{EVIL}:gpt-4o", f"{EVIL}:claude-opus-4-5"}
+    text, _ = exported(lake, "claude-code", tmp_path / "settings.json", "--last", "downsize")
+    settings = json.loads(text)
+    assert {*settings} == {"$schema", "env"}
+    assert settings["env"].pop("CLAUDE_CODE_SUBAGENT_MODEL") == "claude-sonnet-4-5"
+    assert all(name.startswith("SPANLEDGER_NOTE_") for name in settings["env"])
 
 
 # --- how it is asked for
@@ -235,6 +236,7 @@ def test_what_cannot_be_exported_is_refused(
     assert not (tmp_path / "file").exists()
 
 
+@pytest.mark.usefixtures("litellm")
 def test_where_nothing_can_be_written_is_one_line(data_dir: Path, tmp_path: Path):
-    told = refused(data_dir, *WINDOW, "--export-config", "litellm", "--output", tmp_path / "no" / "file")
+    told = refused(data_dir, "--last", "--export-config", "litellm", "--output", tmp_path / "no" / "file")
     assert told == f"Error: --output {tmp_path / 'no' / 'file'}: No such file or directory\n"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 import pyarrow as pa
@@ -106,12 +108,20 @@ def analyze(data_dir: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments, "--data-dir", str(data_dir)])
 
 
+@pytest.fixture
+def read_only() -> Iterator[None]:
+    """Nothing can be written, so nothing is recorded: that takes as long as all the rest."""
+    with mock.patch("os.access", lambda path, mode: mode != os.W_OK):
+        yield
+
+
 def printed(data_dir: Path, *arguments: str) -> Any:
     result = analyze(data_dir, *arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout, parse_float=Decimal)
 
 
+@pytest.mark.usefixtures("read_only")
 def test_a_finding_is_printed_whole_with_modes_apart_and_facts_first(data_dir: Path, install: Install):
     """In the window a call costs 2 and 6 USD: 14 and 42 USD could be saved; a month has 30.436875 / 14 times that."""
     install("waste", wasteful)
@@ -136,6 +146,7 @@ def test_a_finding_is_printed_whole_with_modes_apart_and_facts_first(data_dir: P
     assert "implied API value (beside the fee): 91.31 USD" in implied
 
 
+@pytest.mark.usefixtures("read_only")
 def test_markdown_has_what_the_table_has_and_nothing_in_it_is_markup(data_dir: Path, install: Install):
     install("waste", wasteful)
     text = analyze(data_dir, "waste", "cost", *MARCH, "--markdown").stdout
@@ -147,6 +158,7 @@ def test_markdown_has_what_the_table_has_and_nothing_in_it_is_markup(data_dir: P
     assert "| TOTAL | 14 | 1400 | 140 | 28.000000 |" in text
 
 
+@pytest.mark.usefixtures("read_only")
 def test_a_comparison_comes_last_and_as_an_object_of_its_own(data_dir: Path):
     """As many calls, twice as dear: all of the change is what a token costs."""
     cost, comparison = printed(data_dir, "cost", *MARCH, "--compare", "previous")
@@ -165,6 +177,7 @@ def test_a_comparison_comes_last_and_as_an_object_of_its_own(data_dir: Path):
     )
 
 
+@pytest.mark.usefixtures("read_only")
 def test_a_comparison_can_be_an_analyzer_among_others(data_dir: Path):
     asked = printed(data_dir, "cost", *MARCH, "--compare", "2026-03-01:2026-03-15")[1]
     named = printed(data_dir, "compare", *MARCH)[0]
@@ -266,6 +279,7 @@ def test_fail_on_is_an_exit_code_after_everything_is_printed(
         assert "\x1b" not in result.stderr
 
 
+@pytest.mark.usefixtures("read_only")
 def test_an_analyzer_that_fails_counts_before_what_was_found(data_dir: Path, install: Install):
     def explode(*_: Any) -> Report:
         raise duckdb.OutOfMemoryException("no room")

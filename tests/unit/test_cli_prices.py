@@ -15,7 +15,6 @@ from collector.store.prices import history
 from semconv.prices import installed
 from tests.price_support import price_file
 from tests.store_support import copy_of, lay_empty_lake
-from tests.support import run
 
 PRICES = """
 prices:
@@ -55,9 +54,9 @@ def active(data_dir: Path) -> str:
 
 def test_the_command_takes_a_file_and_tells_what_changed(data_dir: Path, tmp_path: Path) -> None:
     file = price_file(tmp_path, input_mtok="10", output_mtok="20")
-    answer = run("otlp-collector", "prices", "update", "--from", file, "--data-dir", data_dir, "--json")
-    assert (answer.returncode, answer.stderr) == (0, "")
-    told = json.loads(answer.stdout)
+    code, out, err = prices(data_dir, "update", "--from", file, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
     models = {f"{sheet.provider}/{sheet.model}" for sheet in installed().sheets}
     assert (told["source"], told["prices"], told["models"], told["age_days"]) == (
         "file:prices.json",

@@ -6,18 +6,23 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from collector.cli.reprice import command
+from collector.store.lake import Lake
+from collector.store.lock import writer_lock
 from collector.store.prices import activate
 from semconv.prices import installed, read_file
 from tests.price_support import price_file
-from tests.store_support import Store, call, copy_of, fingerprint, store, traces
-from tests.support import run
+from tests.store_support import call, copy_of, fingerprint, store, traces
 
 CALLS = "SELECT * FROM calls ORDER BY call_id"
+BACK_DATE = """
+    UPDATE lake.price_snapshots SET activated_at = TIMESTAMP '2026-02-03 04:05:06' WHERE source = 'genai-prices'
+"""
 DAY = 86_400_000_000_000
 # Dies without a word between the step named and the next.
 DYING = """
@@ -56,15 +61,19 @@ def reprice(data_dir: Path, *arguments: str | Path) -> tuple[int, str, str]:
     return answer.exit_code, answer.stdout, answer.stderr
 
 
+def asked(data_dir: Path, statement: str) -> list[tuple[Any, ...]]:
+    with Lake.open(data_dir, read_only=True, threads=1) as lake:
+        return lake.connection.execute(statement).fetchall()
+
+
 def costs(data_dir: Path) -> list[float]:
-    with store(data_dir) as opened:
-        return [float(cost) for (cost,) in opened.ask("SELECT cost_usd FROM calls ORDER BY start_time")]
+    return [float(cost) for (cost,) in asked(data_dir, "SELECT cost_usd FROM calls ORDER BY start_time")]
 
 
 def test_the_command_prices_by_the_active_list_and_then_has_nothing_to_do(data_dir: Path) -> None:
-    first = run("otlp-collector", "reprice", "--data-dir", data_dir, "--json")
-    assert (first.returncode, first.stderr) == (0, "")
-    answer = json.loads(first.stdout)
+    code, out, err = reprice(data_dir, "--json")
+    assert (code, err) == (0, "")
+    answer = json.loads(out)
     assert (answer["calls"], answer["calls_changed"], answer["dry_run"]) == (2, 2, False)
     assert answer["price_list"]["source"] == "file:prices.json"
     by_mode = {row["pricing_mode"]: row for row in answer["rows"]}
@@ -94,18 +103,12 @@ def test_a_window_and_the_list_of_then(data_dir: Path) -> None:
     assert costs(data_dir) == [0.00056, 0.012]
     assert reprice(data_dir, "--snapshot", installed().snapshot_id)[0] == 0
     assert costs(data_dir) == [0.00056, 0.00056]
-    with store(data_dir) as opened:
-        _back_date(opened)
+    with Lake.open(data_dir, threads=1) as lake, writer_lock(data_dir):
+        lake.connection.execute(BACK_DATE)
     assert reprice(data_dir)[0] == 0
     assert costs(data_dir) == [0.012, 0.012]
     assert reprice(data_dir, "--as-of", "2026-03-01")[0] == 0
     assert costs(data_dir) == [0.00056, 0.00056]
-
-
-def _back_date(opened: Store) -> None:
-    opened.lake.connection.execute(
-        "UPDATE lake.price_snapshots SET activated_at = TIMESTAMP '2026-02-03 04:05:06' WHERE source = 'genai-prices'"
-    )
 
 
 def test_experiments_write_nothing(data_dir: Path, tmp_path: Path) -> None:
@@ -128,8 +131,7 @@ def test_the_prices_of_the_configuration_hold(data_dir: Path, tmp_path: Path) ->
     config.write_text("prices: [{name: gift, provider: openai, since: 2026-04-01, free: true}]")
     assert reprice(data_dir, "--config", config)[0] == 0
     assert costs(data_dir) == [0.012, 0.0]
-    with store(data_dir) as opened:
-        assert opened.one("SELECT count(*) FROM calls ANTI JOIN prices USING (price_id)") == 0
+    assert asked(data_dir, "SELECT count(*) FROM calls ANTI JOIN prices USING (price_id)") == [(0,)]
 
 
 @pytest.mark.parametrize("step", ["register", "sync"])
@@ -137,16 +139,14 @@ def test_a_kill_in_the_middle_changes_nothing_and_the_same_command_completes(
     data_dir: Path, step: str
 ) -> None:
     """Killed with the new files written, and with everything done but the commit."""
-    with store(data_dir) as opened:
-        before = opened.ask(CALLS)
+    before = asked(data_dir, CALLS)
     killed = subprocess.run(
         [sys.executable, "-c", DYING, step, "reprice", "--data-dir", str(data_dir)],
         capture_output=True,
         check=False,
     )
     assert killed.returncode == -9
-    with store(data_dir) as opened:
-        assert opened.ask(CALLS) == before
+    assert asked(data_dir, CALLS) == before
     assert reprice(data_dir)[0] == 0
     assert costs(data_dir) == [0.012, 0.012]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -228,26 +229,22 @@ def test_alerts_that_name_her_go_and_those_of_her_time_lose_their_text(lake: Sto
     assert files_with(lake.data_dir, ALICE["user.id"]) == {}
 
 
-def test_of_one_tenant_alone(lake: Store) -> None:
-    """Ids of tenants have nothing to do with each other."""
-    for tenant in ("a", "b"):
-        request = traces(call(1, 1, attributes={"user.id": "1"}))
-        lake.load(Request(request.signal, request.encoding, request.body, request.received_at, tenant))
-    assert erased(lake.data_dir, "1", tenant="a").rows["spans"] == 1
-    assert lake.ask("SELECT tenant FROM spans UNION ALL SELECT tenant FROM calls") == [("b",), ("b",)]
-
-
-@pytest.mark.parametrize("identifier", ["user-1", "gpt-4.1-mini"])
+@pytest.mark.parametrize(("identifier", "tenant"), [("1", "a"), ("gpt-4.1-mini", None)])
 def test_an_id_that_is_a_word_of_the_telemetry_or_short_changes_no_other_record(
-    lake: Store, identifier: str
+    lake: Store, identifier: str, tenant: str | None
 ) -> None:
-    lake.load(
-        traces(call(1, 1, attributes={"user.id": identifier}), call(2, 2, attributes={"x": identifier}))
-    )
-    before = lake.ask("SELECT * FROM spans WHERE user_id IS NULL")
-    done = erased(lake.data_dir, identifier)
-    assert (done.rows["spans"], done.rows["mentions"]) == (1, 0)
-    assert lake.ask("SELECT * FROM spans") == before
+    """Nor does one of another tenant: ids of tenants have nothing to do with each other."""
+    request = traces(call(1, 1, attributes={"user.id": identifier}), call(2, 2, attributes={"x": identifier}))
+    lake.load(*(replace(request, tenant=name) for name in ("a", "b")))
+    before = lake.ask("SELECT * FROM spans ORDER BY tenant, span_id")
+    done = erased(lake.data_dir, identifier, tenant=tenant)
+    gone = [(name, "0000000000000001") for name in ("a", "b") if name == tenant or tenant is None]
+    assert (done.rows["spans"], done.rows["mentions"]) == (len(gone), 0)
+    left = lake.ask("SELECT tenant, span_id FROM spans ORDER BY tenant, span_id")
+    assert len(left) == 4 - len(gone)
+    assert not set(left) & set(gone)
+    assert set(lake.ask("SELECT * FROM spans")) < set(before)
+    assert lake.ask("SELECT tenant, span_id FROM calls ORDER BY tenant, span_id") == left
 
 
 def test_a_redacted_lake_is_asked_for_the_id_as_it_came(tmp_path: Path) -> None:

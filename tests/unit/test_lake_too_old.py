@@ -12,7 +12,7 @@ from collector.cli.erase import command as erase
 from collector.store.lake import Lake
 from collector.store.lock import writer_lock
 from tests.calls_table import call, lake_with_calls
-from tests.store_support import fingerprint
+from tests.store_support import copy_of, fingerprint
 
 ALERTS = """
 alerts:
@@ -21,15 +21,20 @@ alerts:
 """
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def old_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Without the table that version 3 brought."""
-    data_dir = lake_with_calls(tmp_path / "data", call(user_id="alice"))
+    data_dir = lake_with_calls(tmp_path_factory.mktemp("old") / "data", call(user_id="alice"))
     with Lake.open(data_dir) as lake, writer_lock(data_dir):
         lake.connection.execute("DELETE FROM lake.schema_migrations")
         lake.connection.execute("INSERT INTO lake.schema_migrations VALUES (2, now() AT TIME ZONE 'UTC')")
         lake.connection.execute("DROP TABLE lake.alerts")
     return data_dir
+
+
+@pytest.fixture
+def data_dir(old_lake: Path, tmp_path: Path) -> Path:
+    return copy_of(old_lake, tmp_path / "data")
 
 
 @pytest.mark.parametrize("sends", [[], ["--send"]], ids=["look", "send"])

@@ -14,11 +14,11 @@ ROWS = "SELECT hash(list(row ORDER BY row.call_id)) FROM (SELECT calls AS row FR
 
 
 def test_a_seed_gives_the_same_lake_however_it_is_made() -> None:
-    """Alone, as one of several, day by day, by one thread."""
+    """Alone, as one of several, day by day, by one thread or several."""
     seen = {one.seed: connection.execute(ROWS).fetchall() for one, connection in quiet_lakes(3, QUIET)}
     assert len(set(map(str, seen.values()))) == 3
     with calls_table() as connection:
-        connection.execute("SET threads = 1")
+        connection.execute("SET threads = 4")
         for day in reversed(range(QUIET.days)):
             fill(connection, replace(QUIET, seed=2), days=range(day, day + 1))
         assert connection.execute(ROWS).fetchall() == seen[2]

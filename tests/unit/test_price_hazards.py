@@ -329,26 +329,29 @@ def sum_of(row: dict[str, Any]) -> Decimal:
 # --- H7: prices that change, and differ by region
 
 
-def test_h7_a_call_costs_what_its_model_cost_at_that_time(tmp_path: Path) -> None:
+def test_h7_a_call_costs_what_its_model_cost_at_that_time(lake: Store) -> None:
     """o3 took 10 and 40 USD per million until 10 June 2025, 2 and 8 from then on. A million in and a million out, a
     second before midnight and at midnight: 50 and 10 USD. At today's price both would be 10, at the old one 50."""
     o3 = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "o3"}
     midnight = int((dt.datetime(2025, 6, 10, tzinfo=dt.UTC) - NOON).total_seconds()) * SECOND
-    with store(tmp_path / "data") as lake:
-        for number, at in enumerate((midnight - SECOND, midnight), 1):
-            lake.load(traces(span(number, number, at=at, attributes=usage(10**6, 10**6, of=o3))))
-        costs = [cost for (cost,) in lake.ask("SELECT cost_usd FROM calls ORDER BY start_time")]
-        assert costs == [Decimal(50), Decimal(10)]
-        assert lake.one("SELECT count(DISTINCT price_id) FROM calls") == 2
+    told = usage(10**6, 10**6, of=o3)
+    lake.load(
+        traces(*(span(n, n, at=at, attributes=told) for n, at in enumerate((midnight - SECOND, midnight), 1)))
+    )
+    costs = [cost for (cost,) in lake.ask("SELECT cost_usd FROM calls ORDER BY start_time")]
+    assert costs == [Decimal(50), Decimal(10)]
+    assert lake.one("SELECT count(DISTINCT price_id) FROM calls") == 2
 
 
 def test_h7_a_region_has_a_price_of_its_own(lake: Store) -> None:
     """Bedrock takes a tenth more where an answer must come from one region: 3.30 and 16.50 USD instead of 3 and 15."""
     bedrock = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "aws.bedrock"}
+    spans = []
     for number, place in enumerate(("global", "eu", "us"), 1):
         model = {"gen_ai.request.model": f"{place}.anthropic.claude-sonnet-4-5-20250929-v1:0"}
         told = usage(100_000, 10_000, of=bedrock | model)
-        lake.load(traces(span(number, number, at=number * HOUR, attributes=told)))
+        spans.append(span(number, number, at=number * HOUR, attributes=told))
+    lake.load(traces(*spans))
     everywhere, regional = usd("3", 100_000) + usd("15", 10_000), usd("3.3", 100_000) + usd("16.5", 10_000)
     assert (everywhere, regional) == (Decimal("0.45"), Decimal("0.495"))
     costs = [cost for (cost,) in lake.ask("SELECT cost_usd FROM calls ORDER BY start_time")]

@@ -243,13 +243,12 @@ def test_expect_100_continue(receivers):
 
 
 @pytest.mark.parametrize(("path", "length", "status"), [(TRACES, 65 << 20, 413), ("/v1/nothing", 100, 404)])
-def test_a_body_that_is_held_back_is_not_waited_for(receivers, path, length, status):
+def test_a_body_that_is_held_back_is_not_waited_for(receivers, path, length, status, monkeypatch):
     """The refusal comes instead of 100, and the connection ends: nobody knows whether the body will come."""
-    started = time.monotonic()
+    monkeypatch.setattr(receiver, "_DRAIN_SECONDS", 600)  # longer than the client waits, and the test
     answer = raw(receivers, head(f"Content-Length: {length}", "Expect: 100-continue", path=path))
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"100 Continue" not in answer
-    assert time.monotonic() - started < receiver._DRAIN_SECONDS
 
 
 def test_other_expectations_are_417(receivers):

@@ -79,33 +79,9 @@ def store(data_dir: Path, *rows: dict[str, Any]) -> None:
 
 
 def test_a_run_is_a_process_that_prints_nothing_and_is_recorded(lake: Path):
-    """A slot at six with days: 1 covers the 10th of March, in which both calls stand."""
-    with child(config(lake, options={"days": 1, "by": ["provider"]})) as process:
-        assert (process.wait(60), process.stdout.read(), process.stderr.read()) == (0, b"", b"")
-    ((analyzer, trigger, status, start, end, settings, result),) = recorded(
-        lake, "analyzer, trigger, status, window_start, window_end, settings, result"
-    )
-    assert (analyzer, trigger, status) == ("cost", "schedule", "ok")
-    assert (start, end) == (dt.datetime(2026, 3, 10), dt.datetime(2026, 3, 11))
-    assert json.loads(settings) == {"days": 1, "by": ["provider"]}
-    assert [(row["provider"], row["calls"]) for row in json.loads(result)["rows"]] == [("openai", 2)]
-
-
-def test_a_run_that_fails_is_recorded_and_says_why(lake: Path):
-    """In the lake and in the log; the exit code tells the scheduler."""
-    broken = config(lake).model_copy(
-        update={"schedule": (config(lake).schedule[0].model_copy(update={"options": {"since": "soon"}}),)}
-    )
-    with child(broken) as process:
-        assert process.wait(60) == EXIT_CODES["failed"]
-    ((status, error),) = recorded(lake, "status, error")
-    assert status == "failed"
-    assert "'soon' is not a length of time" in error
-
-
-def test_a_run_knows_the_accounts_of_the_configuration(lake: Path):
-    """What is recorded names every amount as the command does. Guarantee: what the server's configuration says reaches
-    its child, whose own environment says nothing."""
+    """A slot at six with days: 1 covers the 10th of March, in which all calls stand. What is recorded names every
+    amount as the command does. Guarantee: what the server's configuration says of accounts reaches its child, whose own
+    environment says nothing."""
     accounts = [
         {
             "name": "coding",
@@ -124,12 +100,33 @@ def test_a_run_knows_the_accounts_of_the_configuration(lake: Path):
             cost_usd=Decimal(9),
         ),
     )
-    of = config(lake, analyzers=["accounts"], accounts=accounts, options={"days": 1})
+    options = {"days": 1, "by": ["provider"]}
+    of = config(lake, analyzers=["cost", "accounts"], accounts=accounts, options=options)
     with child(of) as process:
-        assert process.wait(60) == 0
-    ((result,),) = recorded(lake, "result")
-    fees = {row["account"]: row["fee_usd"] for row in json.loads(result)["rows"]}
+        assert (process.wait(60), process.stdout.read(), process.stderr.read()) == (0, b"", b"")
+    cost, of_accounts = recorded(
+        lake, "analyzer, trigger, status, window_start, window_end, settings, result"
+    )
+    for run_of, name in ((cost, "cost"), (of_accounts, "accounts")):
+        assert run_of[:3] == (name, "schedule", "ok")
+        assert run_of[3:5] == (dt.datetime(2026, 3, 10), dt.datetime(2026, 3, 11))
+    assert json.loads(cost[5]) == options
+    assert {row["provider"] for row in json.loads(cost[6])["rows"]} == {"openai"}
+    assert sum(row["calls"] for row in json.loads(cost[6])["rows"]) == 3
+    fees = {row["account"]: row["fee_usd"] for row in json.loads(of_accounts[6])["rows"]}
     assert fees["coding"] == 1
+
+
+def test_a_run_that_fails_is_recorded_and_says_why(lake: Path):
+    """In the lake and in the log; the exit code tells the scheduler."""
+    broken = config(lake).model_copy(
+        update={"schedule": (config(lake).schedule[0].model_copy(update={"options": {"since": "soon"}}),)}
+    )
+    with child(broken) as process:
+        assert process.wait(60) == EXIT_CODES["failed"]
+    ((status, error),) = recorded(lake, "status, error")
+    assert status == "failed"
+    assert "'soon' is not a length of time" in error
 
 
 def test_several_analyzers_are_one_run_over_one_window(lake: Path):
@@ -153,7 +150,7 @@ def test_several_analyzers_are_one_run_over_one_window(lake: Path):
 
 def test_all_are_all_that_there_are(lake: Path):
     assert run(config(lake, analyzers="all")) == "ok"
-    assert [name for (name,) in recorded(lake, "analyzer")] == list(registry.discover())
+    assert sorted(name for (name,) in recorded(lake, "analyzer")) == list(registry.discover())
 
 
 def test_a_lake_in_which_nothing_changes_is_looked_at_once(lake: Path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from decimal import Decimal
+from itertools import islice
 
 import pytest
 
+from semconv.planned import relation
 from semconv.settings import Settings
-from tests.unit.semconv_records import Row, Store, build, chat, seeded, span
+from tests.unit.semconv_records import Row, Store, build, chat, in_turn_and_at_once, seeded, span
 
 
 def members(calls: list[Row]) -> list[list[str]]:
@@ -19,8 +22,10 @@ def members(calls: list[Row]) -> list[list[str]]:
 def test_built_calls_have_the_lakes_columns_and_the_configured_dimensions() -> None:
     store = Store(Settings(dimensions={"team": "acme.team"}))
     store.commit(chat("a"))
-    contract = store.connection.execute("DESCRIBE calls").fetchall()
-    described = store.connection.execute("DESCRIBE built_calls").fetchall()
+    connection = store.connection
+    contract = connection.execute("DESCRIBE calls").fetchall()
+    with relation(connection, "built_calls", store.built_calls):
+        described = connection.execute("DESCRIBE built_calls").fetchall()
     assert [row[:2] for row in described] == [row[:2] for row in contract]
 
 
@@ -39,6 +44,19 @@ def test_a_failed_call_is_a_call_without_usage_and_cost() -> None:
     [call] = build(chat("a", status_code="ERROR", error_type="429", input_tokens=None, output_tokens=None))
     assert (call["status_code"], call["error_type"]) == ("ERROR", "429")
     assert (call["input_tokens"], call["cost_usd"], call["cost_note"]) == (None, None, "no_usage")
+
+
+@pytest.mark.parametrize("status", ["UNSET", "OK"])
+def test_a_call_with_an_error_and_no_usage_failed_whatever_its_status(status: str) -> None:
+    """Langfuse, LangSmith's JavaScript and Mastra tell of a failure in an attribute or an event. What has usage was
+    answered.
+    """
+    sent = {"status_code": status, "error_type": "ERROR"}
+    refused, answered = build(
+        chat("a", trace_id="t1", input_tokens=None, output_tokens=None, **sent),
+        chat("b", trace_id="t2", at=5, input_tokens=100, **sent),
+    )
+    assert (refused["status_code"], answered["status_code"]) == ("ERROR", status)
 
 
 # --- rule (a): equal response ids
@@ -338,21 +356,21 @@ def messy_records(seed: int) -> list[Row]:
     return rows
 
 
+def batches(rows: list[Row], sizes: random.Random) -> list[list[Row]]:
+    """Of up to 24 rows each."""
+    rest = iter(rows)
+    return list(iter(lambda: list(islice(rest, sizes.randrange(1, 25))), []))
+
+
 @pytest.mark.parametrize(
     "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 8))]
 )
 def test_order_and_batches_do_not_matter(seed: int) -> None:
     rows = messy_records(seed)
-    at_once = build(*rows)
-    assert len(at_once) > 10
-    for attempt in range(2):
-        shuffled = seeded(attempt).sample(rows, len(rows))
-        store = Store()
-        while shuffled:
-            size = seeded(len(shuffled) + attempt).randrange(1, 25)
-            store.commit(*shuffled[:size])
-            del shuffled[:size]
-        assert store.calls() == at_once
+    shuffled = [seeded(attempt).sample(rows, len(rows)) for attempt in range(2)]
+    in_turn, at_once = in_turn_and_at_once(*(batches(order, seeded(seed)) for order in shuffled))
+    assert len(at_once) > 20
+    assert in_turn == at_once
 
 
 def test_a_partner_that_came_long_before_is_found_by_id_and_by_twinship() -> None:

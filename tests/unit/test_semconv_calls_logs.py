@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.unit.semconv_records import Row, Store, build, chat, log, seeded, span
+from tests.unit.semconv_records import Row, build, chat, in_turn_and_at_once, log, seeded, span
 
 FAILED: Row = {"input_tokens": None, "output_tokens": None, "error_type": "429"}
 
@@ -163,11 +163,12 @@ def test_a_failed_attempt_is_not_the_call_that_succeeded() -> None:
 
 
 def test_a_log_record_does_not_make_two_spans_one_call() -> None:
-    """Two libraries' calls side by side, alike in their counts, and one record that fits both: kept and flagged."""
+    """Two libraries' calls in two steps, alike in their counts, and one record that fits both: kept and flagged."""
     calls = build(
         span("root", took=9),
+        span("step", "root", took=9),
         chat("a", "root", scope_name="one"),
-        chat("b", "root", scope_name="two"),
+        chat("b", "step", scope_name="two"),
         log("h1", "root"),
     )
     assert sorted(map(len, members(calls))) == [1, 2]
@@ -264,13 +265,11 @@ def mixed_records() -> list[Row]:
 
 def test_log_records_before_spans_and_after_give_the_same_calls() -> None:
     rows = mixed_records()
-    at_once = build(*rows)
-    assert members(at_once) == [["a", "h1", "h2"], ["b", "h3"], ["c", "h6"], ["d", "e", "h7"], ["h4"], ["h5"]]
-    for attempt in range(3):
-        store = Store()
-        for row in seeded(attempt).sample(rows, len(rows)):
-            store.commit(row)
-        assert store.calls() == at_once
+    orders = [seeded(attempt).sample(rows, len(rows)) for attempt in range(3)]
+    in_turn, at_once = in_turn_and_at_once(*([[row] for row in order] for order in orders))
+    calls = [["a", "h1", "h2"], ["b", "h3"], ["c", "h6"], ["d", "e", "h7"], ["h4"], ["h5"]]
+    assert members(at_once) == sorted(3 * calls)
+    assert in_turn == at_once
 
 
 def test_an_event_that_comes_twice_makes_no_second_call_of_a_span() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from semconv.settings import AccountPlan, Settings
-from tests.unit.semconv_records import build, chat, span
+from tests.unit.semconv_records import Row, build, chat, span
 
 
 def test_session_own_then_nearest_ancestor_then_the_traces_only_one() -> None:
@@ -100,20 +100,30 @@ def test_a_loop_of_parents_ends() -> None:
     assert [call["session_id"] for call in calls] == ["s"]
 
 
-@pytest.mark.parametrize(
-    ("plan", "usage_billed", "mode"),
-    [
-        ("api", False, "api"),
-        ("max_20x", False, "subscription"),
-        ("team", False, "subscription"),
-        ("enterprise", True, "api"),
-        ("local", False, "local"),
-        ("unknown", False, "unknown"),
-        ("house", False, "unknown"),
-    ],
-)
-def test_pricing_mode_follows_the_plan(plan: str, usage_billed: bool, mode: str) -> None:
-    settings = Settings(account_plans=(AccountPlan("openai", plan, usage_billed=usage_billed),))
-    [call] = build(chat("a"), settings=settings)
+PLANS = {
+    ("api", False): "api",
+    ("max_20x", False): "subscription",
+    ("team", False): "subscription",
+    ("enterprise", True): "api",
+    ("local", False): "local",
+    ("unknown", False): "unknown",
+    ("house", False): "unknown",
+}
+
+
+@pytest.fixture(scope="module")
+def call_of_plan() -> dict[str, Row]:
+    """A call of an account of each plan, by the plan's name, which is the account's too."""
+    plans = tuple(AccountPlan(plan, plan, usage_billed=billed) for plan, billed in PLANS)
+    calls = build(
+        *(chat(plan, trace_id=plan, billing_account=plan) for plan, _ in PLANS),
+        settings=Settings(account_plans=plans),
+    )
+    return {call["span_id"]: call for call in calls}
+
+
+@pytest.mark.parametrize(("plan", "mode"), [(plan, mode) for (plan, _), mode in PLANS.items()])
+def test_pricing_mode_follows_the_plan(call_of_plan: dict[str, Row], plan: str, mode: str) -> None:
+    call = call_of_plan[plan]
     assert (call["plan_tier"], call["pricing_mode"]) == (plan, mode)
     assert (call["cost_usd"] is None) == (mode == "local")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise, product
 from typing import Any
 
 import duckdb
@@ -86,11 +86,10 @@ def test_what_is_priced_twice_costs_the_same_alone_and_among_others() -> None:
         assert alone | {"node": number} == together[number]
 
 
-@pytest.mark.parametrize(
-    "count", ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"]
-)
-@pytest.mark.parametrize(("provider", "model"), MODELS[:-1])
-def test_more_tokens_never_cost_less_within_a_tier(count: str, provider: str, model: str) -> None:
+GROWING = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"]
+
+
+def with_more_and_more(count: str, provider: str, model: str) -> list[Row]:
     """Tokens of the cache come on top of the input that is there."""
     base = {"provider": provider, "request_model": model, "cache_read_tokens": 0, "cache_write_tokens": 0}
     calls = []
@@ -99,7 +98,24 @@ def test_more_tokens_never_cost_less_within_a_tier(count: str, provider: str, mo
         if count.startswith("cache"):
             given["input_tokens"] += tokens
         calls.append(call(**given))
-    costs = [row["cost_usd"] for row in price(calls)]
+    return calls
+
+
+@pytest.fixture(scope="module")
+def costs_of_more() -> dict[tuple[str, ...], list[Decimal]]:
+    """By count, provider and model, in the order of their tokens."""
+    cases = list(product(GROWING, MODELS[:-1]))
+    costs = iter(price([call for count, model in cases for call in with_more_and_more(count, *model)]))
+    return {(count, *model): [row["cost_usd"] for row in islice(costs, 6)] for count, model in cases}
+
+
+@pytest.mark.parametrize("count", GROWING)
+@pytest.mark.parametrize(("provider", "model"), MODELS[:-1])
+def test_more_tokens_never_cost_less_within_a_tier(
+    costs_of_more: dict[tuple[str, ...], list[Decimal]], count: str, provider: str, model: str
+) -> None:
+    costs = costs_of_more[count, provider, model]
+    assert len(costs) == 6
     assert all(less <= more for less, more in pairwise(costs)), costs
 
 

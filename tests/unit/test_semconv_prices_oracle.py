@@ -8,13 +8,13 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from genai_prices import Usage, calc_price, data_snapshot
 from genai_prices.types import PriceCalculation
 
 from semconv.prices import installed
 from tests.unit.price_calls import PARTS, Row, call, price
 
-CASES = 23_300
 # Each part is rounded once to 1e-12 USD, half of that is the most it can be off.
 TOLERANCE = len(PARTS) * Decimal("0.5e-12")
 CONTEXTS: list[Row] = [
@@ -60,10 +60,10 @@ def random_call(pick: random.Random, provider: str, model: str) -> Row:
     )
 
 
-def random_calls() -> list[Row]:
-    """Every model of every provider ten times."""
+def random_calls(times: int) -> list[Row]:
+    """Every model of every provider so many times."""
     pick = random.Random(7)
-    return [random_call(pick, *MODELS[n % len(MODELS)]) for n in range(CASES)]
+    return [random_call(pick, *model) for model in times * MODELS]
 
 
 def usage_of(row: Row) -> Usage:
@@ -144,9 +144,10 @@ def agrees(theirs: Any, ours: Row) -> bool:
     return bool(abs(ours["cost_usd"] - theirs.total_price) <= TOLERANCE)
 
 
-def test_costs_agree_with_the_sources_own_calculation() -> None:
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.soak)])
+def test_costs_agree_with_the_sources_own_calculation(times: int) -> None:
     """All providers, models, dates of over two years, times of day, context tiers, variants and cache splits."""
-    calls = random_calls()
+    calls = random_calls(times)
     unexplained = []
     reasons: Counter[str] = Counter()
     for row, ours in zip(calls, price(calls), strict=True):
@@ -158,8 +159,8 @@ def test_costs_agree_with_the_sources_own_calculation() -> None:
         else:
             unexplained.append((row, theirs, ours))
     assert unexplained[:1] == []
-    assert reasons.total() == CASES
-    assert reasons["agrees"] > 20_000
+    assert reasons.total() == len(calls)
+    assert reasons["agrees"] > 0.8 * len(calls)
 
 
 # --- which model an id means

@@ -51,24 +51,40 @@ KNOWN_FOR = [
     ("@opentelemetry/instrumentation-openai", "0.22.0", GPT, "inclusive"),
     ("opentelemetry.instrumentation.genai.bedrock", "1.3b0", BEDROCK_MODEL, "exclusive"),
     ("opentelemetry.instrumentation.botocore.bedrock-runtime", "0.66b2", BEDROCK_MODEL, "exclusive"),
+    # OpenInference: its conventions, and a framework whose counts it sends as they are.
+    ("openinference.instrumentation.anthropic", "1.0.0", CLAUDE, "inclusive"),
+    ("openinference.instrumentation.agno", "1.0.15", CLAUDE, "exclusive"),
+    ("openinference.instrumentation.agno", "1.0.15", BEDROCK_MODEL, "exclusive"),
+    ("openinference.instrumentation.agno", "1.0.15", GPT, "inclusive"),
     # OpenLLMetry.
     ("opentelemetry.instrumentation.openai.v1", "0.40.14", GPT, "inclusive"),
     ("opentelemetry.instrumentation.anthropic", "0.62.4", CLAUDE, "inclusive"),
     ("opentelemetry.instrumentation.langchain", "0.62.4", CLAUDE, "inclusive"),
     ("opentelemetry.instrumentation.bedrock", "0.62.4", BEDROCK_MODEL, "exclusive"),
     ("@traceloop/instrumentation-anthropic", "0.23.0", CLAUDE, "exclusive"),
-    ("@traceloop/instrumentation-anthropic", "0.25.0", CLAUDE, "unknown"),
-    ("@traceloop/instrumentation-anthropic", "0.27.0", CLAUDE, "inclusive"),
-    ("@traceloop/instrumentation-bedrock", "0.27.1", BEDROCK_MODEL, "inclusive"),
+    ("@traceloop/instrumentation-anthropic", "0.27.0", CLAUDE, "exclusive"),
+    ("@traceloop/instrumentation-anthropic", "0.28.0", CLAUDE, "unknown"),
+    ("@traceloop/instrumentation-bedrock", "0.27.0", BEDROCK_MODEL, "exclusive"),
     # OpenInference, whatever it instruments.
     ("openinference.instrumentation.bedrock", "0.1.30", BEDROCK_MODEL, "inclusive"),
     ("openinference.instrumentation.anthropic", "3.1.0", CLAUDE, "inclusive"),
     ("@arizeai/openinference-instrumentation-openai", "4.2.7", GPT, "inclusive"),
+    ("@arizeai/openinference-instrumentation-bedrock", None, BEDROCK_MODEL, "exclusive"),
     # OpenLIT hands Anthropic's and Bedrock's counts on, and OpenAI's and Gemini's.
     ("openlit.instrumentation.anthropic", None, CLAUDE, "exclusive"),
     ("openlit.instrumentation.bedrock", None, BEDROCK_MODEL, "exclusive"),
     ("openlit.instrumentation.openai", None, GPT, "inclusive"),
+    (
+        "openlit.instrumentation.groq",
+        None,
+        {"provider": "groq", "request_model": "llama-3.3-70b"},
+        "inclusive",
+    ),
+    ("openlit.instrumentation.langchain", None, CLAUDE, "inclusive"),
     ("openlit.instrumentation.google_ai_studio", None, GEMINI, "inclusive"),
+    ("@openlit/instrumentation-anthropic", "1.0.0", CLAUDE, "exclusive"),
+    ("@openlit/instrumentation-bedrock", "1.0.0", BEDROCK_MODEL, "exclusive"),
+    ("@openlit/instrumentation-openai", "1.0.0", GPT, "inclusive"),
     ("openlit.otel.tracing", None, CLAUDE, "exclusive"),
     ("openlit.otel.tracing", None, GPT, "inclusive"),
     # Agents and their tools.
@@ -86,6 +102,14 @@ KNOWN_FOR = [
     ("litellm", None, CLAUDE, "inclusive"),
     ("mlflow.tracing.provider", None, GPT, "inclusive"),
     ("gemini-cli", "v1", GEMINI, "inclusive"),
+    ("genkit-tracer", "v1", CLAUDE, "exclusive"),
+    ("genkit-tracer", "v1", GPT, "inclusive"),
+    ("@mastra/otel-exporter", "1.4.0", CLAUDE, "inclusive"),
+    ("@mastra/otel-exporter", "0.3.3", CLAUDE, "unknown"),
+    ("strands-agents", None, BEDROCK_MODEL, "exclusive"),
+    ("strands-agents", None, CLAUDE, "exclusive"),
+    ("strands-agents", None, GPT, "inclusive"),
+    ("@opentelemetry/instrumentation-aws-sdk", "0.79.0", BEDROCK_MODEL, "exclusive"),
     # Nobody knows these; what instruments Bedrock hands Converse's counts on.
     ("io.opentelemetry.aws-sdk-2.2", "2.20.0", BEDROCK_MODEL, "exclusive"),
     ("@traceloop/instrumentation-bedrock", "0.20.0", BEDROCK_MODEL, "exclusive"),
@@ -171,6 +195,19 @@ def test_langfuse_counts_as_the_keys_that_the_application_wrote() -> None:
     documents = (json.dumps({"langfuse.observation.usage_details": usage}) for usage in usages)
     rows = ({"scope_name": "langfuse-sdk", "provider": None, "attributes": text} for text in documents)
     assert semantics_of(*rows) == [*usages.values()]
+
+
+def test_langfuses_openai_wrapper_for_javascript_has_buckets_since_4_2() -> None:
+    """Before that `input` was the whole, which its total does not tell apart from one that it computed."""
+    usage = '{"input":1000,"input_cached_tokens":300,"output":50,"output_reasoning_tokens":20,"total":1050}'
+    attributes = json.dumps({"langfuse.observation.usage_details": usage})
+    sent = {"scope_name": "langfuse-sdk", "provider": None, "attributes": attributes, "reasoning_tokens": 20}
+    records = cached(
+        sent | {"scope_version": "4.0.0", "output_tokens": 50},
+        sent | {"scope_version": "5.11.1", "output_tokens": 30},
+    )
+    assert [record["token_semantics"] for record in records] == ["inclusive", "exclusive"]
+    assert [record["output_tokens"] for record in records] == [50, 50]
 
 
 def test_claude_codes_events_count_like_its_spans() -> None:
@@ -315,6 +352,20 @@ def test_googles_own_total_tells_which_ai_sdk_leaves_the_thoughts_out() -> None:
             "ai", "ai.generateText.doGenerate", google | {"ai.usage.completionTokens": sent}
         )
         assert (meaning["output_tokens"], meaning["reasoning_tokens"]) == (65, 25)
+
+
+@pytest.mark.parametrize(
+    ("scope", "version"),
+    [
+        ("@traceloop/instrumentation-bedrock", "0.27.0"),
+        ("@traceloop/instrumentation-langchain", "0.27.0"),
+        ("@opentelemetry/instrumentation-aws-sdk", "0.79.0"),
+    ],
+)
+def test_senders_for_javascript_that_tell_no_cache_of_bedrock(scope: str, version: str) -> None:
+    sent = BEDROCK_MODEL | {"scope_name": scope, "scope_version": version, "input_tokens": 1000}
+    [record] = resolve(chat("a", **sent))
+    assert (record["input_tokens"], record["notes"]) == (1000, ["input_may_lack_cache"])
 
 
 def test_bedrocks_total_completes_an_input_whose_sender_tells_no_cache() -> None:

@@ -410,8 +410,9 @@ ENVELOPES = {
 }
 
 
+@pytest.mark.parametrize("examples", [40, pytest.param(400, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("signal", ENVELOPES)
-def test_odd_json_that_is_accepted_can_be_loaded(signal: Signal) -> None:
+def test_odd_json_that_is_accepted_can_be_loaded(signal: Signal, examples: int) -> None:
     """Whatever stands where something else is expected: refused at once, or stored, with equal counts."""
     resources, scopes, items, record = ENVELOPES[signal]
     sender = fields(attributes=attributes)
@@ -419,7 +420,7 @@ def test_odd_json_that_is_accepted_can_be_loaded(signal: Signal) -> None:
     accepted = []
 
     @settings(
-        max_examples=120,
+        max_examples=examples,
         derandomize=True,
         deadline=None,
         database=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from collector.store import commit, durability, new_files
 from collector.store.load_row import Origin
 from semconv.extract import TABLES
+from semconv.request import Request
 from semconv.settings import Settings
-from tests.store_support import HOUR, SECOND, Store, call, extracted, logs, span, store, traces
+from tests.store_support import HOUR, SECOND, Span, Store, call, extracted, logs, span, store, traces
 
 DAY = 24 * HOUR
 CALLS = "SELECT trace_id, span_id, session_id, members, possible_duplicate FROM calls ORDER BY ALL"
+CALLS_OF = CALLS.replace("ORDER BY ALL", "WHERE tenant =")
 
 
 @pytest.fixture
@@ -81,35 +84,40 @@ def test_a_dry_run_counts_the_same_and_leaves_nothing(lake: Store) -> None:
     assert (stored.spans_stored, stored.calls_written) == (counted.spans_stored, counted.calls_written)
 
 
-def test_parts_of_a_trace_in_any_order_and_any_batches_give_the_same_calls(tmp_path: Path) -> None:
-    """A session named on the root reaches calls below it, whichever comes first; batches do not matter."""
+TEXT = {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"secret"}]}]'}
+
+
+def of_tenant(tenant: str, *spans: Span) -> Request:
+    return replace(traces(*spans), tenant=tenant)
+
+
+def test_parts_of_a_trace_in_any_order_and_any_batches_give_the_same_calls(lake: Store) -> None:
+    """A session named on the root reaches calls below it, whichever comes first; batches do not matter. Each order is
+    a tenant's, which have nothing to do with each other."""
     parts = [
         span(1, 1, name="invoke_agent", lasts=600 * SECOND, attributes={"gen_ai.conversation.id": "s-1"}),
         call(1, 2, parent=1, at=SECOND),
         call(1, 3, parent=1, at=300 * SECOND),
         span(2, 9, attributes={"session.id": "other"}),
     ]
-    results = []
-    for number in range(len(parts)):  # of the 24 orders those in which each part is first once, and last
-        with store(tmp_path / str(number)) as opened:
-            for part in parts[number:] + parts[:number]:
-                opened.load(traces(part))
-            results.append(opened.ask(CALLS))
-    with store(tmp_path / "at-once") as opened:
-        opened.load(traces(*parts))
-        results.append(opened.ask(CALLS))
-    assert all(result == results[0] for result in results)
-    assert [row[2] for row in results[0]] == ["s-1", "s-1"]
+    lake.load(of_tenant("at once", *parts))
+    tenants = range(len(parts))  # of the 24 orders those in which each part is first once, and last
+    for turn in tenants:
+        lake.load(*(of_tenant(str(first), parts[(first + turn) % len(parts)]) for first in tenants))
+    results: dict[str, list[tuple[Any, ...]]] = {}
+    for tenant, *row in lake.ask(CALLS.replace("SELECT", "SELECT tenant,")):
+        results.setdefault(tenant, []).append(tuple(row))
+    assert results.keys() == {"at once", *map(str, tenants)}
+    assert all(result == results["at once"] for result in results.values())
+    assert [row[2] for row in results["at once"]] == ["s-1", "s-1"]
 
 
 def test_a_late_parent_of_days_ago_still_reaches_its_calls(lake: Store) -> None:
     """The workflow span starts three days before the call and is exported last; and the other way round."""
     workflow = {"name": "workflow", "at": -3 * DAY, "lasts": 3 * DAY + HOUR}
     session = {"gen_ai.conversation.id": "long"}
-    lake.load(traces(call(1, 2, parent=1)))
-    lake.load(traces(span(1, 1, attributes=session, **workflow)))
-    lake.load(traces(span(2, 1, attributes=session, **workflow)))
-    lake.load(traces(call(2, 2, parent=1)))
+    lake.load(traces(call(1, 2, parent=1), span(2, 1, attributes=session, **workflow)))
+    lake.load(traces(span(1, 1, attributes=session, **workflow), call(2, 2, parent=1)))
     assert lake.ask("SELECT session_id FROM calls") == [("long",), ("long",)]
 
 
@@ -125,9 +133,9 @@ def test_records_of_two_traces_are_one_call_by_their_response_id(lake: Store) ->
 
 def test_calls_that_come_out_the_same_are_not_written_again(lake: Store) -> None:
     """A trace grows by one call per commit: each commit writes that one call."""
-    for number in range(1, 5):
+    for number in range(1, 4):
         assert lake.load(traces(call(1, number, at=number * SECOND * 10))).calls_written == 1
-    assert lake.one("SELECT count(*) FROM calls") == 4
+    assert lake.one("SELECT count(*) FROM calls") == 3
     assert not list(lake.data_dir.rglob("*-delete.parquet"))
 
 
@@ -185,31 +193,36 @@ def test_files_are_synced_before_the_commit(lake: Store, monkeypatch: pytest.Mon
     assert not synced
 
 
+def in_pieces_of(max_bytes: int, lake: Store) -> commit.Committer:
+    with lake.lends_resolver(commit):
+        return commit.Committer(lake.lake, Settings(), max_bytes)
+
+
 def test_a_batch_over_many_years_is_stored_in_pieces(lake: Store) -> None:
-    """60 months: more partitions than a commit may have. The position stands with the last piece alone."""
-    batch = traces(*(call(1, 1 + month, at=-month * 31 * DAY) for month in range(60)))
+    """26 months: more partitions than a commit may have. The position stands with the last piece alone."""
+    batch = traces(*(call(1, 1 + month, at=-month * 31 * DAY) for month in range(26)))
     row = lake.load(batch, position=(1, 10))
-    assert (row.spans_read, row.spans_stored, row.requests) == (60, 60, 1)
-    assert lake.one("SELECT count(*) FROM calls") == 60
-    assert lake.one("SELECT count(*) FROM loads") == 3
+    assert (row.spans_read, row.spans_stored, row.requests) == (26, 26, 1)
+    assert lake.one("SELECT count(*) FROM calls") == 26
+    assert lake.one("SELECT count(*) FROM loads") == 2
     assert lake.ask("SELECT spool_offset FROM loads WHERE spool_segment IS NOT NULL") == [(10,)]
-    assert lake.load(batch).spans_duplicate == 60
 
 
-def test_a_large_batch_is_stored_in_pieces_as_if_it_were_in_one(lake: Store, tmp_path: Path) -> None:
+def test_a_large_batch_is_stored_in_pieces_as_if_it_were_in_one(lake: Store) -> None:
     """Traces lie across the cuts, calls and the counts come out the same, the position stands with the last piece."""
     parts = [call(n % 7 + 1, n, parent=max(n - 7, 0), at=n * SECOND) for n in range(1, 41)]
-    batch = [traces(*parts), logs(*range(10))]
+    batch = [of_tenant("pieces", *parts), replace(logs(*range(10)), tenant="pieces")]
     size = sum(getattr(extracted(*batch), name).nbytes for name in TABLES)
-    lake.committer = commit.Committer(lake.lake, Settings(), size // 3)
+    at_once, lake.committer = lake.committer, in_pieces_of(size // 3, lake)
     row = lake.load(*batch, position=(1, 10))
     assert lake.one("SELECT count(*) FROM loads") > 2
     assert lake.ask("SELECT spool_offset FROM loads WHERE spool_segment IS NOT NULL") == [(10,)]
-    with store(tmp_path / "whole") as whole:
-        assert whole.load(*batch, position=(1, 10)).spans_stored == row.spans_stored == 40
-        assert whole.one("SELECT count(*) FROM loads") == 1
-        assert whole.ask(CALLS) == lake.ask(CALLS)
-    assert (lake.load(*batch).spans_duplicate, lake.load(*batch).log_records_duplicate) == (40, 10)
+    again = lake.load(*batch)
+    assert (again.spans_duplicate, again.log_records_duplicate) == (40, 10)
+    before, lake.committer = lake.one("SELECT count(*) FROM loads"), at_once
+    assert lake.load(of_tenant("whole", *parts)).spans_stored == row.spans_stored == 40
+    assert lake.one("SELECT count(*) FROM loads") == before + 1
+    assert lake.ask(f"{CALLS_OF} 'whole' ORDER BY ALL") == lake.ask(f"{CALLS_OF} 'pieces' ORDER BY ALL")
 
 
 def test_a_large_batch_that_ends_between_two_pieces_is_completed_by_the_next_attempt(
@@ -217,7 +230,7 @@ def test_a_large_batch_that_ends_between_two_pieces_is_completed_by_the_next_att
 ) -> None:
     """As after kill -9: the first pieces are there, the position is not, and nothing is stored twice."""
     batch = traces(*(call(1, n, at=n * SECOND) for n in range(1, 21)))
-    lake.committer = commit.Committer(lake.lake, Settings(), extracted(batch).spans.nbytes // 3)
+    lake.committer = in_pieces_of(extracted(batch).spans.nbytes // 3, lake)
     pieces = itertools.count()
     insert = commit.insert_load
 
@@ -238,12 +251,10 @@ def test_a_large_batch_that_ends_between_two_pieces_is_completed_by_the_next_att
     assert lake.committer.spool_position() == (1, 10)
 
 
-def test_texts_are_stored_once_and_only_where_switched_on(tmp_path: Path) -> None:
-    text = {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"secret"}]}]'}
-    batch = traces(call(1, 1, attributes=text))
-    with store(tmp_path / "off") as opened:
-        opened.load(batch)
-        assert opened.one("SELECT count(*) FROM contents") == 0
+def test_texts_are_stored_once_and_only_where_switched_on(lake: Store, tmp_path: Path) -> None:
+    batch = traces(call(1, 1, attributes=TEXT))
+    lake.load(batch)
+    assert lake.one("SELECT count(*) FROM contents") == 0
     with store(tmp_path / "on", Settings(capture=frozenset({"prompts"}))) as opened:
         for _ in range(2):
             opened.load(batch)
@@ -264,12 +275,12 @@ def test_two_committers_of_one_lake_do_not_disturb_each_other(lake: Store) -> No
     """A backfill beside the loader: both hold connections, the writer lock orders their transactions."""
     other = Store(lake.data_dir, Settings())
     try:
-        for number in range(1, 4):
+        for number in range(1, 3):
             lake.load(traces(call(number, 1)))
             assert other.load(traces(call(number, 1), call(number + 10, 1))).spans_duplicate == 1
     finally:
         other.lake.close()
-    assert lake.one("SELECT count(*) FROM calls") == 6
+    assert lake.one("SELECT count(*) FROM calls") == 4
 
 
 def test_an_empty_batch_moves_the_position(lake: Store) -> None:

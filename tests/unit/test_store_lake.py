@@ -19,7 +19,7 @@ from collector.store.lake import Lake, LakeError, LakeMissing, LakeTooNew, LakeU
 from collector.store.lock import LockTimeout, loader_lock, writer_lock
 from collector.store.migrate import open_current
 from collector.store.statements import LATEST_VERSION
-from tests.store_support import call, fingerprint, store, traces
+from tests.store_support import call, fingerprint, lay_empty_lake, span, store, traces
 
 RELATIONS = (
     "spans", "log_records", "metric_points", "contents", "calls", "prices", "price_snapshots", "loads",
@@ -29,7 +29,7 @@ RELATIONS = (
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Path:
-    open_current(tmp_path / "data", {}).close()
+    lay_empty_lake(tmp_path / "data")
     return tmp_path / "data"
 
 
@@ -56,7 +56,9 @@ def test_units_without_dimensions_has_its_columns(reader: Lake) -> None:
     assert {"calls", "cost_usd", "input_tokens"} <= set(columns)
 
 
-def test_files_are_for_their_owner_alone(empty: Path) -> None:
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    empty = tmp_path / "data"
+    open_current(empty, {}).close()
     assert stat.S_IMODE(empty.stat().st_mode) == 0o700
     assert stat.S_IMODE((empty / "data").stat().st_mode) == 0o700
     assert stat.S_IMODE((empty / CATALOG).stat().st_mode) == 0o600
@@ -169,15 +171,15 @@ def test_a_lake_can_be_moved(empty: Path, tmp_path: Path) -> None:
 def test_rows_of_loads_wait_in_the_catalog_and_every_reader_sees_them(empty: Path) -> None:
     """One row a commit: as a Parquet file each it would cost 20 ms and a merge later."""
     with store(empty) as opened:
-        for number in range(3):
-            opened.load(traces(call(number + 1, 1)), position=(1, number))
-        assert opened.one("SELECT count(*) FROM loads") == 3
+        for number in range(2):
+            opened.load(traces(span(number + 1, 1)), position=(1, number))
+        assert opened.one("SELECT count(*) FROM loads") == 2
         assert not list((empty / "data" / "main").glob("loads/*"))
         opened.lake.connection.execute(
             "CALL ducklake_flush_inlined_data('lake', table_name => 'loads')"
         ).fetchall()
-        assert opened.one("SELECT count(*) FROM loads") == 3
-        assert opened.committer.spool_position() == (1, 2)
+        assert opened.one("SELECT count(*) FROM loads") == 2
+        assert opened.committer.spool_position() == (1, 1)
 
 
 def test_an_extension_that_nobody_signed_is_not_loaded_into_an_open_lake(tmp_path: Path) -> None:

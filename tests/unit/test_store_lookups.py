@@ -7,6 +7,7 @@ from when to when. Guarantee: two batches end in the same calls as one, whicheve
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -18,7 +19,8 @@ from tests.store_support import HOUR, SECOND, Span, call, span, store, traces
 MANY = 80
 # More than the slack of two reports of one call.
 APART = SECOND
-CALLS = "SELECT * EXCLUDE (notes) FROM calls ORDER BY call_id"
+# A call's id is made of its tenant too.
+CALLS = "SELECT * EXCLUDE (notes, tenant, call_id) FROM calls"
 
 Spans = Callable[[int], Span]
 
@@ -38,6 +40,11 @@ def of_another(number: int, scope: str = "library.b", late: int = SECOND // 100)
 
 def of_the_same(number: int) -> Span:
     return of_another(number, scope="library.a")
+
+
+def of_yet_another(number: int) -> Span:
+    """In traces that `of_the_same` does not take."""
+    return of_another(number) | {"trace": 2000 + number}
 
 
 def of_another_moment(number: int) -> Span:
@@ -75,17 +82,24 @@ def outside(number: int) -> Span:
 def test_two_batches_end_in_the_same_calls_as_one(
     tmp_path: Path, first: Spans, second: Spans, calls: int, members: int
 ) -> None:
-    batches = [[make(number) for number in range(MANY)] for make in (first, second)]
-    results = []
-    for name, loads in {"at-once": [batches[0] + batches[1]], "one": batches, "other": batches[::-1]}.items():
-        with store(tmp_path / name) as opened:
-            for spans in loads:
-                opened.load(traces(*spans))
-            results.append(opened.ask(CALLS))
-            found = opened.ask("SELECT DISTINCT json_array_length(members) FROM calls")
-        assert (len(results[-1]), found) == (calls, [(members,)])
-    assert results[1] == results[0]
-    assert results[2] == results[0]
+    """Each order is a tenant's: what is equal of two tenants has nothing to do with each other."""
+    one, other = ([make(number) for number in range(MANY)] for make in (first, second))
+    orders = {"at once": [one + other], "one": [one, other], "other": [other, one]}
+    with store(tmp_path / "data") as opened:
+        for turn in range(2):
+            opened.load(
+                *(
+                    replace(traces(*loads[turn]), tenant=name)
+                    for name, loads in orders.items()
+                    if turn < len(loads)
+                )
+            )
+        results = {name: opened.ask(f"{CALLS} WHERE tenant = '{name}' ORDER BY trace_id") for name in orders}
+        found = opened.ask("SELECT DISTINCT tenant, json_array_length(members) FROM calls")
+    assert sorted(found) == [(name, members) for name in sorted(orders)]
+    assert len(results["at once"]) == calls
+    assert results["one"] == results["at once"]
+    assert results["other"] == results["at once"]
 
 
 def test_a_large_batch_again_stores_nothing(tmp_path: Path) -> None:
@@ -97,14 +111,14 @@ def test_a_large_batch_again_stores_nothing(tmp_path: Path) -> None:
     assert (again.spans_stored, again.spans_duplicate, again.calls_written) == (0, 2 * MANY, 0)
 
 
-@pytest.mark.parametrize(("second", "is_fetched"), [(of_the_same, False), (of_another, True)])
 def test_of_stored_calls_only_those_of_another_library_are_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: Spans, is_fetched: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All that is stored of the same moments and counts, with all columns, would cost each commit more than its own."""
     fetched = Mock(side_effect=partner_span_select)
     with store(tmp_path / "data") as opened:
         opened.load(traces(*map(of_one, range(MANY))))
         monkeypatch.setattr("collector.store.calls_update.partner_span_select", fetched)
-        opened.load(traces(*map(second, range(MANY))))
-    assert fetched.called == is_fetched
+        for second, is_fetched in ((of_the_same, False), (of_yet_another, True)):
+            opened.load(traces(*map(second, range(MANY))))
+            assert fetched.called == is_fetched

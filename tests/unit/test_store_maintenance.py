@@ -20,17 +20,19 @@ LIVE = "SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file WHERE e
 
 @pytest.fixture(scope="module")
 def trickled_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve commits of one call each, and a root that makes them all outdated afterwards."""
+    """Six commits of one call each, and a root that makes them all outdated afterwards."""
     data_dir = tmp_path_factory.mktemp("trickled") / "data"
     with store(data_dir) as opened:
-        for number in range(2, 14):
+        for number in range(2, 8):
             opened.load(traces(call(1, number, parent=1, at=number * SECOND)), position=(1, number))
         opened.load(traces(span(1, 1, attributes={"gen_ai.conversation.id": "s"}, lasts=60 * SECOND)))
     return data_dir
 
 
 @pytest.fixture
-def trickled(trickled_lake: Path, tmp_path: Path) -> Iterator[Store]:
+def trickled(trickled_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """What it holds is worth a merge."""
+    monkeypatch.setattr(maintenance, "_WORTH_MERGING_TINY", 5)
     with store(copy_of(trickled_lake, tmp_path / "data")) as opened:
         yield opened
 
@@ -39,7 +41,7 @@ def test_steps_end_with_few_files_and_the_same_rows(trickled: Store, monkeypatch
     monkeypatch.setattr(maintenance, "_WORTH_REWRITING", 1)
     monkeypatch.setattr(maintenance, "_WORTH_FLUSHING", 5)
     before = trickled.ask(ROWS), trickled.ask(CALLS), trickled.ask("SELECT * FROM loads ORDER BY load_id")
-    assert len(before[1]) == 12
+    assert len(before[1]) == 6
     keeper = Maintenance(trickled.lake, grace_seconds=0)
     steps = 0
     while keeper.step():
@@ -59,19 +61,19 @@ def test_a_reader_in_the_middle_of_its_query_keeps_its_files(trickled: Store) ->
     """Files that a merge replaced stay for an hour, longer than any query runs."""
     with Lake.open(trickled.data_dir, read_only=True) as reader:
         reader.connection.begin()
-        assert reader.connection.execute("SELECT count(*) FROM calls").fetchall() == [(12,)]
+        assert reader.connection.execute("SELECT count(*) FROM calls").fetchall() == [(6,)]
         keeper = Maintenance(trickled.lake)
         while keeper.step():
             pass
         assert reader.connection.execute("SELECT count(*), count(session_id) FROM calls").fetchall() == [
-            (12, 12)
+            (6, 6)
         ]
 
 
 def test_many_tiny_files_are_merged_even_without_a_pause(
     trickled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "TOO_MANY_TINY", 10)
+    monkeypatch.setattr(maintenance, "TOO_MANY_TINY", 5)
     monkeypatch.setattr(maintenance, "_OVERDUE_LOOK_SECONDS", 0.0)
     keeper = Maintenance(trickled.lake)
     assert keeper.step_if_due(idle=False)
@@ -125,10 +127,10 @@ def test_room_is_made_before_files_are_merged(trickled: Store, monkeypatch: pyte
 def test_a_step_ends_with_its_rows_however_few_bytes_they_take(
     trickled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scenario: twelve files of one row, and a file may have five. Guarantee: a step merges no more, what it made is
+    """Scenario: seven files of one row, and a file may have three. Guarantee: a step merges no more, what it made is
     let be, the rows are the same, and the table's own target is as it was.
     """
-    monkeypatch.setattr(maintenance, "_LARGE_ROWS", 5)
+    monkeypatch.setattr(maintenance, "_LARGE_ROWS", 3)
     spans = (
         "FROM __ducklake_metadata_lake.ducklake_data_file AS file"
         " JOIN __ducklake_metadata_lake.ducklake_table AS named USING (table_id)"
@@ -138,7 +140,7 @@ def test_a_step_ends_with_its_rows_however_few_bytes_they_take(
     keeper = Maintenance(trickled.lake)
     while keeper.step():
         pass
-    assert 2 <= trickled.one(f"SELECT max(record_count) {spans}") <= 6  # a file more than fits ends a step
+    assert 2 <= trickled.one(f"SELECT max(record_count) {spans}") <= 4  # a file more than fits ends a step
     assert trickled.ask(ROWS) == before
     options = "SELECT value FROM ducklake_options('lake') WHERE option_name = 'target_file_size'"
     assert trickled.one(f"{options} AND scope_entry = 'main.spans'") == "16000000"

@@ -17,7 +17,7 @@ from collector.store.prices import activate, activate_installed, active, active_
 from semconv.prices import PriceList, installed, read_file
 from semconv.settings import PriceOverride, Settings
 from tests.price_support import price_file
-from tests.store_support import Store, call, store, traces
+from tests.store_support import Store, call, lay_empty_lake, store, traces
 
 COST = "SELECT cost_usd FROM calls ORDER BY trace_id"
 UNFOUND = "SELECT count(*) FROM calls ANTI JOIN prices USING (price_id) WHERE price_id IS NOT NULL"
@@ -119,7 +119,7 @@ def test_a_lake_of_the_version_before_comes_up(tmp_path: Path) -> None:
         )
         assert history(old.lake.connection) == []
         assert active(old.lake.connection) is installed()
-    open_current(tmp_path / "new", {}).close()
+    lay_empty_lake(tmp_path / "new")
     with open_current(tmp_path / "data", {}) as lake, Lake.open(tmp_path / "new") as new:
         assert [each.snapshot_id for each in history(lake.connection)] == [installed().snapshot_id]
         described = (

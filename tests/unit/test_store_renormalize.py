@@ -27,6 +27,7 @@ from tests.renormalize_support import (
     loading_with,
     older_tables,
     renormalize,
+    steps_of,
 )
 from tests.store_support import HOUR, NOON, NOON_NANOS, SECOND, Store, call, fingerprint, span, store, traces
 
@@ -95,19 +96,35 @@ def agent_events(count: int) -> Request:
 # --- equal to a fresh load
 
 
-@pytest.mark.parametrize("capture", [frozenset(), frozenset(CONTENT_CLASSES)], ids=["gated", "captured"])
+@pytest.mark.parametrize(
+    ("capture", "step_rows", "libraries"),
+    [
+        (
+            frozenset(),
+            2000,
+            ("langfuse-openai", "strands", "openinference-langchain", "otel-genai-anthropic"),
+        ),
+        (frozenset(CONTENT_CLASSES), 30, ("strands", "openinference-langchain")),
+    ],
+    ids=["gated", "captured, in several steps"],
+)
 def test_captures_of_real_libraries_come_out_as_a_fresh_load_has_them(
-    tmp_path: Path, capture: frozenset[Any]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capture: frozenset[Any],
+    step_rows: int,
+    libraries: tuple[str, ...],
 ) -> None:
     """Of unknown dialects and of half known ones, with roll-ups and calls reported twice, all signals; and the text
-    that only today's tables know as content is where the fresh load has it: nowhere, or in `contents`.
+    that only today's tables know as content is where the fresh load has it: nowhere, or in `contents`. So it is where
+    records of one call, trace and scope fall into different steps.
     """
+    monkeypatch.setattr("collector.store.renormalize._STEP_ROWS", step_rows)
     settings = replace(ALL, capture=capture)
-    requests = captures("langfuse-openai", "strands", "openinference-langchain", "otel-genai-anthropic")
-    with two_lakes(tmp_path, settings, *requests) as (old, fresh):
+    with two_lakes(tmp_path, settings, *captures(*libraries)) as (old, fresh):
         before = everything(old)
         outcome = renormalize(old)
-        assert outcome.changed("spans") > 50
+        assert outcome.changed("spans") > 40
         after, wanted = everything(old), everything(fresh)
         for rows in (*after["contents"], *wanted["contents"]):
             del rows["kind"]  # a text stays of the class for which it was stored
@@ -128,6 +145,17 @@ def test_an_answer_under_a_key_that_no_table_looked_into_is_understood_later(tmp
         assert old.one("SELECT cache_read_tokens FROM calls") is None
         renormalize(old)
         assert old.ask("SELECT response_id, cache_read_tokens FROM calls") == [("chatcmpl-1", 400)]
+        assert everything(old) == everything(fresh)
+
+
+def test_a_prompt_that_is_only_now_known_as_one_is_hashed_as_a_fresh_load_does(tmp_path: Path) -> None:
+    """Its text was an attribute as any other; of texts that were taken before nothing is left to hash."""
+    prompt = {"llm.prompts.0.prompt.text": "Where are the atlases?"}
+    older = compile_tables(every_table_but("openinference"))
+    with two_lakes(tmp_path, HASHING, traces(call(1, 1, attributes=prompt)), older=older) as (old, fresh):
+        assert old.one("SELECT evidence FROM spans") is None
+        renormalize(old)
+        assert old.one("SELECT evidence::VARCHAR LIKE '%\"prompt\":%' FROM spans")
         assert everything(old) == everything(fresh)
 
 
@@ -162,31 +190,15 @@ def test_what_was_loaded_with_todays_tables_stays_as_it_is(tmp_path: Path) -> No
         assert not outcome.changes
 
 
-def test_a_prompt_that_is_only_now_known_as_one_is_hashed_as_a_fresh_load_does(tmp_path: Path) -> None:
-    """Its text was an attribute as any other; of texts that were taken before nothing is left to hash."""
-    prompt = {"llm.prompts.0.prompt.text": "Where are the atlases?"}
-    older = compile_tables(every_table_but("openinference"))
-    with two_lakes(tmp_path, HASHING, traces(call(1, 1, attributes=prompt)), older=older) as (old, fresh):
-        assert old.one("SELECT evidence FROM spans") is None
-        renormalize(old)
-        assert old.one("SELECT evidence::VARCHAR LIKE '%\"prompt\":%' FROM spans")
-        assert everything(old) == everything(fresh)
-
-
-def test_more_steps_end_in_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records of one call, trace and scope fall into different steps."""
-    monkeypatch.setattr("collector.store.renormalize._STEP_ROWS", 7)
-    with two_lakes(tmp_path, ALL, *captures("openinference-langchain")) as (old, fresh):
-        renormalize(old)
-        assert everything(old) == everything(fresh)
-
-
 def test_large_rows_make_small_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty spans of 5 KB and more, and a step is to have 20 KB."""
     monkeypatch.setattr("collector.store.renormalize._STEP_BYTES", 20_000)
-    spans = [openinference(1, n + 1, at=n, attributes={"note": "n" * 5000}) for n in range(20)]
-    with two_lakes(tmp_path, ALL, traces(*spans)) as (old, fresh):
-        assert renormalize(old).changed("spans") == 20
-        assert everything(old) == everything(fresh)
+    spans = [openinference(1, n + 1, at=n * SECOND, attributes={"note": "n" * 5000}) for n in range(20)]
+    with one_lake(tmp_path, traces(*spans)) as old:
+        steps = list(steps_of(old))
+        counts = [old.one(f"SELECT count(*) FROM spans WHERE {step.condition()}") for step in steps]
+    assert sum(counts) == 20
+    assert max(counts) <= 4
 
 
 # --- calls
@@ -289,17 +301,6 @@ def test_an_account_bound_to_a_token_stays_and_one_derived_follows_the_provider(
         assert one["billing_account"] == account
 
 
-def test_a_late_child_finds_the_calls_that_were_built_again(tmp_path: Path) -> None:
-    """The same call told once more, inside of the span that came before."""
-    first, late = openinference(1, 1, lasts=3 * SECOND), call(1, 2, parent=1, at=SECOND)
-    with two_lakes(tmp_path, ALL, traces(first)) as (old, fresh):
-        renormalize(old)
-        for lake in (old, fresh):
-            lake.load(traces(late))
-        assert fresh.one("SELECT len(json_extract(members, '$[*]')) FROM calls") == 2
-        assert everything(old) == everything(fresh)
-
-
 # --- beside others
 
 
@@ -318,26 +319,43 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> 
         yield
 
 
-def test_what_a_loader_stores_meanwhile_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child of the trace that is being replaced, which tells of its call once more."""
+def test_what_others_do_meanwhile_and_later_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each a tenant's. A child of the trace that is being replaced, inside of the span that came before, tells of its
+    call once more, meanwhile; another when calls were built again; and what is deleted meanwhile stays deleted."""
     first, late = openinference(1, 1, lasts=3 * SECOND), call(1, 2, parent=1, at=SECOND)
-    with two_lakes(tmp_path, ALL, traces(first)) as (old, fresh), store(old.data_dir, ALL) as loader:
-        with before_the_lock(monkeypatch, lambda: loader.load(traces(late))):
+    firsts, lates = (
+        [replace(traces(one), tenant=tenant) for tenant in ("meanwhile", "later")] for one in (first, late)
+    )
+    others = replace(traces(openinference(1, 1), openinference(2, 2)), tenant="others")
+    delete = "DELETE FROM lake.spans WHERE tenant = 'others' AND span_id = '0000000000000001'"
+
+    with two_lakes(tmp_path, ALL, *firsts, others) as (old, fresh), store(old.data_dir, ALL) as loader:
+
+        def act() -> None:
+            loader.load(lates[0])
+            loader.lake.connection.execute(delete)
+
+        with before_the_lock(monkeypatch, act):
             renormalize(old)
-        fresh.load(traces(late))
-        assert everything(old) == everything(fresh)
+        assert old.ask("SELECT span_id, dialect FROM spans WHERE tenant = 'others'") == [
+            ("0000000000000002", "openinference")
+        ]
+        assert old.ask("SELECT span_id FROM calls WHERE tenant = 'others'") == [("0000000000000002",)]
+        old.load(lates[1])
+        fresh.load(*lates)
+        members = "SELECT len(json_extract(members, '$[*]')) FROM calls WHERE tenant <> 'others'"
+        assert fresh.ask(members) == [(2,), (2,)]
+        found = everything(old)
+        for relation, rows in everything(fresh).items():
+            assert of_tenants(found[relation], "meanwhile", "later") == of_tenants(
+                rows, "meanwhile", "later"
+            ), relation
 
 
-def test_what_is_deleted_meanwhile_stays_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with (
-        one_lake(tmp_path, traces(openinference(1, 1), openinference(2, 2))) as old,
-        store(old.data_dir) as other,
-    ):
-        delete = "DELETE FROM lake.spans WHERE span_id = '0000000000000001'"
-        with before_the_lock(monkeypatch, lambda: other.lake.connection.execute(delete)):
-            renormalize(old)
-        assert old.ask("SELECT span_id, dialect FROM spans") == [("0000000000000002", "openinference")]
-        assert old.ask("SELECT span_id FROM calls") == [("0000000000000002",)]
+def of_tenants(rows: list[dict[str, Any]], *tenants: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["tenant"] in tenants]
 
 
 # --- what stays

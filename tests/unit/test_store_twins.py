@@ -26,7 +26,8 @@ def two_traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def remove(opened: Store, since: str = twins.EVER) -> int:
-    remover = TwinRemover(opened.lake, opened.settings)
+    with opened.lends_resolver(twins):
+        remover = TwinRemover(opened.lake, opened.settings)
     return sum(remover.remove(found) for found in Twins(opened.lake).find(since))
 
 
@@ -74,8 +75,7 @@ def test_it_is_found_in_whatever_part_it_is_compared(
 ) -> None:
     """Guarantee: comparing in parts, for the sake of memory, finds the same."""
     with store(copy_of(two_traces, tmp_path / "data")) as opened:
-        opened.load(traces(call(1, 2, at=50 * DAY), call(1, 3, at=50 * DAY)))
-        opened.load(traces(call(2, 2, at=50 * DAY)))
+        opened.load(traces(*(call(*ids, at=50 * DAY) for ids in ((1, 2), (1, 3), (2, 2)))))
         whole = pa.concat_tables(Twins(opened.lake).find())
         monkeypatch.setattr(twins, "_BUCKET_SPANS", 2)
         monkeypatch.setattr(twins, "_STEP_IDENTITIES", 1)

@@ -62,7 +62,7 @@ for line in sys.stdin:
             continue
         os._exit(0)
 if mode == "stubborn":
-    import time; time.sleep(60)
+    import time; time.sleep(600)
 """
 
 SERVE = """
@@ -112,11 +112,10 @@ class Running:
         finally:
             connection.close()
 
-    def terminate(self) -> tuple[int, float]:
-        """Exit code and seconds of a stop by SIGTERM."""
-        started = time.monotonic()
+    def terminate(self) -> int:
+        """Exit code of a stop by SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15), time.monotonic() - started
+        return self.process.wait(100)
 
 
 def body(span_id: str) -> bytes:
@@ -167,26 +166,27 @@ def spooled(data_dir: Path) -> list[bytes]:
     return [record.body for _, record in read_records(directory, None, (segments(directory)[-1] + 1, 0))]
 
 
-def test_a_request_goes_from_the_port_through_spool_and_loader_and_is_counted(tmp_path: Path) -> None:
-    """Accepted, stored and lag show at the admin port, and the stop is clean."""
-    with serving(tmp_path / "data") as server:
-        assert server.post("00f067aa0ba902b7") == 200
-        wait_until(lambda: server.metric('otelcol_exporter_sent_spans_total{exporter="lake"}') == 1)
-        accepted = 'otelcol_receiver_accepted_spans_total{receiver="otlp",transport="http"}'
-        assert server.metric(accepted) == 1
-        assert server.metric("spanledger_loader_lag_seconds") == 0
-        assert server.ready()[1]["loader"]["state"] == "running"
-        code, seconds = server.terminate()
-        assert (code, seconds < 10) == (0, True)
-        assert "Traceback" not in server.output.read_text()
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server for what leaves it as it was."""
+    with serving(tmp_path_factory.mktemp("shared") / "data") as server:
+        yield server
 
 
-def test_loaded_bodies_leave_the_disk_within_seconds(tmp_path: Path) -> None:
-    """Without any further request, the segment that held the body is unlinked."""
-    with serving(tmp_path / "data") as server:
-        assert server.post("00f067aa0ba902b7") == 200
-        assert len(spooled(server.data_dir)) == 1
-        wait_until(lambda: spooled(server.data_dir) == [], seconds=15)
+def test_a_request_goes_from_the_port_through_spool_and_loader_and_is_counted(shared: Running) -> None:
+    """Accepted, stored and lag show at the admin port; and within seconds, without any further request, the segment
+    that held the body is unlinked."""
+    stored, accepted = (
+        'otelcol_exporter_sent_spans_total{exporter="lake"}',
+        'otelcol_receiver_accepted_spans_total{receiver="otlp",transport="http"}',
+    )
+    before = {name: shared.metric(name) for name in (stored, accepted)}
+    assert shared.post("00f067aa0ba902b7") == 200
+    wait_until(lambda: shared.metric(stored) == before[stored] + 1)
+    assert shared.metric(accepted) == before[accepted] + 1
+    assert shared.metric("spanledger_loader_lag_seconds") == 0
+    assert shared.ready()[1]["loader"]["state"] == "running"
+    wait_until(lambda: spooled(shared.data_dir) == [])
 
 
 def test_readiness_waits_for_the_lake_and_liveness_does_not(tmp_path: Path) -> None:
@@ -204,16 +204,20 @@ def test_readiness_waits_for_the_lake_and_liveness_does_not(tmp_path: Path) -> N
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def test_a_dead_loader_is_started_again_while_requests_are_accepted(tmp_path: Path) -> None:
+def test_a_dead_loader_is_started_again_while_requests_are_accepted(shared: Running) -> None:
     """SIGKILL to the loader: no request is refused, loads go on, the restart is counted, readiness stays."""
-    with serving(tmp_path / "data") as server:
-        first = server.loader_pid()
-        os.kill(first, signal.SIGKILL)
-        assert server.post("00f067aa0ba902b7") == 200
-        assert server.ready()[0] == 200
-        wait_until(lambda: server.loader_pid() != first)
-        wait_until(lambda: server.metric('otelcol_exporter_sent_spans_total{exporter="lake"}') == 1)
-        assert server.metric("spanledger_loader_restarts_total") == 1
+    restarts, stored = (
+        "spanledger_loader_restarts_total",
+        'otelcol_exporter_sent_spans_total{exporter="lake"}',
+    )
+    before = {name: shared.metric(name) for name in (restarts, stored)}
+    first = shared.loader_pid()
+    os.kill(first, signal.SIGKILL)
+    assert shared.post("00f067aa0ba902b7") == 200
+    assert shared.ready()[0] == 200
+    wait_until(lambda: shared.loader_pid() != first)
+    wait_until(lambda: shared.metric(stored) == before[stored] + 1)
+    assert shared.metric(restarts) == before[restarts] + 1
 
 
 def test_kill_9_of_the_server_takes_its_loader_along_and_a_restart_loses_nothing(tmp_path: Path) -> None:
@@ -226,11 +230,12 @@ def test_kill_9_of_the_server_takes_its_loader_along_and_a_restart_loses_nothing
         with serving(tmp_path / "data", ports=server.ports) as successor:
             stored = 'otelcol_exporter_sent_spans_total{exporter="lake"}'
             wait_until(lambda: successor.metric(stored) == 1)
-        wait_until(lambda: not is_alive(loader), seconds=2)
+        wait_until(lambda: not is_alive(loader))
 
 
 def test_a_request_in_flight_is_finished_by_a_stop(tmp_path: Path) -> None:
-    """Half of the body is sent before SIGTERM, half after: the answer is 200 and the span is in the spool."""
+    """Half of the body is sent before SIGTERM, half after: the answer is 200, the span is in the spool, and the stop
+    is clean."""
     with serving(tmp_path / "data", "idle") as server:
         content = body("00f067aa0ba902b7")
         with socket.create_connection(("127.0.0.1", server.ports["http"]), timeout=10) as client:
@@ -241,43 +246,40 @@ def test_a_request_in_flight_is_finished_by_a_stop(tmp_path: Path) -> None:
             time.sleep(0.3)
             client.sendall(content[50:])
             assert client.recv(4096).startswith(b"HTTP/1.1 200")
-        assert server.process.wait(15) == 0
+        assert server.process.wait(100) == 0
         assert spooled(server.data_dir) == [content]
+        assert "Traceback" not in server.output.read_text()
 
 
 def test_a_loader_that_does_not_stop_cannot_hold_the_server_up(tmp_path: Path) -> None:
-    """It ignores the request to stop: it is ended, and the server exits 0 within 10 s."""
+    """It ignores the request to stop, for ten minutes: it is ended, and the server exits 0 long before."""
     with serving(tmp_path / "data", "stubborn") as server:
         loader = server.loader_pid()
-        code, seconds = server.terminate()
-        assert (code, seconds < 10) == (0, True)
+        assert server.terminate() == 0
         assert not is_alive(loader)
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    """While the first stop waits for a stubborn loader; the loader does not survive that either."""
+    """While the first stop waits for a stubborn loader, after which it would exit 0; the loader does not survive that
+    either."""
     with serving(tmp_path / "data", "stubborn") as server:
         loader = server.loader_pid()
         server.process.send_signal(signal.SIGINT)
         time.sleep(0.5)
-        started = time.monotonic()
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(5) == 128 + signal.SIGINT
-        assert time.monotonic() - started < 1
+        assert server.process.wait(100) == 128 + signal.SIGINT
         assert not is_alive(loader) or os.kill(loader, signal.SIGKILL) is None
 
 
-def test_a_second_server_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_second_server_is_refused_in_one_line(shared: Running) -> None:
     """Exit code 2, the directory named; the first server goes on."""
-    with serving(tmp_path / "data") as server:
-        second = start(tmp_path / "data")
-        second.output = server.output
-        before = server.output.read_text()
-        assert second.process.wait(10) == 2
-        said = server.output.read_text()[len(before) :].strip().splitlines()
-        assert len(said) == 1, said
-        assert str(tmp_path / "data") in said[0]
-        assert server.post("00f067aa0ba902b7") == 200
+    before = shared.output.read_text()
+    second = start(shared.data_dir)
+    assert second.process.wait(60) == 2
+    said = shared.output.read_text()[len(before) :].strip().splitlines()
+    assert len(said) == 1, said
+    assert str(shared.data_dir) in said[0]
+    assert shared.post("00f067aa0ba902b8") == 200
 
 
 @pytest.mark.parametrize("name", ["grpc", "http", "admin"])
@@ -288,7 +290,7 @@ def test_a_taken_port_is_named(tmp_path: Path, name: str) -> None:
         holder.listen()
         ports = {one: free_port() for one in ("grpc", "http", "admin")} | {name: holder.getsockname()[1]}
         server = start(tmp_path / "data", ports=ports)
-        assert server.process.wait(10) == 2
+        assert server.process.wait(60) == 2
     said = server.output.read_text()
     assert f"--{name}-endpoint" in said
     assert f"127.0.0.1:{ports[name]}" in said
@@ -301,7 +303,7 @@ def test_a_data_directory_open_to_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o755)
     (tmp_path / "data").chmod(0o755)
     server = start(tmp_path / "data")
-    assert server.process.wait(10) == 2
+    assert server.process.wait(60) == 2
     assert f"chmod 0700 {tmp_path / 'data'}" in server.output.read_text()
 
 
