@@ -1,5 +1,8 @@
 -- What tests/planted.py made of some days, as a lake has it: calls, one service of three telling their cost; the spans
 -- that reported them, with hashes of their prompts; and the spans of their tools, with the lengths of what the gate took.
+-- One agent of five hardly reads its cache.
+UPDATE planted_calls SET cache_read_tokens = cache_read_tokens // 10 WHERE hash(agent_name) % 5 = 0;
+
 INSERT INTO lake.calls BY NAME
 SELECT
     * EXCLUDE (seed),
@@ -42,14 +45,30 @@ tools AS (
     FROM planted_spans
 ),
 
--- Tools and instructions are an agent's, what follows a session's, the last message a call's own.
-asked AS (
+-- Tools and instructions are an agent's, what follows a session's, the last message a call's own; but one call of fifty
+-- asks one of a hundred questions that every session of its agent may ask.
+said AS (
     SELECT
         *,
-        [agent_name, agent_name || ' system', session_id, session_id || ' answer', call_id] AS beginnings,
-        list_transform(beginnings, lambda one: (hash(one) >> 1)::BIGINT) AS prefixes,
-        [4000, 8000, 8100, 8400, greatest(8500, 4 * coalesce(input_tokens, 0))] AS ends
+        even(seed, 'asks again ' || call_id, 0, 0) < 0.02 AS asks_again,
+        'question ' || (hash(call_id) % 100) AS question,
+        [
+            agent_name,
+            agent_name || ' system',
+            CASE WHEN asks_again THEN question ELSE session_id END,
+            CASE WHEN asks_again THEN question ELSE session_id END || ' answer',
+            CASE WHEN asks_again THEN question || ' again' ELSE call_id END
+        ] AS beginnings
     FROM planted_calls
+),
+
+asked AS (
+    SELECT
+        * EXCLUDE (asks_again, question),
+        list_transform(range(1, 6), lambda place: (hash(beginnings[:place]) >> 1)::BIGINT) AS prefixes,
+        list_transform(beginnings, lambda one: (hash(one) >> 1)::BIGINT) AS texts,
+        [4000, 8000, 8100, 8400, CASE WHEN asks_again THEN 8500 ELSE greatest(8500, 4 * coalesce(input_tokens, 0)) END] AS ends
+    FROM said
 ),
 
 reporting AS (
@@ -57,7 +76,7 @@ reporting AS (
         COLUMNS(
             lambda name: name NOT IN (
                 'seed', 'call_id', 'members', 'signal', 'possible_duplicate', 'pricing_mode',
-                'beginnings', 'prefixes', 'ends'
+                'beginnings', 'prefixes', 'texts', 'ends'
             )
             AND NOT name LIKE 'cost_%' AND NOT name LIKE '%_inherited'
         ),
@@ -90,6 +109,7 @@ reporting AS (
                 'bytes': ends[-1],
                 'parts': ['tools', 'system', 'user', 'assistant', 'user'],
                 'prefixes': prefixes,
+                'texts': texts,
                 'ends': ends
             }
         }) AS evidence,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from analyzers.window import Window, iso
 from collector.store.lake import Lake
 from collector.store.migrate import open_current
 from tests.bench.clients import StoredSpans
+from tests.bench.command import measured
 from tests.bench.scale import Figures, Scale, say
 from tests.bench.sustained import sustained
 from tests.planted import Quiet, make
@@ -101,25 +100,15 @@ def _loading(server: Collector, rate: float) -> Iterator[None]:
 
 def _analyze(data_dir: Path, window: Window) -> Figures:
     """Of the whole command, start and printing included."""
-    command = [
+    took = measured(
         *(BIN / "otlp-analyze", "--json", "--data-dir", data_dir),
         *("--since", iso(window.start), "--until", iso(window.end)),
-    ]
-    started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError("otlp-analyze failed")
+    )
     return {
-        "analyzers_seconds": time.monotonic() - started,
-        "analyzers_cpu_seconds": _cpu(usage),
-        "analyzers_peak_memory_bytes": usage.ru_maxrss * 1024,
+        "analyzers_seconds": took.seconds,
+        "analyzers_cpu_seconds": took.cpu_seconds,
+        "analyzers_peak_memory_bytes": took.peak_memory_bytes,
     }
-
-
-def _cpu(usage: resource.struct_rusage) -> float:
-    return usage.ru_utime + usage.ru_stime
 
 
 def _of_each(data_dir: Path) -> Figures:

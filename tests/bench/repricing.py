@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Final
@@ -17,6 +15,7 @@ from collector.traffic.requests import Traffic
 from semconv.extract import extract
 from semconv.request import Request
 from semconv.settings import Settings
+from tests.bench.command import measured
 from tests.bench.scale import Figures, Scale, say
 from tests.support import BIN
 
@@ -34,24 +33,14 @@ def measure(directory: Path, scale: Scale) -> Figures:
     _fill(data_dir, scale.repriced_calls)
     config = directory / "prices.yaml"
     config.write_text(_CONFIG)
-    command = [
-        BIN / "otlp-collector",
-        "reprice",
-        "--data-dir",
-        data_dir,
-        "--config",
-        config,
-        "--json",
-    ]
-    started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        answer = json.load(process.stdout)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    took = measured(
+        *(BIN / "otlp-collector", "reprice", "--json"), *("--data-dir", data_dir, "--config", config)
+    )
+    answer = json.loads(took.answer)
     return {
-        "reprice_seconds": time.monotonic() - started,
+        "reprice_seconds": took.seconds,
         "reprice_seconds_of_work": answer["seconds"],
-        "reprice_peak_memory_bytes": usage.ru_maxrss * 1024,
+        "reprice_peak_memory_bytes": took.peak_memory_bytes,
         "reprice_calls_changed": answer["calls_changed"],
     }
 

@@ -108,7 +108,10 @@ def test_after_a_tool_was_used_a_call_is_not_simple():
     ("simple", "large"), [(1, 12), (12, 1)], ids=["hardly any simple", "nearly all simple"]
 )
 def test_who_has_one_kind_of_calls_needs_no_router(simple: int, large: int):
-    assert findings(lake(mixed(simple, large))) == ()
+    """Where nearly all are simple, a note says where to look instead."""
+    report = settled(lake(mixed(simple, large)))
+    assert (report.findings, report.rows) == ((), ())
+    assert any("nearly all are simple: 1;" in note for note in report.notes) == (simple > large)
     assert len(findings(lake(mixed(simple, large)), least_share="0.05")) == 1
 
 
