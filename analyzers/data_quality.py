@@ -59,7 +59,7 @@ PROBLEMS: Final = (
         "without_cache_split",
         "no cache split",
         "do not say how much input came from the cache",
-        "all their input is priced as new: where a cache was used, the cost is too high",
+        "those that have a cost are priced as if all input were new: where a cache was used, that is too high",
         "update the library to one that sends gen_ai.usage.cache_read.input_tokens",
     ),
     Problem(

@@ -113,7 +113,18 @@ def _routed(
         repricer = repricer_for(connection, book)
         prices = repricer.price(calls)
         claims = _claims(connection, calls, prices, repricer.price_uncached(calls))
-        return _savings(connection, claims, settings), claims, tuple(without_price(prices))
+        found = _savings(connection, claims, settings)
+    most = 1 - settings["least_share"]
+    mixed = [one for one in found if one.share <= most]
+    return mixed, claims, (*without_price(prices), *_hardly_mixed(len(found) - len(mixed)))
+
+
+def _hardly_mixed(groups: int) -> Iterator[str]:
+    if groups:
+        yield (
+            f"agents and models of whose calls nearly all are simple: {groups}; a router has nothing to choose there, "
+            "downsize looks at whether the cheaper model may serve all of them"
+        )
 
 
 def _calls(connection: duckdb.DuckDBPyConnection, window: Window, settings: Mapping[str, Any]) -> pa.Table:

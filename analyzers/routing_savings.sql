@@ -26,5 +26,5 @@ SELECT
     low_usd
 FROM routed
 JOIN groups ON groups.number = routed.number
-WHERE routed.calls >= $least_calls AND share BETWEEN $least_share::DOUBLE AND 1 - $least_share::DOUBLE AND high_usd > 0
+WHERE routed.calls >= $least_calls AND share >= $least_share::DOUBLE AND high_usd > 0
 ORDER BY high_usd DESC, groups.number
