@@ -191,9 +191,9 @@ def per_month(session: Callable[[random.Random], Session], saved: Callable[[Sess
 def fewer_draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fifth of the draws of the bootstrap, as a thousand intervals are asked for."""
     monkeypatch.setattr(statistics, "DRAWS", 400)
-    statistics._weights.cache_clear()
+    statistics._draws.cache_clear()
     yield
-    statistics._weights.cache_clear()
+    statistics._draws.cache_clear()
 
 
 @pytest.mark.usefixtures("fewer_draws")
