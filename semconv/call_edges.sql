@@ -67,11 +67,7 @@ alike AS (
 ),
 within_one_process AS (
     SELECT
-        CASE
-            WHEN l.trace_id <> r.trace_id
-                OR l.parent_span_id = r.parent_span_id AND (l.response_id IS NULL OR r.response_id IS NULL) THEN 'twin'
-            ELSE 'doubt'
-        END AS rule,
+        CASE WHEN l.trace_id = r.trace_id THEN 'doubt' ELSE 'twin' END AS rule,
         l.node AS left_node, r.node AS right_node
     FROM (SELECT *, unnest(range(1, {neighbours} + 1)) AS step FROM alike) AS l
     JOIN alike AS r
@@ -84,6 +80,30 @@ within_one_process AS (
       -- the later one inside the earlier one, or both started at once
       AND (r.end_unix_nano <= l.end_unix_nano + {clock_ns} OR r.start_unix_nano = l.start_unix_nano)
 ),
+-- Below one span, what is told by callbacks (LangChain's libraries) stands beside the SDK's span of the same call, which it
+-- holds. It may begin long before: a client is made, certificates are read. Both end at once, so that of several alike the
+-- first that ends is the first that ends.
+beside_each_other AS (
+    SELECT *, row_number() OVER (
+        PARTITION BY tenant, trace_id, parent_span_id, input_tokens, output_or_none, process, reporter
+        ORDER BY end_unix_nano, start_unix_nano, span_id
+    ) AS turn
+    FROM alike
+    WHERE parent_span_id IS NOT NULL AND input_tokens IS NOT NULL
+),
+below_one_span AS (
+    SELECT 'twin' AS rule, l.node AS left_node, r.node AS right_node
+    FROM beside_each_other AS l
+    JOIN beside_each_other AS r USING (
+        tenant, trace_id, parent_span_id, input_tokens, output_or_none, process, turn
+    )
+    WHERE l.reporter <> r.reporter
+      AND (l.response_id IS NULL OR r.response_id IS NULL)
+      AND r.start_unix_nano >= l.start_unix_nano
+      AND r.end_unix_nano <= l.end_unix_nano + {clock_ns}
+      AND (l.start_unix_nano, l.reporter) < (r.start_unix_nano, r.reporter)
+),
+
 -- One library, one trace, one id, at the same time: identical calls in parallel are real.
 repeated_id AS (
     SELECT
@@ -105,6 +125,8 @@ pairs AS (
     FROM nested
     UNION
     FROM within_one_process
+    UNION
+    FROM below_one_span
     UNION
     FROM repeated_id
 ),

@@ -51,8 +51,19 @@ def group(
     for edge in refused:
         if edge.rule == "id" and edge.agreement == 3:
             groups.join_repeated_log(edge.left, edge.left_reporter, edge.right, edge.right_reporter)
-    apart = (edge for edge in refused if edge.agreement >= 2 and not groups.are_one(edge.left, edge.right))
+    apart = (edge for edge in refused if edge.agreement >= 2 and not _is_explained(edge, groups))
     return Grouping(groups.several(), frozenset((edge.left, edge.right) for edge in apart))
+
+
+def _is_explained(edge: Edge, groups: Groups) -> bool:
+    """Whether both are one call, or two that each of both libraries reports."""
+    if groups.are_one(edge.left, edge.right):
+        return True
+    return (
+        edge.left_reporter != edge.right_reporter
+        and edge.right_reporter in groups.reporters(edge.left, edge.left_reporter)
+        and edge.left_reporter in groups.reporters(edge.right, edge.right_reporter)
+    )
 
 
 def _mutually_best(edges: Iterable[Edge]) -> list[Edge]:

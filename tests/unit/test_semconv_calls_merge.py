@@ -52,14 +52,18 @@ def test_four_libraries_around_parallel_calls_report_as_many_calls() -> None:
 
 
 def test_calls_told_by_callbacks_are_those_of_the_sdk_beside_them() -> None:
-    """A framework tells its calls from callbacks: its spans stand beside the SDK's, below one step. Four at once."""
+    """A framework tells its calls from callbacks: its spans stand beside the SDK's, below one step. Twelve at once that
+    are alike, of which the SDK asks one after the other; before the first, it reads certificates."""
     rows = [span("step", took=9)]
-    for n in range(4):
+    for n in range(12):
+        began, took = 0.3 + n * 0.02, 1 + n % 3 * 0.2
         rows += [
-            chat(f"framework{n}", "step", at=n * 0.01, took=1.05, scope_name="one"),
-            chat(f"sdk{n}", "step", at=n * 0.01 + 0.005, took=1, scope_name="two", response_id=f"r{n}"),
+            chat(f"framework{n:02}", "step", took=began + took + 0.01, scope_name="one"),
+            chat(f"sdk{n:02}", "step", at=began, took=took, scope_name="two", response_id=f"r{n}"),
         ]
-    assert members(build(*rows)) == [[f"framework{n}", f"sdk{n}"] for n in range(4)]
+    calls = build(*rows)
+    assert members(calls) == [[f"framework{n:02}", f"sdk{n:02}"] for n in range(12)]
+    assert not any(call["possible_duplicate"] for call in calls)
 
 
 @pytest.mark.parametrize(
