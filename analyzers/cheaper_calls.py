@@ -28,6 +28,8 @@ _STEPS: Final = pa.schema(
         for name in ("provider", "response_model", "request_model", "model", "cheaper", "sent")
     ]
 )
+# But for the model's names, which are the cheaper one's.
+_PRICED_BY: Final = priced_by("response_model", "request_model")
 # Parts of statements. A run is what goes on in a session, or in a trace where there is none: hashes stand for them.
 PARTS: Final = {
     "is_known": "calls.role = 'llm' AND calls.status_code <> 'ERROR' AND calls.cost_usd > 0"
@@ -43,8 +45,12 @@ PARTS: Final = {
     " AND groups.response_model IS NOT DISTINCT FROM calls.response_model"
     " AND groups.request_model IS NOT DISTINCT FROM calls.request_model"
     " AND groups.pricing_mode = calls.pricing_mode",
-    # But for what is the cheaper model's.
-    "priced_by": priced_by("response_model", "request_model"),
+    "priced_by": _PRICED_BY,
+    # Of a call of such a group: what it costs, and what the cheaper model's price depends on.
+    "to_reprice": "groups.sent AS response_model, groups.sent AS request_model, calls.cost_usd,"
+    " coalesce(calls.cost_low_usd, calls.cost_usd) AS cost_low_usd,"
+    " coalesce(calls.cost_high_usd, calls.cost_usd) AS cost_high_usd,"
+    f" {_PRICED_BY}",
 }
 
 

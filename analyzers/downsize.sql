@@ -56,12 +56,7 @@ SELECT
     CASE WHEN is_small THEN judged_runs.is_all_little ELSE calls.output_tokens < $max_output_tokens END AS is_sure,
     judged_runs.agent_run,
     calls.call_id,
-    groups.sent AS response_model,
-    groups.sent AS request_model,
-    calls.cost_usd,
-    coalesce(calls.cost_low_usd, calls.cost_usd) AS cost_low_usd,
-    coalesce(calls.cost_high_usd, calls.cost_usd) AS cost_high_usd,
-    {priced_by}
+    {to_reprice}
 FROM calls
 JOIN downsize_groups AS groups
   ON {of_group}

@@ -44,12 +44,7 @@ SELECT
     groups.number,
     calls.output_tokens < $max_output_tokens AND NOT {asks_for_tool} AS is_sure,
     calls.call_id,
-    groups.sent AS response_model,
-    groups.sent AS request_model,
-    calls.cost_usd,
-    coalesce(calls.cost_low_usd, calls.cost_usd) AS cost_low_usd,
-    coalesce(calls.cost_high_usd, calls.cost_usd) AS cost_high_usd,
-    {priced_by}
+    {to_reprice}
 FROM calls
 JOIN routing_groups AS groups
   ON {of_group}
