@@ -80,9 +80,10 @@ within_one_process AS (
       -- the later one inside the earlier one, or both started at once
       AND (r.end_unix_nano <= l.end_unix_nano + {clock_ns} OR r.start_unix_nano = l.start_unix_nano)
 ),
+
 -- Below one span, what is told by callbacks (LangChain's libraries) stands beside the SDK's span of the same call, which it
--- holds. It may begin long before: a client is made, certificates are read. Both end at once, so that of several alike the
--- first that ends is the first that ends.
+-- holds. It may begin long before: a client is made, certificates are read. Both end at once, so that of several alike they
+-- end in the same order.
 beside_each_other AS (
     SELECT *, row_number() OVER (
         PARTITION BY tenant, trace_id, parent_span_id, input_tokens, output_or_none, process, reporter
@@ -99,9 +100,8 @@ below_one_span AS (
     )
     WHERE l.reporter <> r.reporter
       AND (l.response_id IS NULL OR r.response_id IS NULL)
-      AND r.start_unix_nano >= l.start_unix_nano
-      AND r.end_unix_nano <= l.end_unix_nano + {clock_ns}
       AND (l.start_unix_nano, l.reporter) < (r.start_unix_nano, r.reporter)
+      AND r.end_unix_nano <= l.end_unix_nano + {clock_ns}
 ),
 
 -- One library, one trace, one id, at the same time: identical calls in parallel are real.
